@@ -1,0 +1,165 @@
+//! One account's fields, options, stages, users and labels; no records.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pipedrive::Kind;
+
+/// The metadata of one account, as fetched together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Fields by kind, standard and custom, as Pipedrive lists them. Leads have the deals' custom fields.
+    pub fields: BTreeMap<Kind, Vec<Field>>,
+    /// Pipelines.
+    pub pipelines: Vec<Pipeline>,
+    /// Stages of all pipelines.
+    pub stages: Vec<Stage>,
+    /// Users, active and not.
+    pub users: Vec<User>,
+    /// Lead labels. Labels of the other kinds are the options of their `label_ids` field.
+    pub lead_labels: Vec<LeadLabel>,
+    /// Activity types: (`key_string`, name).
+    pub activity_types: Vec<(String, String)>,
+    /// The token's user and the company.
+    pub me: Me,
+}
+
+/// A field of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// `field_code`: API name, or 40 hexadecimal characters for a custom field.
+    pub key: String,
+    /// Name as seen in Pipedrive. Not unique.
+    pub name: String,
+    /// Type.
+    #[serde(rename = "type")]
+    pub field_type: FieldType,
+    /// Options of enum and set fields (labels included).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<FieldOption>,
+    /// Made by the account's users.
+    pub custom: bool,
+}
+
+/// An option of an enum or set field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldOption {
+    /// Id, as bodies want it.
+    pub id: i64,
+    /// Label as seen in Pipedrive.
+    pub label: String,
+}
+
+/// Pipedrive's field types; names as the API has them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    /// Up to 255 characters.
+    Varchar,
+    /// The same, with completion.
+    VarcharAuto,
+    /// Long text.
+    Text,
+    /// A number.
+    Double,
+    /// A whole number (standard fields).
+    Int,
+    /// True or false (standard fields).
+    Boolean,
+    /// Amount with currency.
+    Monetary,
+    /// One option.
+    Enum,
+    /// Several options.
+    Set,
+    /// A user.
+    User,
+    /// An organization.
+    Org,
+    /// A person.
+    People,
+    /// A phone number.
+    Phone,
+    /// A date.
+    Date,
+    /// From date to date.
+    Daterange,
+    /// A time of day.
+    Time,
+    /// From time to time.
+    Timerange,
+    /// A postal address.
+    Address,
+    /// Anything else (standard fields only): left to the table of standard fields.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// A pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Id.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+}
+
+/// A stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Id.
+    pub id: i64,
+    /// Name. Not unique over pipelines.
+    pub name: String,
+    /// Its pipeline.
+    pub pipeline_id: i64,
+    /// Place within the pipeline, from 0 or 1 as Pipedrive gives it.
+    pub order: i64,
+}
+
+/// A user of the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Id.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// E-mail.
+    pub email: String,
+    /// Not deactivated.
+    pub active: bool,
+}
+
+/// A lead label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadLabel {
+    /// Uuid.
+    pub id: String,
+    /// Name.
+    pub name: String,
+}
+
+/// The token's user and the company.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// User id: the creator of what we create.
+    pub user_id: i64,
+    /// Company id.
+    pub company_id: i64,
+    /// Company domain.
+    pub company_domain: String,
+    /// ISO 4217 code.
+    pub default_currency: String,
+    /// IANA zone.
+    pub timezone: String,
+}
+
+impl Metadata {
+    /// The fields of a kind; leads answer with the deals' fields.
+    #[must_use]
+    pub fn fields_of(&self, kind: Kind) -> &[Field] {
+        let kind = if kind == Kind::Lead { Kind::Deal } else { kind };
+        self.fields.get(&kind).map_or(&[], Vec::as_slice)
+    }
+}

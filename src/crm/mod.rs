@@ -1,0 +1,8 @@
+//! What we know of an account: its metadata, the match index, known values.
+//!
+//! Invariants: a failed look-up is a failure, never "not found"; every hit of a search is verified locally before it counts;
+//! everything here is per account.
+
+mod metadata;
+
+pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};

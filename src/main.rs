@@ -1,0 +1,3 @@
+//! Wiring only: the allocator and the command line.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! What can go wrong with a call, and its class.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::TransportError;
+use crate::failure::FailureClass;
+
+/// A failed call: what was called and why it failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{call}: {kind}")]
+pub struct ApiError {
+    /// `POST /api/v2/persons`.
+    pub call: String,
+    /// Whether the call changes data.
+    pub write: bool,
+    /// Why.
+    #[source]
+    pub kind: ErrorKind,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ErrorKind {
+    /// No answer.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// 400, 405, 415, 422 and other refusals of this one request.
+    #[error("Pipedrive refused it ({status}{}): {message}", .code.as_deref().map(|c| format!(" {c}")).unwrap_or_default())]
+    Refused {
+        /// Status.
+        status: u16,
+        /// Pipedrive's code, when it gives one.
+        code: Option<String>,
+        /// Pipedrive's text.
+        message: String,
+    },
+    /// 404 or 410.
+    #[error("Pipedrive does not have it ({status})")]
+    Gone {
+        /// Status.
+        status: u16,
+    },
+    /// 429: too many requests, or no budget left.
+    #[error("Pipedrive says there were too many requests (429); going on in {}s", .retry_after.as_secs_f32().ceil())]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+        /// The daily budget rather than the burst window.
+        daily: bool,
+    },
+    /// 403 with an HTML page: the firewall in front of Pipedrive has shut us out.
+    #[error("Pipedrive's firewall has shut us out (403 with a web page); waiting {}s", .retry_after.as_secs())]
+    Blocked {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// 401, 402 or 403 in JSON: token, subscription or permission.
+    #[error("Pipedrive does not let this account in ({status}): {message}")]
+    Account {
+        /// Status.
+        status: u16,
+        /// Pipedrive's text.
+        message: String,
+    },
+    /// 5xx.
+    #[error("Pipedrive failed ({status})")]
+    Server {
+        /// Status.
+        status: u16,
+        /// A v2 write answered with 500: the body itself may be the cause.
+        suspect_body: bool,
+    },
+    /// An answer that is not what the call gives: wrong JSON, truncated, a redirect.
+    #[error("Pipedrive's answer ({status}) cannot be read: {reason}")]
+    Unreadable {
+        /// Status.
+        status: u16,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ApiError {
+    /// The failure class.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match &self.kind {
+            ErrorKind::Transport(e) => e.class(self.write),
+            ErrorKind::Refused { .. } | ErrorKind::Gone { .. } => FailureClass::Permanent,
+            ErrorKind::Throttled { .. } | ErrorKind::Blocked { .. } => FailureClass::Throttled,
+            ErrorKind::Account { .. } => FailureClass::Misconfigured,
+            ErrorKind::Server { .. } | ErrorKind::Unreadable { .. } if self.write => FailureClass::UnknownOutcome,
+            ErrorKind::Server { .. } | ErrorKind::Unreadable { .. } => FailureClass::Transient,
+        }
+    }
+
+    /// How long to wait, when the answer said so.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match &self.kind {
+            ErrorKind::Throttled { retry_after, .. } | ErrorKind::Blocked { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// True for 404 and 410.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        matches!(self.kind, ErrorKind::Gone { .. })
+    }
+}
+
+/// Pipedrive's text of an error body, for a person; personal data may be in it, so it belongs in records, not in logs.
+#[must_use]
+pub fn message_of(body: &Value) -> String {
+    let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|s| !s.is_empty());
+    match (text("error"), text("error_info")) {
+        (Some(e), Some(info)) => format!("{e} ({info})"),
+        (Some(e), None) => e.to_owned(),
+        _ => body.to_string().chars().take(300).collect(),
+    }
+}

@@ -1,0 +1,82 @@
+//! The record of every exchange with Pipedrive that an attempt caused.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Method;
+
+/// What a request is for, in records, metrics and the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A match is resolved or a script reads.
+    Lookup,
+    /// A write.
+    Write,
+    /// A present value is read before it is merged or replaced.
+    ReadBeforeWrite,
+    /// An unknown outcome is reconciled.
+    Reconcile,
+    /// Fields, stages, users, labels.
+    Metadata,
+}
+
+impl Purpose {
+    /// As it stands in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Write => "write",
+            Self::ReadBeforeWrite => "read_before_write",
+            Self::Reconcile => "reconcile",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// One request and what came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// When it was sent.
+    pub at: jiff::Timestamp,
+    /// What for.
+    pub purpose: Purpose,
+    /// Method.
+    pub method: Method,
+    /// Path with query.
+    pub path: String,
+    /// Body sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    /// Status, when an answer came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong, when something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Tokens charged.
+    pub tokens: u32,
+    /// Milliseconds from sending to the answer; waiting for the limiter is not in it.
+    pub ms: u64,
+}
+
+/// Collects the exchanges of one attempt. Clones share the list.
+#[derive(Debug, Clone, Default)]
+pub struct Trace(Arc<Mutex<Vec<Exchange>>>);
+
+impl Trace {
+    /// Adds an exchange.
+    pub fn push(&self, exchange: Exchange) {
+        self.0.lock().push(exchange);
+    }
+
+    /// All so far, in order of sending.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.0.lock().clone()
+    }
+}

@@ -1,0 +1,12 @@
+//! What a script asks of Pipedrive, as plain data: actions in order, and the same made ready for the wire.
+//!
+//! Invariants: a [`Plan`] is what the script wrote, in its words; a [`Step`] is the same in Pipedrive's words (keys, ids, wire
+//! values), and exists only when the whole plan passed validation against the account's metadata. Nothing here sends.
+
+mod action;
+mod step;
+mod value;
+
+pub use action::{Action, At, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
+pub use step::{Address, Lookup, Operation, Step, Term, WireField, WireTarget, WireValue};
+pub use value::{Criteria, Criterion, FieldEntry, Link, ListOp, Value};

@@ -1,0 +1,220 @@
+//! An action made ready for the wire: keys, ids and wire values instead of names.
+//!
+//! Steps are what is pinned, so they serialise, and what is pinned stays readable: fields are only ever added, with a default.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{At, ListOp, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing};
+use crate::config::WritePolicy;
+use crate::pipedrive::{Id, Kind, Method};
+
+/// One action, ready for the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Ordinal of its action.
+    pub ordinal: u32,
+    /// Where the script asked for it.
+    pub at: At,
+    /// What to do.
+    pub operation: Operation,
+    /// Fields of creates and updates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<WireField>,
+    /// Fields of creates only; the match values that a create must write are among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_create: Vec<WireField>,
+    /// Fields of creates, and of updates where the present value is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub if_empty: Vec<WireField>,
+    /// No criterion is left.
+    pub on_empty: OnEmpty,
+    /// Several hits.
+    pub on_many: OnMany,
+    /// The stronger criterion holds another value.
+    pub on_conflict: OnConflict,
+    /// An update found nothing.
+    pub on_miss: OnMiss,
+    /// A link was not found in time.
+    pub on_missing: OnMissing,
+    /// May be created without any link.
+    pub unlinked: bool,
+    /// Which fields of an update are sent.
+    pub write: WritePolicy,
+    /// Notes and activities: created once per this key; filled in for every create of these kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What was dropped or changed on the way (unknown option left out, ...), for the decision record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Find and update, else create.
+    Upsert {
+        /// Kind.
+        kind: Kind,
+        /// Ways to find it, in order of preference; each a list of terms that must all hold.
+        lookups: Vec<Lookup>,
+    },
+    /// Create.
+    Create {
+        /// Kind.
+        kind: Kind,
+    },
+    /// Update.
+    Update {
+        /// Kind.
+        kind: Kind,
+        /// Which.
+        target: WireTarget,
+    },
+    /// Delete.
+    Delete {
+        /// Kind.
+        kind: Kind,
+        /// Which.
+        target: WireTarget,
+    },
+    /// Merge.
+    Merge {
+        /// Kind.
+        kind: Kind,
+        /// What stays.
+        keep: WireTarget,
+        /// What goes.
+        drop: WireTarget,
+    },
+    /// Convert a lead; `fields` holds `stage_id` and `pipeline_id`.
+    Convert {
+        /// Which lead.
+        target: WireTarget,
+    },
+    /// A raw write.
+    Request {
+        /// Method.
+        method: Method,
+        /// Path with query.
+        path: String,
+        /// Body.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<Json>,
+    },
+}
+
+impl Operation {
+    /// The kind that it acts on; none for raw requests.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Upsert { kind, .. }
+            | Self::Create { kind }
+            | Self::Update { kind, .. }
+            | Self::Delete { kind, .. }
+            | Self::Merge { kind, .. } => Some(*kind),
+            Self::Convert { .. } => Some(Kind::Lead),
+            Self::Request { .. } => None,
+        }
+    }
+
+    /// The word of scripts and records.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Upsert { .. } => "upsert",
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+            Self::Merge { .. } => "merge",
+            Self::Convert { .. } => "convert",
+            Self::Request { .. } => "request",
+        }
+    }
+}
+
+/// One way to find an entity: all terms must hold. Never empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lookup(pub Vec<Term>);
+
+/// One equality of a look-up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// The field; `Address::Standard("id")` for the id itself.
+    pub address: Address,
+    /// Normalised value: what the match index holds and what hits are compared with.
+    pub value: String,
+    /// The value as it is written on create or back-fill; none for `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireValue>,
+}
+
+/// A field on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// A standard field by its API name; in the index under that name.
+    Standard(String),
+    /// A custom field by its 40-character key; nested in v2, at the root in v1.
+    Custom(String),
+}
+
+impl Address {
+    /// API name or key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Standard(key) | Self::Custom(key) => key,
+        }
+    }
+}
+
+/// A field with its wire value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WireField {
+    /// Which.
+    pub address: Address,
+    /// Its name in the script, for records and messages.
+    pub name: String,
+    /// Value.
+    pub value: WireValue,
+}
+
+/// A value in the shape of v2 bodies. The v1 shapes of leads are made when the body is built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireValue {
+    /// Set to this.
+    Json(Json),
+    /// Emptied: null, or the empty list where Pipedrive wants that.
+    Clear,
+    /// A list field is changed: needs the present value on update.
+    List {
+        /// What to do with the items.
+        op: ListOp,
+        /// Items: `{value, label?}` objects for emails and phones, ids for labels and set options.
+        items: Vec<Json>,
+    },
+    /// The id of another entity.
+    Link {
+        /// Its kind.
+        kind: Kind,
+        /// Which.
+        target: WireTarget,
+    },
+}
+
+/// Another entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireTarget {
+    /// The entity of an earlier step, by ordinal.
+    Reference(u32),
+    /// An id.
+    Id(Id),
+    /// What these look-ups find; empty when no criterion was left.
+    Lookups(Vec<Lookup>),
+}

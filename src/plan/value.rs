@@ -1,0 +1,81 @@
+//! Values as scripts give them, before metadata gives them meaning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pipedrive::Id;
+
+/// A field's value as the script gave it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// `()`, null or `""`: the field is left alone; as a criterion it is dropped.
+    Leave,
+    /// `CLEAR`: the field is emptied.
+    Clear,
+    /// Boolean, number, string, array or map.
+    Json(serde_json::Value),
+    /// `money(amount, currency)`; without a currency the account's default.
+    Money {
+        /// Amount.
+        amount: serde_json::Number,
+        /// ISO 4217 code.
+        currency: Option<String>,
+    },
+    /// A link to another entity.
+    Link(Link),
+    /// `add(..)`, `remove(..)`, `replace(..)`, `primary(..)`.
+    List {
+        /// What to do with the items.
+        op: ListOp,
+        /// Items.
+        items: Vec<serde_json::Value>,
+    },
+}
+
+/// What to do with a list field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListOp {
+    /// Add what is missing.
+    Add,
+    /// Take out what is there.
+    Remove,
+    /// Make the list exactly this.
+    Replace,
+    /// Add what is missing and make the first item the primary one.
+    Primary,
+}
+
+/// A link to another entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// The entity of an earlier action of this plan, by its ordinal.
+    Reference(u32),
+    /// An id.
+    Id(Id),
+    /// `by(match)`: found, not touched.
+    By(Criteria),
+}
+
+/// Criteria in order of preference; the first that hits decides.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Criteria(pub Vec<Criterion>);
+
+/// Fields that must all be equal.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Criterion(pub Vec<FieldEntry>);
+
+/// A field and its value, in the script's words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldEntry {
+    /// API name, custom field's name or key.
+    pub name: String,
+    /// Given inside `custom: #{..}`: never an API name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom: bool,
+    /// Value.
+    pub value: Value,
+}

@@ -1,0 +1,17 @@
+//! The Rhai engine: limits, host modules, plan recording, suspension, diagnostics.
+//!
+//! Invariants:
+//! - Scripts are pure: a run computes a [`Plan`] from an event and a memo of reads; it sends nothing.
+//! - Scripts run on their own threads with 64 MB stacks, under an operation limit, a deadline and `catch_unwind`; values that
+//!   scripts made are dropped on those threads.
+//! - Suspension and limits are seen through a sticky flag, never through the error that reaches the top: a script can
+//!   swallow errors.
+
+mod run;
+mod sources;
+
+pub use run::{LogLevel, LogLine, Memo, Outcome, Read, RunReport, RunRequest, ScriptError, ScriptErrorKind};
+pub use sources::Sources;
+
+#[doc(no_inline)]
+pub use crate::plan::Plan;

@@ -1,0 +1,36 @@
+//! Why the store refused.
+
+use crate::failure::FailureClass;
+
+/// A store failure. What it means for an HTTP sender is ingest's business.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The queue to the writer is full; try again soon.
+    #[error("the store has more work than it can take; try again soon")]
+    Overloaded,
+    /// No room: new events are refused, outcomes go on from the reserve.
+    #[error("the disk is full ({0}); free some space, the daemon goes on by itself")]
+    Full(String),
+    /// A write or fsync failed. The process must stop and recover from disk.
+    #[error("the store failed and must be reopened: {0}")]
+    Failed(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The file is damaged or not ours.
+    #[error("the store at {path} cannot be used: {reason}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// The failure class: the store's troubles are never the delivery's fault.
+    #[must_use]
+    pub const fn class(&self) -> FailureClass {
+        FailureClass::Transient
+    }
+}

@@ -1,0 +1,85 @@
+//! The durable store, as a trait that speaks in batches of intents and outcomes.
+//!
+//! Invariants:
+//! - [`Store::append`] and [`Store::commit`] return `Ok` only after everything in them is committed and fsynced, all or
+//!   nothing per call. Calls that wait together share one fsync.
+//! - New deliveries are announced through the [`Feed`] in the order of their sequence numbers, after they are durable, and
+//!   before `append` returns to the caller. This is the order that the lanes promise.
+//! - Payload rows are never updated. What is not delivered is never pruned.
+//! - A failed fsync is final: every waiter gets [`StoreError::Failed`] and so does every later call.
+
+mod error;
+mod query;
+pub mod sqlite;
+mod types;
+mod write;
+
+pub use error::StoreError;
+pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats};
+pub use types::{
+    Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
+};
+pub use write::{Finish, Write};
+
+use async_trait::async_trait;
+
+/// Newly durable deliveries, in order.
+pub type Feed = tokio::sync::mpsc::UnboundedReceiver<Vec<Pending>>;
+
+/// The store. One implementation today (SQLite); PostgreSQL is to come.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores events with their deliveries; answers in the order given.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Keeps what ingest refused, for `events list --rejected`; bounded, no durability promise.
+    async fn reject(&self, rejected: Vec<Rejected>) -> Result<(), StoreError>;
+
+    /// Carries out the writes in order, in one transaction.
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError>;
+
+    /// Pending deliveries after `after`, ordered by (seq, rule position), at most `limit`.
+    async fn pending(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Pending>, StoreError>;
+
+    /// One event.
+    async fn event(&self, seq: Seq) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// The pinned plan of a pending delivery.
+    async fn pinned(&self, id: &DeliveryId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Ids that the match index holds for a value. `kind` is [`crate::store`]-opaque text, as are ids.
+    async fn index_get(&self, account: &str, kind: &str, field: &str, value: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Known values of an entity (JSON).
+    async fn known_get(&self, account: &str, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// A small named value.
+    async fn kv_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// All of a space, ordered by key.
+    async fn kv_list(&self, space: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Deliveries that fit the filter, newest first.
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
+
+    /// Decision records of one delivery, oldest attempt first (JSON documents).
+    async fn records(&self, id: &DeliveryId) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Events by message id (exact), newest first, or all of one seq; for `events show`.
+    async fn events_by_message(&self, message_id: &str) -> Result<Vec<EventRow>, StoreError>;
+
+    /// Unmatched events, newest first, at most `limit`.
+    async fn unmatched(&self, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+
+    /// What ingest refused, newest first.
+    async fn rejected(&self, limit: usize) -> Result<Vec<RejectedRow>, StoreError>;
+
+    /// Counts and sizes.
+    async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Drops what retention allows, in small steps; answers how many events went.
+    async fn prune(&self, policy: &crate::config::RetentionConfig, now: jiff::Timestamp) -> Result<u64, StoreError>;
+
+    /// Finishes what was handed in and closes; later calls answer [`StoreError::Closed`].
+    async fn close(&self);
+}

@@ -1,0 +1,119 @@
+//! What lists and searches answer.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeliveryId, DeliveryState, Seq};
+
+/// Which deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryFilter {
+    /// In one of these states; empty: all.
+    pub states: Vec<DeliveryState>,
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// Of this event.
+    pub seq: Option<Seq>,
+    /// Events of this type.
+    pub kind: Option<String>,
+    /// Track events of this name.
+    pub name: Option<String>,
+    /// Events of this user.
+    pub user: Option<String>,
+    /// Events with this messageId.
+    pub message_id: Option<String>,
+    /// Received at or after.
+    pub since: Option<jiff::Timestamp>,
+    /// Only older than this one (paging).
+    pub before: Option<Seq>,
+    /// At most; 0 means 50.
+    pub limit: usize,
+}
+
+/// One delivery in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    /// Which.
+    pub id: DeliveryId,
+    /// State.
+    pub state: DeliveryState,
+    /// Account.
+    pub account: Arc<str>,
+    /// `messageId`.
+    pub message_id: String,
+    /// Event type.
+    pub kind: String,
+    /// Name of a track event.
+    pub name: Option<String>,
+    /// Source.
+    pub source: String,
+    /// Received.
+    pub received_at: jiff::Timestamp,
+    /// Charged attempts.
+    pub attempts: u32,
+    /// Next attempt, when it waits.
+    pub run_at: Option<jiff::Timestamp>,
+    /// Finished.
+    pub finished_at: Option<jiff::Timestamp>,
+    /// Script set version.
+    pub version: Option<String>,
+    /// One line: why.
+    pub reason: Option<String>,
+    /// The delivery that this one repeats.
+    pub replay_of: Option<DeliveryId>,
+}
+
+/// One event in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Its place.
+    pub seq: Seq,
+    /// `messageId`.
+    pub message_id: String,
+    /// Event type.
+    pub kind: String,
+    /// Name of a track event.
+    pub name: Option<String>,
+    /// Source.
+    pub source: String,
+    /// Received.
+    pub received_at: jiff::Timestamp,
+}
+
+/// One refused event in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedRow {
+    /// Source.
+    pub source: String,
+    /// `messageId`, when it could be read.
+    pub message_id: Option<String>,
+    /// Event type, when it could be read.
+    pub kind: Option<String>,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// Why.
+    pub reason: String,
+    /// The event as it came, cut to a bound.
+    pub payload: String,
+}
+
+/// Counts and sizes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStats {
+    /// Events kept, matched ones.
+    pub events: u64,
+    /// Unmatched events kept.
+    pub unmatched: u64,
+    /// Unfinished deliveries.
+    pub pending: u64,
+    /// Dead, partial and uncertain deliveries.
+    pub failed: u64,
+    /// Refused events kept.
+    pub rejected: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// When the oldest unfinished delivery's event was received.
+    pub oldest_pending: Option<jiff::Timestamp>,
+}

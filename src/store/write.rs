@@ -1,0 +1,119 @@
+//! What a commit may hold.
+
+use super::{DeliveryId, DeliveryState};
+
+/// One write of a commit. A commit carries out its writes in order, all or nothing.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Pins a plan, or replaces the pinned one with its newer state.
+    Pin {
+        /// Delivery.
+        id: DeliveryId,
+        /// The plan with the state of each action (JSON).
+        plan: Vec<u8>,
+    },
+    /// Takes a pin back: nothing of the plan was sent and the attempt starts afresh.
+    Unpin {
+        /// Delivery.
+        id: DeliveryId,
+    },
+    /// The delivery is to be tried again.
+    Retry {
+        /// Delivery.
+        id: DeliveryId,
+        /// Not before.
+        run_at: jiff::Timestamp,
+        /// Charged attempts so far.
+        attempts: u32,
+        /// When it failed first.
+        first_failed_at: jiff::Timestamp,
+    },
+    /// Adds or replaces the decision record of one attempt (JSON).
+    Record {
+        /// Delivery.
+        id: DeliveryId,
+        /// Number of the attempt, from 1, uncharged ones included.
+        attempt: u32,
+        /// The record.
+        record: Vec<u8>,
+    },
+    /// The delivery has ended.
+    Finish(Finish),
+    /// Adds an id to the match index. Putting it twice changes nothing.
+    IndexPut {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Field key.
+        field: String,
+        /// Normalised value.
+        value: String,
+        /// Pipedrive id.
+        id: String,
+    },
+    /// Takes one pair out of the match index.
+    IndexRemove {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Field key.
+        field: String,
+        /// Normalised value.
+        value: String,
+        /// Pipedrive id.
+        id: String,
+    },
+    /// Forgets an entity: its index entries, by the index's reverse, and its known values.
+    Forget {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Pipedrive id.
+        id: String,
+    },
+    /// Replaces the known values of an entity (JSON).
+    KnownPut {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Pipedrive id.
+        id: String,
+        /// The values.
+        values: Vec<u8>,
+    },
+    /// Sets a small named value.
+    KvPut {
+        /// Space.
+        space: String,
+        /// Key.
+        key: String,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// Deletes a small named value.
+    KvDelete {
+        /// Space.
+        space: String,
+        /// Key.
+        key: String,
+    },
+}
+
+/// The end of a delivery.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// Delivery.
+    pub id: DeliveryId,
+    /// Never [`DeliveryState::Pending`].
+    pub state: DeliveryState,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// Script set version that ran.
+    pub version: Option<String>,
+    /// One line for lists: why it failed or was skipped.
+    pub reason: Option<String>,
+}
