@@ -2,3 +2,7 @@
 //!
 //! Invariants: a [`ScriptSet`] is immutable and named by the hash of its content; one that exists has compiled and passed
 //! `check` without errors; an attempt uses one set from start to end.
+
+mod set;
+
+pub use set::{Live, Rule, ScriptSet, SetFiles, SourceSecrets, Version};

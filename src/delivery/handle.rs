@@ -1,0 +1,181 @@
+//! The handle that the admin API holds on the scheduler.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::failure::FailureClass;
+use crate::store::DeliveryId;
+
+/// What a pause holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All deliveries of an account.
+    Account(String),
+    /// All deliveries of a rule.
+    Rule(String),
+}
+
+/// Why something is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseInfo {
+    /// For a person.
+    pub reason: String,
+    /// The class that caused it; none when a person did.
+    pub class: Option<FailureClass>,
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// When it is tried again by itself; none: only by `resume` or a reload.
+    pub until: Option<jiff::Timestamp>,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// Name.
+    pub name: String,
+    /// Deliveries that are not finished.
+    pub pending: u64,
+    /// Under way now.
+    pub running: u64,
+    /// Set when paused.
+    pub paused: Option<PauseInfo>,
+}
+
+/// How a rule stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleStatus {
+    /// Name.
+    pub name: String,
+    /// Deliveries that are not finished.
+    pub pending: u64,
+    /// Set when paused.
+    pub paused: Option<PauseInfo>,
+}
+
+/// How delivery stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// Lanes with something in them.
+    pub lanes: u64,
+    /// Deliveries that are not finished.
+    pub pending: u64,
+    /// Under way now.
+    pub running: u64,
+    /// Waiting for a retry.
+    pub waiting: u64,
+    /// By account.
+    pub accounts: Vec<AccountStatus>,
+    /// By rule.
+    pub rules: Vec<RuleStatus>,
+}
+
+/// A delivery that was made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// The old one.
+    pub of: DeliveryId,
+    /// The new one.
+    pub id: DeliveryId,
+}
+
+/// A command that could not be carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ControlError {
+    /// No such account, rule or delivery.
+    #[error("{0}")]
+    Unknown(String),
+    /// Not possible in its state.
+    #[error("{0}")]
+    Refused(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The scheduler has stopped.
+    #[error("the daemon is shutting down")]
+    Stopped,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// What the handle asks the scheduler.
+#[derive(Debug)]
+pub enum Command {
+    /// How do you stand?
+    Status(Reply<DeliveryStatus>),
+    /// Hold a scope.
+    Pause(Scope, String, Reply<()>),
+    /// Let it go on.
+    Resume(Scope, Reply<()>),
+    /// Make finished deliveries anew, with the current script, at their lanes' tails.
+    Replay(Vec<DeliveryId>, Reply<Vec<Replayed>>),
+    /// Drop pending or failed deliveries for good.
+    Discard(Vec<DeliveryId>, Reply<u64>),
+    /// The live set was swapped: pauses of misconfigured rules and accounts are tried again.
+    Reloaded,
+}
+
+/// Talks to the scheduler.
+#[derive(Debug, Clone)]
+pub struct Handle(pub(crate) mpsc::Sender<Command>);
+
+impl Handle {
+    /// A handle and the scheduler's end of it.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(sender), receiver)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(command(sender)).await.map_err(|_| ControlError::Stopped)?;
+        receiver.await.map_err(|_| ControlError::Stopped)?
+    }
+
+    /// How delivery stands.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn status(&self) -> Result<DeliveryStatus, ControlError> {
+        self.ask(Command::Status).await
+    }
+
+    /// Holds an account or a rule until [`Handle::resume`].
+    ///
+    /// # Errors
+    /// When there is no such account or rule.
+    pub async fn pause(&self, scope: Scope, reason: String) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Pause(scope, reason, reply)).await
+    }
+
+    /// Lets an account or a rule go on.
+    ///
+    /// # Errors
+    /// When there is no such account or rule.
+    pub async fn resume(&self, scope: Scope) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Resume(scope, reply)).await
+    }
+
+    /// Makes finished deliveries anew.
+    ///
+    /// # Errors
+    /// When one of them does not exist or is not finished; then none is made.
+    pub async fn replay(&self, ids: Vec<DeliveryId>) -> Result<Vec<Replayed>, ControlError> {
+        self.ask(|reply| Command::Replay(ids, reply)).await
+    }
+
+    /// Drops pending or failed deliveries for good; answers how many.
+    ///
+    /// # Errors
+    /// When one of them does not exist or is under way; then none is dropped.
+    pub async fn discard(&self, ids: Vec<DeliveryId>) -> Result<u64, ControlError> {
+        self.ask(|reply| Command::Discard(ids, reply)).await
+    }
+
+    /// Tells the scheduler that another set is live.
+    pub async fn reloaded(&self) {
+        // A stopped scheduler needs no telling.
+        drop(self.0.send(Command::Reloaded).await);
+    }
+}

@@ -1,0 +1,90 @@
+//! The compiled set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, RuleConfig, Secret};
+use crate::event::Event;
+use crate::script::Sources;
+
+/// The live set; one `load` per attempt.
+pub type Live = Arc<ArcSwap<ScriptSet>>;
+
+/// The files of a set as read together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetFiles {
+    /// `rules.toml`.
+    pub rules_toml: Arc<str>,
+    /// Scripts and tables.
+    pub sources: Sources,
+}
+
+/// The hash of a set's content, in hexadecimal; its first 12 characters are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub Arc<str>);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0[..self.0.len().min(12)])
+    }
+}
+
+/// One rule of a set.
+#[derive(Debug)]
+pub struct Rule {
+    /// Name.
+    pub name: Arc<str>,
+    /// Account it writes to.
+    pub account: Arc<str>,
+    /// Place in `rules.toml`, from 0.
+    pub position: u32,
+    /// As configured.
+    pub config: RuleConfig,
+}
+
+/// A source's secrets, resolved.
+#[derive(Debug, Clone, Default)]
+pub struct SourceSecrets {
+    /// Write keys.
+    pub write_keys: Vec<Secret>,
+    /// HMAC secret of webhooks.
+    pub webhook_secret: Option<Secret>,
+    /// Second proof of webhook arrays.
+    pub webhook_token: Option<Secret>,
+}
+
+/// Rules, scripts and tables as compiled together.
+#[derive(Debug)]
+pub struct ScriptSet {
+    /// Its name.
+    pub version: Version,
+    /// `rules.toml`.
+    pub config: Arc<Config>,
+    /// Rules in order, disabled ones included.
+    pub rules: Vec<Rule>,
+    /// Secrets by source name.
+    pub sources: BTreeMap<String, SourceSecrets>,
+    /// API tokens by account name.
+    pub tokens: BTreeMap<String, Secret>,
+    /// What it was built from.
+    pub files: SetFiles,
+}
+
+impl ScriptSet {
+    /// The enabled rules that want the event, in order.
+    #[must_use]
+    pub fn wanted(&self, _event: &Event) -> Vec<&Rule> {
+        self.rules.iter().filter(|r| r.config.enabled).collect()
+    }
+
+    /// A rule by name, disabled ones included.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|r| &*r.name == name)
+    }
+}

@@ -1,0 +1,16 @@
+//! Everything that is tested at a contract: HTTP, scripts, command line, store trait. Real sockets, loopback only.
+
+mod cli;
+mod console;
+mod delivery;
+mod ingest;
+mod layout;
+mod mock;
+mod pipedrive;
+mod plan;
+mod reload;
+mod rules;
+mod script;
+mod shipped;
+mod store;
+mod support;
