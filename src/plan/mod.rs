@@ -4,9 +4,11 @@
 //! values), and exists only when the whole plan passed validation against the account's metadata. Nothing here sends.
 
 mod action;
+mod problem;
 mod step;
 mod value;
 
 pub use action::{Action, At, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
+pub use problem::{PlanProblem, ProblemKind};
 pub use step::{Address, Lookup, Operation, Step, Term, WireField, WireTarget, WireValue};
 pub use value::{Criteria, Criterion, FieldEntry, Link, ListOp, Value};

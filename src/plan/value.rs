@@ -79,3 +79,22 @@ pub struct FieldEntry {
     /// Value.
     pub value: Value,
 }
+
+impl FieldEntry {
+    /// The name that stands for the account's configured match field of the kind (`match_fields` in rules.toml).
+    pub const MATCH_FIELD: &'static str = "";
+
+    /// Whether this is a bare value in place of a map, as in `by("u42")`.
+    #[must_use]
+    pub fn is_match_field(&self) -> bool {
+        !self.custom && self.name.is_empty()
+    }
+}
+
+impl Criterion {
+    /// A bare value in place of a map (`by("u42")`, `person::upsert(event.userId, ..)`): the account's match field equals it.
+    #[must_use]
+    pub fn bare(value: Value) -> Self {
+        Self(vec![FieldEntry { name: FieldEntry::MATCH_FIELD.to_owned(), custom: false, value }])
+    }
+}
