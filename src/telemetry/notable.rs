@@ -1,0 +1,122 @@
+//! What a person should hear of at once: each method counts it and writes its one log line.
+
+use std::time::Duration;
+
+use super::Metrics;
+use super::labels::{name, word};
+use crate::diagnostic::Diagnostic;
+use crate::failure::FailureClass;
+
+/// How many diagnostics of a refused set are logged one by one; the rest is in `status`.
+const LOGGED_DIAGNOSTICS: usize = 10;
+
+fn class_word(class: Option<FailureClass>) -> &'static str {
+    class.map_or("person", FailureClass::as_str)
+}
+
+// === delivery ===
+impl Metrics {
+    /// A delivery ended as dead, partial or uncertain. Comes with [`Metrics::delivery_finished`], which counts it. `delivery` is `SEQ/RULE`;
+    /// the reason stays in the decision record, for it may hold personal values.
+    pub fn delivery_failed(&self, delivery: &dyn std::fmt::Display, message_id: &str, state: &'static str, class: FailureClass) {
+        tracing::warn!(%delivery, message_id, state, %class, "delivery failed; see `pipewright events show`");
+    }
+
+    /// An account paused: by its failures, or by a person when `class` is none.
+    pub fn account_paused(&self, account: &str, class: Option<FailureClass>) {
+        self.count_pause("account", account, class);
+        tracing::warn!(account, class = class_word(class), "account paused; its deliveries wait");
+    }
+
+    /// A rule paused: by its failures, or by a person when `class` is none.
+    pub fn rule_paused(&self, rule: &str, class: Option<FailureClass>) {
+        self.count_pause("rule", rule, class);
+        tracing::warn!(rule, class = class_word(class), "rule paused; its deliveries wait");
+    }
+
+    /// An account goes on.
+    pub fn account_resumed(&self, account: &str) {
+        self.0.on.paused.get_or_create(&[("scope", word("account")), ("name", name(account))]).set(0);
+        tracing::info!(account, "account resumed");
+    }
+
+    /// A rule goes on.
+    pub fn rule_resumed(&self, rule: &str) {
+        self.0.on.paused.get_or_create(&[("scope", word("rule")), ("name", name(rule))]).set(0);
+        tracing::info!(rule, "rule resumed");
+    }
+
+    fn count_pause(&self, scope: &'static str, of: &str, class: Option<FailureClass>) {
+        let on = &self.0.on;
+        on.paused.get_or_create(&[("scope", word(scope)), ("name", name(of))]).set(1);
+        on.pauses.get_or_create(&[("scope", word(scope)), ("name", name(of)), ("class", word(class_word(class)))]).inc();
+    }
+}
+
+// === accounts ===
+impl Metrics {
+    /// An account's metadata was fetched.
+    pub fn metadata_refreshed(&self, account: &str) {
+        self.0.on.metadata.get_or_create(&[("account", name(account)), ("result", word("ok"))]).inc();
+        tracing::debug!(account, "account metadata fetched");
+    }
+
+    /// An account's metadata could not be fetched; the last known goes on.
+    pub fn metadata_refresh_failed(&self, account: &str, class: FailureClass) {
+        self.0.on.metadata.get_or_create(&[("account", name(account)), ("result", word("failed"))]).inc();
+        tracing::warn!(account, %class, "account metadata could not be fetched");
+    }
+}
+
+// === script sets ===
+impl Metrics {
+    /// Another script set is live (or the first one).
+    pub fn set_swapped(&self, version: &dyn std::fmt::Display, rules: usize, elapsed: Duration) {
+        let on = &self.0.on;
+        self.reload_ended("swapped", elapsed);
+        on.refused_set.set(0);
+        on.live_set.clear();
+        on.live_set.get_or_create(&[("version", name(&version.to_string()))]).set(1);
+        on.swapped_at.set(jiff::Timestamp::now().as_duration().as_secs_f64());
+        tracing::info!(%version, rules, elapsed_ms = millis(elapsed), "script set is live");
+    }
+
+    /// The files were read and are the live set already.
+    pub fn set_unchanged(&self, elapsed: Duration) {
+        self.reload_ended("unchanged", elapsed);
+        self.0.on.refused_set.set(0);
+        tracing::debug!(elapsed_ms = millis(elapsed), "script set is unchanged");
+    }
+
+    /// The files on disk were refused; the live set goes on.
+    pub fn set_refused(&self, diagnostics: &[Diagnostic], elapsed: Duration) {
+        self.reload_ended("refused", elapsed);
+        self.0.on.refused_set.set(1);
+        let errors = diagnostics.iter().filter(|d| d.is_error());
+        tracing::error!(errors = errors.clone().count(), "script set refused; the last good one goes on");
+        for diagnostic in errors.take(LOGGED_DIAGNOSTICS) {
+            tracing::error!(error = %diagnostic.one_line(), help = diagnostic.help.as_deref(), "refused because");
+        }
+    }
+
+    fn reload_ended(&self, result: &'static str, elapsed: Duration) {
+        self.0.on.reloads.get_or_create(&[("result", word(result))]).inc();
+        self.0.on.reload_seconds.get_or_create(&[("result", word(result))]).observe(elapsed.as_secs_f64());
+    }
+}
+
+// === store ===
+impl Metrics {
+    /// The store refused a call. `reason` is a fixed word (`overloaded`, `full`, `failed`, `closed`).
+    pub fn store_refused(&self, reason: &'static str, error: &dyn std::fmt::Display) {
+        self.0.on.store_failures.get_or_create(&[("reason", word(reason))]).inc();
+        match reason {
+            "failed" => tracing::error!(%error, "store failed; the daemon must stop and recover from disk"),
+            _ => tracing::warn!(reason, %error, "store refused a call"),
+        }
+    }
+}
+
+fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
