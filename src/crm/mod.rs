@@ -3,6 +3,8 @@
 //! Invariants: a failed look-up is a failure, never "not found"; every hit of a search is verified locally before it counts;
 //! everything here is per account.
 
+mod lookup;
 mod metadata;
 
+pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Criteria, FieldEntry};
 use crate::config::WritePolicy;
+use crate::crm::OnMany;
 use crate::pipedrive::{Id, Kind, Method};
 
 /// The actions of one script run, in order.
@@ -179,17 +180,6 @@ policy! {
         Fail = "fail",
         /// It is created.
         Create = "create",
-    }
-}
-policy! {
-    /// Several entities fit.
-    OnMany {
-        /// The one created first, with a warning; open deals before closed ones.
-        Oldest = "oldest",
-        /// The one created last, with a warning.
-        Newest = "newest",
-        /// The delivery fails.
-        Fail = "fail",
     }
 }
 policy! {

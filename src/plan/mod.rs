@@ -8,7 +8,9 @@ mod problem;
 mod step;
 mod value;
 
-pub use action::{Action, At, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
+pub use action::{Action, At, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
 pub use problem::{PlanProblem, ProblemKind};
-pub use step::{Address, Lookup, Operation, Step, Term, WireField, WireTarget, WireValue};
-pub use value::{Criteria, Criterion, FieldEntry, Link, ListOp, Value};
+pub use step::{Operation, Step, WireField};
+pub use value::{Criteria, Criterion, FieldEntry, Link, Value};
+
+pub use crate::crm::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};

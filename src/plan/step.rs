@@ -5,9 +5,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{At, ListOp, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing};
+use super::{At, OnConflict, OnEmpty, OnMiss, OnMissing};
 use crate::config::WritePolicy;
-use crate::pipedrive::{Id, Kind, Method};
+use crate::crm::{Address, Lookup, OnMany, WireTarget, WireValue};
+use crate::pipedrive::{Kind, Method};
 
 /// One action, ready for the wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,43 +136,6 @@ impl Operation {
     }
 }
 
-/// One way to find an entity: all terms must hold. Never empty.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Lookup(pub Vec<Term>);
-
-/// One equality of a look-up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Term {
-    /// The field; `Address::Standard("id")` for the id itself.
-    pub address: Address,
-    /// Normalised value: what the match index holds and what hits are compared with.
-    pub value: String,
-    /// The value as it is written on create or back-fill; none for `id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wire: Option<WireValue>,
-}
-
-/// A field on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Address {
-    /// A standard field by its API name; in the index under that name.
-    Standard(String),
-    /// A custom field by its 40-character key; nested in v2, at the root in v1.
-    Custom(String),
-}
-
-impl Address {
-    /// API name or key.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Standard(key) | Self::Custom(key) => key,
-        }
-    }
-}
-
 /// A field with its wire value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WireField {
@@ -181,40 +145,4 @@ pub struct WireField {
     pub name: String,
     /// Value.
     pub value: WireValue,
-}
-
-/// A value in the shape of v2 bodies. The v1 shapes of leads are made when the body is built.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WireValue {
-    /// Set to this.
-    Json(Json),
-    /// Emptied: null, or the empty list where Pipedrive wants that.
-    Clear,
-    /// A list field is changed: needs the present value on update.
-    List {
-        /// What to do with the items.
-        op: ListOp,
-        /// Items: `{value, label?}` objects for emails and phones, ids for labels and set options.
-        items: Vec<Json>,
-    },
-    /// The id of another entity.
-    Link {
-        /// Its kind.
-        kind: Kind,
-        /// Which.
-        target: WireTarget,
-    },
-}
-
-/// Another entity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WireTarget {
-    /// The entity of an earlier step, by ordinal.
-    Reference(u32),
-    /// An id.
-    Id(Id),
-    /// What these look-ups find; empty when no criterion was left.
-    Lookups(Vec<Lookup>),
 }

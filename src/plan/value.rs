@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crm::ListOp;
 use crate::pipedrive::Id;
 
 /// A field's value as the script gave it.
@@ -30,20 +31,6 @@ pub enum Value {
         /// Items.
         items: Vec<serde_json::Value>,
     },
-}
-
-/// What to do with a list field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListOp {
-    /// Add what is missing.
-    Add,
-    /// Take out what is there.
-    Remove,
-    /// Make the list exactly this.
-    Replace,
-    /// Add what is missing and make the first item the primary one.
-    Primary,
 }
 
 /// A link to another entity.
