@@ -3,11 +3,13 @@
 //! Invariants: line and column count from 1, columns in characters; a diagnostic never holds a secret or a value that came
 //! from an event.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad it is. Errors refuse a script set; warnings are shown and let it pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The set is refused.
@@ -17,7 +19,7 @@ pub enum Severity {
 }
 
 /// A place in a file that a user can open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Path as the user knows it, relative to the working folder.
     pub file: String,
@@ -32,23 +34,23 @@ pub struct Place {
 }
 
 /// One message for a person, or for a program through `--json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
     /// Stable code (`PW001`), where one is assigned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'static, str>>,
     /// What happened and why, in one sentence.
     pub message: String,
     /// Where.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
     /// Further lines: the call chain, what was expected.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
@@ -68,7 +70,7 @@ impl Diagnostic {
     /// Adds the stable code.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Self {
-        self.code = Some(code);
+        self.code = Some(Cow::Borrowed(code));
         self
     }
 
@@ -126,7 +128,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut title = level.primary_title(self.message.as_str());
-        if let Some(code) = self.code {
+        if let Some(code) = self.code.as_deref() {
             title = title.id(code);
         }
         let mut group = match &self.place {
