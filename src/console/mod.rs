@@ -1,1 +1,84 @@
-//! TBD.
+//! The admin API: health, metrics, events and their decision records, reload, pause and resume.
+//!
+//! Invariants:
+//! - Off loopback every request carries the token, health probes excepted; on loopback without a token only requests that
+//!   name a local host are answered, so that no web page reaches the API by rebinding its name.
+//! - Requests that change something carry JSON, so that no web page can send them without being asked first.
+//! - The same router serves the Unix socket, where the file's mode is the proof.
+//! - Nothing here decides: what changes something goes through the handles of delivery and reload.
+
+mod control;
+mod events;
+mod guard;
+mod health;
+mod problem;
+mod query;
+mod serve;
+mod socket;
+mod types;
+
+pub use guard::Access;
+pub use query::{EventsQuery, parse_since};
+pub use serve::{ConsoleError, serve, serve_socket};
+pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
+pub use types::{
+    DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReplayAnswer, ScopeRequest, Selection,
+    SetStatus, Status,
+};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::delivery;
+use crate::reload;
+use crate::rules::Live;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// What the admin API shows and commands.
+#[derive(Clone)]
+pub struct State {
+    /// Events, deliveries, records.
+    pub store: Arc<dyn Store>,
+    /// The live script set.
+    pub live: Live,
+    /// The scheduler.
+    pub delivery: delivery::Handle,
+    /// The reloader.
+    pub reload: reload::Handle,
+    /// Counters.
+    pub metrics: Metrics,
+    /// When the daemon started.
+    pub started_at: jiff::Timestamp,
+    /// Pipewright's version.
+    pub version: &'static str,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("started_at", &self.started_at).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// The admin API, guarded as `access` says.
+pub fn router(state: State, access: Access) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/api/status", get(health::status))
+        .route("/api/events", get(events::list))
+        .route("/api/events/replay", post(control::replay))
+        .route("/api/events/discard", post(control::discard))
+        .route("/api/events/{id}", get(events::show))
+        .route("/api/events/{seq}/{rule}", get(events::show_delivery))
+        .route("/api/reload", post(control::reload))
+        .route("/api/pause", post(control::pause))
+        .route("/api/resume", post(control::resume))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .with_state(state);
+    guard::guarded(routes, access)
+}

@@ -1,0 +1,140 @@
+//! Who may ask, and the headers that every answer carries.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY};
+use axum::http::header::{WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::Failed;
+use crate::config::Secret;
+
+/// Who may ask.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Whoever can open the Unix socket.
+    Socket,
+    /// Whoever is on this machine and names it: the loopback listener without a token.
+    Loopback,
+    /// Whoever carries the token.
+    Token(Secret),
+}
+
+/// Whether a request may see details. `/readyz` answers strangers, but with the bare state only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trusted(pub(super) bool);
+
+pub(super) fn guarded(routes: Router, access: Access) -> Router {
+    routes.layer(middleware::from_fn_with_state(Arc::new(access), check)).layer(middleware::map_response(harden))
+}
+
+async fn check(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let trusted = match allowed(&access, request.headers()) {
+        Ok(()) => true,
+        Err(_) if matches!(request.uri().path(), "/healthz" | "/readyz") => false,
+        Err(refusal) => return refused(refusal),
+    };
+    if request.method() == Method::POST && !is_json(request.headers()) {
+        return Failed::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, with content-type: application/json").into_response();
+    }
+    request.extensions_mut().insert(Trusted(trusted));
+    next.run(request).await
+}
+
+fn allowed(access: &Access, headers: &HeaderMap) -> Result<(), Failed> {
+    match access {
+        Access::Socket => Ok(()),
+        Access::Loopback if names_this_machine(headers) => Ok(()),
+        Access::Token(token) if carries(token, headers) => Ok(()),
+        Access::Loopback => {
+            let reason = "the Host header names another machine; ask for localhost or 127.0.0.1, or set admin.token";
+            Err(Failed::new(StatusCode::MISDIRECTED_REQUEST, reason))
+        }
+        Access::Token(_) => {
+            Err(Failed::new(StatusCode::UNAUTHORIZED, "send the token of admin.token as `authorization: Bearer TOKEN`"))
+        }
+    }
+}
+
+fn refused(refusal: Failed) -> Response {
+    let mut response = refusal.into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Compares digests, so that neither the token's text nor its length shows in the time taken.
+fn carries(token: &Secret, headers: &HeaderMap) -> bool {
+    let given = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| {
+        let (scheme, token) = v.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    given.is_some_and(|given| Sha256::digest(given).ct_eq(&Sha256::digest(token.expose())).into())
+}
+
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|v| v.to_str().ok()) else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
+}
+
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(HOST, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn only_local_names_pass_without_a_token() {
+        for local in ["localhost", "localhost:8081", "127.0.0.1:1", "127.9.9.9", "[::1]:8081", "LOCALHOST"] {
+            assert!(names_this_machine(&host(local)), "{local}");
+        }
+        for other in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", "[::2]", ""] {
+            assert!(!names_this_machine(&host(other)), "{other}");
+        }
+        assert!(!names_this_machine(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_token_must_be_whole_and_a_bearer_token() {
+        let token = Secret::new("s3cret");
+        let with = |value: &'static str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
+        assert!(carries(&token, &with("Bearer s3cret")));
+        assert!(carries(&token, &with("bearer s3cret")));
+        for wrong in ["Bearer s3cre", "Bearer s3crets", "Basic s3cret", "s3cret", "Bearer", ""] {
+            assert!(!carries(&token, &with(wrong)), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Answers that are no success.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::types::Problem;
+use crate::delivery::ControlError;
+use crate::store::StoreError;
+
+/// A status with its reason.
+#[derive(Debug)]
+pub(super) struct Failed(StatusCode, String);
+
+impl Failed {
+    pub(super) fn bad_request(reason: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, reason.into())
+    }
+
+    pub(super) fn not_found(reason: impl Into<String>) -> Self {
+        Self(StatusCode::NOT_FOUND, reason.into())
+    }
+
+    pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self(status, reason.into())
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(Problem { error: self.1 })).into_response()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<ControlError> for Failed {
+    fn from(error: ControlError) -> Self {
+        let status = match &error {
+            ControlError::Unknown(_) => StatusCode::NOT_FOUND,
+            ControlError::Refused(_) => StatusCode::CONFLICT,
+            ControlError::Store(_) | ControlError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Failed {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+pub(super) async fn not_found() -> Failed {
+    Failed::not_found("there is nothing here; the admin API is /api/status, /api/events, /metrics, /healthz and /readyz")
+}
+
+pub(super) async fn wrong_method() -> Failed {
+    Failed::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+}

@@ -1,0 +1,140 @@
+//! What the admin API answers and takes, shared with the command line. Fields are only ever added.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::delivery::{DeliveryStatus, PauseInfo, Replayed, Scope};
+use crate::reload::ReloadStatus;
+use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, EventRow, RejectedRow, StoreStats};
+
+/// An answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong and what to do, for a person.
+    pub error: String,
+}
+
+/// `GET /api/status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Pipewright's version.
+    pub pipewright: String,
+    /// When the daemon started.
+    pub started_at: jiff::Timestamp,
+    /// The live script set.
+    pub set: SetStatus,
+    /// How the last reload went.
+    pub reload: ReloadStatus,
+    /// Lanes, accounts and rules.
+    pub delivery: DeliveryStatus,
+    /// Counts and sizes.
+    pub store: StoreStats,
+    /// Events accepted since the start.
+    pub accepted: u64,
+    /// Deliveries ended since the start.
+    pub finished: u64,
+}
+
+/// The live script set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetStatus {
+    /// Its version, whole.
+    pub version: String,
+    /// Rules, disabled ones included.
+    pub rules: usize,
+    /// Enabled rules.
+    pub enabled: usize,
+}
+
+/// `GET /api/events`: one of the lists, by what was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventList {
+    /// Deliveries, newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<Vec<DeliveryRow>>,
+    /// `?rejected=1`: what was refused at the door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Vec<RejectedRow>>,
+    /// `?unmatched=1`: what no rule wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<Vec<EventRow>>,
+}
+
+/// `GET /api/events/ID`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventDetails {
+    /// The events that the id names, newest first; several when a messageId was replayed or came from several sources.
+    pub events: Vec<EventDetail>,
+}
+
+/// One event with what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventDetail {
+    /// Its row.
+    #[serde(flatten)]
+    pub row: EventRow,
+    /// The delivery that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<DeliveryId>,
+    /// The whole event, while it is kept.
+    pub event: Option<Value>,
+    /// Its deliveries, in rule order; empty when no rule wanted it.
+    pub deliveries: Vec<DeliveryDetail>,
+}
+
+/// One delivery with its decision records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryDetail {
+    /// Its row.
+    #[serde(flatten)]
+    pub row: DeliveryRow,
+    /// Decision records, oldest attempt first.
+    pub records: Vec<Value>,
+}
+
+/// `POST /api/events/replay` and `/discard`: ids, or what a filter finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<DeliveryId>),
+    /// What the filter finds. It must name at least one condition; without states, what has failed.
+    Filter(Box<DeliveryFilter>),
+}
+
+/// `POST /api/events/replay`: what was made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayAnswer {
+    /// Old and new deliveries.
+    pub replayed: Vec<Replayed>,
+}
+
+/// `POST /api/events/discard`: how many were dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardAnswer {
+    /// Dropped deliveries.
+    pub discarded: u64,
+}
+
+/// `POST /api/pause` and `/api/resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeRequest {
+    /// `{"account": NAME}` or `{"rule": NAME}`.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Why, for `status`; only `pause` looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Account or rule.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Why.
+    #[serde(flatten)]
+    pub pause: PauseInfo,
+}
