@@ -59,7 +59,7 @@ fn check_ids(kind: EventType, body: &Map<String, Value>) -> Result<(), Rejection
     let somebody = || has("userId") || has("anonymousId");
     match kind {
         EventType::Identify | EventType::Page | EventType::Screen if !somebody() => Err(Rejection::NoIdentity),
-        EventType::Track if !body.get("event").and_then(Value::as_str).is_some_and(|name| !name.trim().is_empty()) => {
+        EventType::Track if body.get("event").and_then(Value::as_str).is_none_or(|name| name.trim().is_empty()) => {
             Err(Rejection::NoEventName)
         }
         EventType::Track if !somebody() => Err(Rejection::NoIdentity),

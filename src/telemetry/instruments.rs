@@ -44,6 +44,7 @@ pub(super) struct Instruments {
     pub(super) accepted: Count<2>,
     pub(super) duplicate: Count<2>,
     pub(super) unmatched: Count<2>,
+    pub(super) switched_off: Count<2>,
     pub(super) rejected: Count<3>,
     pub(super) overloaded: Count<1>,
     // Delivery.
@@ -121,6 +122,7 @@ impl Instruments {
             accepted: r.count("events_accepted", "Events stored, by source and type"),
             duplicate: r.count("events_duplicate", "Events recognised as duplicates, by source and type"),
             unmatched: r.count("events_unmatched", "Events that no rule wanted, by source and type"),
+            switched_off: r.count("events_switched_off", "Events whose sender switched Pipedrive off, by source and type"),
             rejected: r.count("events_rejected", "Events or requests refused, by source, type and reason"),
             overloaded: r.count("ingest_overloaded", "Requests answered 429 or 503 to slow a sender down, by reason"),
             attempts: r.count("delivery_attempts", "Attempts begun, by rule and account"),

@@ -81,6 +81,11 @@ impl Metrics {
         self.0.on.unmatched.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
     }
 
+    /// The event's `integrations` switched Pipedrive off: it was acknowledged and is not kept.
+    pub fn event_switched_off(&self, source: &str, kind: &str) {
+        self.0.on.switched_off.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
+    }
+
     /// An event, or a request before its events could be read, was refused. `source` is `""` when it is not known who sent it; `kind`
     /// is what the sender wrote, or `""`; `reason` is a fixed word (`auth`, `json`, `too_large`).
     pub fn event_rejected(&self, source: &str, kind: &str, reason: &'static str) {

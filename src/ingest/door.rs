@@ -1,0 +1,119 @@
+//! One request, one answer: routes, methods, CORS, stopping, and what is counted and logged of it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::header::CONNECTION;
+use http::{HeaderValue, Method};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::auth::Keys;
+use super::refused::{Answer, Refused};
+use super::route::Route;
+use super::tracking::{self, Request};
+use super::{Ingest, body, cors, webhook};
+use crate::store::StoreError;
+
+/// Answers requests.
+pub(super) struct Door {
+    pub(super) ingest: Ingest,
+    // Of the set that the last request used.
+    keys: ArcSwap<Keys>,
+}
+
+impl Door {
+    pub(super) fn new(ingest: Ingest) -> Self {
+        let keys = ArcSwap::from_pointee(Keys::of(ingest.live.load_full()));
+        Self { ingest, keys }
+    }
+
+    /// The keys of the live set, prepared anew after a reload.
+    fn keys(&self) -> Arc<Keys> {
+        let keys = self.keys.load_full();
+        let set = self.ingest.live.load_full();
+        if Arc::ptr_eq(&keys.set, &set) {
+            return keys;
+        }
+        let keys = Arc::new(Keys::of(set));
+        self.keys.store(keys.clone());
+        keys
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: http::Request<Incoming>) -> Answer {
+        let started = Instant::now();
+        let keys = self.keys();
+        let (parts, mut body) = request.into_parts();
+        let route = Route::of(parts.uri.path());
+        let word = route.as_ref().map_or("unknown", Route::word);
+        let server = &keys.set.config.server;
+        let origin = match route {
+            Some(Route::Call(_) | Route::Batch) => cors::allowed(&parts.headers, &server.cors_origins),
+            Some(Route::Webhook(_)) | None => None,
+        };
+
+        let handled = self.handle(&keys, &parts, &mut body, route, origin.as_ref()).await;
+        let mut answer = match handled {
+            Ok(answer) => answer,
+            Err(refused) => {
+                self.note(&refused, word);
+                let mut answer = refused.answer();
+                if !answer.headers().contains_key(CONNECTION)
+                    && !body::drain(&parts.headers, &mut body, server.body_timeout.get()).await
+                {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                answer
+            }
+        };
+        if let Some(origin) = origin {
+            cors::allow(&mut answer, origin);
+        }
+        self.ingest.metrics.request_answered(word, answer.status().as_u16(), started.elapsed());
+        answer
+    }
+
+    async fn handle(
+        &self,
+        keys: &Keys,
+        parts: &http::request::Parts,
+        body: &mut Incoming,
+        route: Option<Route<'_>>,
+        origin: Option<&HeaderValue>,
+    ) -> Result<Answer, Refused> {
+        let route = route.ok_or(Refused::NotFound)?;
+        let browser = !matches!(route, Route::Webhook(_));
+        if browser && parts.method == Method::OPTIONS && !keys.set.config.server.cors_origins.is_empty() {
+            return cors::preflight(origin);
+        }
+        if !route.methods().split(", ").any(|method| method == parts.method.as_str()) {
+            return Err(Refused::Method(route.methods()));
+        }
+        if *self.ingest.stopping.borrow() {
+            return Err(Refused::Stopping);
+        }
+        let request = Request { ingest: &self.ingest, keys, headers: &parts.headers, body };
+        match route {
+            Route::Call(kind) => tracking::call(request, kind).await,
+            Route::Batch => tracking::batch(request).await,
+            Route::Webhook(source) => webhook::receive(request, &source).await,
+        }
+    }
+
+    /// Counts and logs a refusal, without anything that the sender wrote.
+    fn note(&self, refused: &Refused, route: &'static str) {
+        let metrics = &self.ingest.metrics;
+        match refused {
+            // Counted with its source where that was known.
+            Refused::Event(_) => {}
+            Refused::Stopping | Refused::Store(StoreError::Overloaded) => metrics.ingest_overloaded(refused.code()),
+            Refused::Store(error) => {
+                metrics.ingest_overloaded(refused.code());
+                tracing::warn!(route, %error, "events could not be stored; their senders were told to try again");
+            }
+            refused => metrics.event_rejected("", "", refused.code()),
+        }
+        tracing::debug!(route, code = refused.code(), class = %refused.class(), "a request was refused");
+    }
+}

@@ -1,0 +1,62 @@
+//! Running mended triggers over events that no rule wanted when they came.
+
+use super::accept::{deliveries, row};
+use crate::event::Event;
+use crate::rules::ScriptSet;
+use crate::store::{Dedupe, DeliveryFilter, Store, StoreError};
+
+/// What a replay of unmatched events did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Replayed {
+    /// Events looked at.
+    pub seen: usize,
+    /// Events that a rule wants now, and that were appended anew.
+    pub events: usize,
+    /// Deliveries made.
+    pub deliveries: usize,
+}
+
+/// Makes the deliveries that the set's triggers want of the newest `limit` unmatched events, oldest first, at their lanes' tails.
+/// A rule that has had a message already does not get it again, so that repeating the replay makes no second delivery.
+///
+/// # Errors
+/// When the store fails; what was appended before stays.
+pub async fn replay_unmatched(
+    store: &dyn Store,
+    set: &ScriptSet,
+    rule: Option<&str>,
+    limit: usize,
+) -> Result<Replayed, StoreError> {
+    let mut report = Replayed::default();
+    for kept in store.unmatched(limit).await?.into_iter().rev() {
+        report.seen += 1;
+        let Some(stored) = store.event(kept.seq).await? else { continue };
+        let event = match Event::from_payload(&stored.source, stored.received_at, &stored.payload) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(seq = kept.seq.0, %error, "an unmatched event cannot be read and is not replayed");
+                continue;
+            }
+        };
+        let mut wanted = deliveries(set, &event);
+        wanted.retain(|delivery| rule.is_none_or(|rule| rule == &*delivery.rule));
+        let mut missing = Vec::with_capacity(wanted.len());
+        for delivery in wanted {
+            let had = DeliveryFilter {
+                rule: Some(delivery.rule.to_string()),
+                message_id: Some(event.message_id.clone()),
+                limit: 1,
+                ..DeliveryFilter::default()
+            };
+            if store.deliveries(&had).await?.is_empty() {
+                missing.push(delivery);
+            }
+        }
+        if !missing.is_empty() {
+            report.events += 1;
+            report.deliveries += missing.len();
+            store.append(vec![row(event, missing, Dedupe::Never)]).await?;
+        }
+    }
+    Ok(report)
+}

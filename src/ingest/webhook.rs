@@ -1,0 +1,63 @@
+//! Segment's webhook destinations: one event, or an array of them.
+//!
+//! Invariants: the signature is checked over the bytes as they came, never over JSON written anew; nothing of an array is taken
+//! on the strength of its first element's signature alone.
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::accept::Bad;
+use super::auth;
+use super::batch::{self, Sorted};
+use super::decode::decode;
+use super::refused::{Answer, Refused};
+use super::rejection::Rejection;
+use super::timestamps::Origin;
+use super::tracking::Request;
+
+/// What a webhook destination sent to this source.
+pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<Answer, Refused> {
+    let set = request.keys.set.clone();
+    let secrets = set.sources.get(source).ok_or(Refused::NoWebhook)?;
+    let secret = secrets.webhook_secret.as_ref().ok_or(Refused::NoWebhook)?;
+    let bytes = request.batch_body().await?;
+    let at = Timestamp::now();
+    let limits = &set.config.server;
+    let whole = auth::signed(request.headers, secret, &bytes);
+    let array = bytes.trim_ascii_start().first() == Some(&b'[');
+    let malformed = |why| Bad { why, raw: &bytes, ..Bad::known(None) };
+
+    if !array {
+        if !whole {
+            return Err(Refused::Signature);
+        }
+        let event = batch::fits(bytes.len(), limits)
+            .and_then(|()| batch::object(&bytes))
+            .and_then(|body| decode(source, at, body, Origin::Segment));
+        return match event {
+            Ok(event) => request.take(source, at, Sorted { good: vec![event], bad: Vec::new() }, Origin::Segment).await,
+            Err(why) => {
+                let bad = Bad { why, raw: &bytes, ..Bad::known(batch::object(&bytes).ok().as_ref()) };
+                Err(request.refuse_event(source, at, bad).await)
+            }
+        };
+    }
+
+    let items: Vec<&RawValue> = match serde_json::from_slice(&bytes) {
+        Ok(items) => items,
+        // Only the holder of the secret is told what is wrong.
+        Err(error) if whole => return Err(request.refuse_event(source, at, malformed(Rejection::json(&error))).await),
+        Err(_) => return Err(Refused::Signature),
+    };
+    if !whole {
+        let first = items.first().ok_or(Refused::Signature)?;
+        if !auth::signed(request.headers, secret, first.get().as_bytes()) {
+            return Err(Refused::Signature);
+        }
+        if !secrets.webhook_token.as_ref().is_some_and(|token| auth::proves(request.headers, token)) {
+            return Err(Refused::SecondProof);
+        }
+    }
+    let sorted = batch::sort(source, at, &items, None, limits);
+    request.take(source, at, sorted, Origin::Segment).await
+}
