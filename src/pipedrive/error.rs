@@ -56,7 +56,8 @@ pub enum ErrorKind {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// 401, 402 or 403 in JSON: token, subscription or permission.
+    /// 401, 402 or 403 in JSON: token, subscription, permission or a limit of the plan. Also a redirect and a 404 that is a web page:
+    /// the address is not that of the API. None of them has carried the request out.
     #[error("Pipedrive does not let this account in ({status}): {message}")]
     Account {
         /// Status.
@@ -72,7 +73,7 @@ pub enum ErrorKind {
         /// A v2 write answered with 500: the body itself may be the cause.
         suspect_body: bool,
     },
-    /// An answer that is not what the call gives: wrong JSON, truncated, a redirect.
+    /// An answer that is not what the call gives: no JSON, or JSON of another shape.
     #[error("Pipedrive's answer ({status}) cannot be read: {reason}")]
     Unreadable {
         /// Status.
@@ -105,6 +106,21 @@ impl ApiError {
         }
     }
 
+    /// The failure without anything that Pipedrive wrote, which may repeat personal data: for logs.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let what = match &self.kind {
+            ErrorKind::Refused { status, code, .. } => match code {
+                Some(code) => format!("refused ({status} {code})"),
+                None => format!("refused ({status})"),
+            },
+            ErrorKind::Account { status, .. } => format!("the account is not let in ({status})"),
+            ErrorKind::Unreadable { status, .. } => format!("the answer ({status}) cannot be read"),
+            other => other.to_string(),
+        };
+        format!("{}: {what}", self.call)
+    }
+
     /// True for 404 and 410.
     #[must_use]
     pub const fn is_gone(&self) -> bool {
@@ -114,7 +130,7 @@ impl ApiError {
 
 /// Pipedrive's text of an error body, for a person; personal data may be in it, so it belongs in records, not in logs.
 #[must_use]
-pub fn message_of(body: &Value) -> String {
+pub(super) fn message_of(body: &Value) -> String {
     let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|s| !s.is_empty());
     match (text("error"), text("error_info")) {
         (Some(e), Some(info)) => format!("{e} ({info})"),

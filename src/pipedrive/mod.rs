@@ -4,12 +4,25 @@
 //! endpoint is used that Pipedrive has retired; every request that is sent is charged and recorded in the [`Trace`] of the
 //! attempt that caused it.
 
+mod classify;
+mod client;
+mod cost;
+mod entity;
 mod error;
+mod http;
 mod kind;
+mod limiter;
+mod session;
 mod trace;
 mod transport;
 
+pub use client::{Client, ClientOptions, ClientStatus};
+pub use cost::{is_search, tokens};
+pub use entity::{Entity, is_deleted};
 pub use error::{ApiError, ErrorKind};
+pub use http::{HttpTransport, HttpTransportError, MAX_BODY, base_url};
 pub use kind::{Id, Kind, ParseIdError};
+pub use limiter::PauseReason;
+pub use session::{Conversion, ConversionState, SearchField, SearchHit, Session};
 pub use trace::{Exchange, Purpose, Trace};
 pub use transport::{Answer, Body, Method, Request, Transport, TransportError};

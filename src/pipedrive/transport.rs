@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,6 +51,9 @@ impl std::fmt::Display for Method {
     }
 }
 
+/// What is encoded in a query: everything but letters, digits and `-._~`; commas stay, `ids=1,2` is clearer so.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',');
+
 /// A request, without host and token: the transport adds those.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -83,6 +87,25 @@ impl Request {
     pub fn query(mut self, name: &str, value: impl Into<String>) -> Self {
         self.query.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Path with encoded query, as it stands in the request line.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let mut target = self.path.clone();
+        for (name, value) in &self.query {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.extend(utf8_percent_encode(name, QUERY));
+            target.push('=');
+            target.extend(utf8_percent_encode(value, QUERY));
+        }
+        target
+    }
+
+    /// Method and path without query, for messages and logs: a query may hold personal values.
+    #[must_use]
+    pub fn call(&self) -> String {
+        format!("{} {}", self.method, self.path.split('?').next().unwrap_or_default())
     }
 
     /// Sets the JSON body.
