@@ -5,6 +5,10 @@
 
 mod lookup;
 mod metadata;
+mod normalise;
+pub mod standard;
 
 pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};
+pub use normalise::{field_value, holds, normalise, values};
+pub use standard::{Finding, Standard, StandardType, Writable};
