@@ -7,9 +7,22 @@
 //! - Suspension and limits are seen through a sticky flag, never through the error that reaches the top: a script can
 //!   swallow errors.
 
+mod engine;
+mod errors;
+mod execute;
+mod host;
+mod imports;
+mod known;
+mod pool;
+mod program;
 mod run;
 mod sources;
+mod state;
+mod value;
 
+pub use execute::run_blocking;
+pub use pool::Pool;
+pub use program::Program;
 pub use run::{LogLevel, LogLine, Memo, Outcome, Read, RunReport, RunRequest, ScriptError, ScriptErrorKind};
 pub use sources::Sources;
 

@@ -1,0 +1,8 @@
+//! The script engine at its contract: sources in, reports out.
+
+mod support;
+
+mod decide;
+mod errors;
+mod plan;
+mod reads;
