@@ -14,6 +14,14 @@ pub enum StoreError {
     /// A write or fsync failed. The process must stop and recover from disk.
     #[error("the store failed and must be reopened: {0}")]
     Failed(String),
+    /// A write names a delivery that does not stand as the write needs it. Nothing of its call was carried out.
+    #[error("delivery {id} {reason}")]
+    Refused {
+        /// Which.
+        id: super::DeliveryId,
+        /// How it stands.
+        reason: &'static str,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -28,9 +36,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The failure class: the store's troubles are never the delivery's fault.
+    /// The failure class: the store's troubles are never the delivery's fault, a refused write is.
     #[must_use]
     pub const fn class(&self) -> FailureClass {
-        FailureClass::Transient
+        match self {
+            Self::Refused { .. } => FailureClass::Permanent,
+            _ => FailureClass::Transient,
+        }
     }
 }

@@ -1,0 +1,139 @@
+//! New events.
+//!
+//! Invariants: numbers rise by one in the order of the calls; nothing here touches a random page of the file; a duplicate
+//! found in the same transaction is answered with it, so never before its first copy is durable.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::codes::{from_seq, from_time, part, to_seq};
+use super::counters;
+use super::writer::{Cache, Keep};
+use crate::store::{Appended, Dedupe, DeliveryId, NewEvent, Pending};
+
+/// How many unmatched events go at once when there are too many.
+const UNMATCHED_STEP: i64 = 256;
+
+const COLUMNS: &str = "(seq, at, source, kind, message_id, user, name, replay_seq, replay_rule, payload)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// Stores one call's events; new deliveries are put on `fresh`.
+pub(super) fn append(
+    conn: &Connection,
+    cache: &mut Cache,
+    keep: &Keep,
+    events: &[NewEvent],
+    fresh: &mut Vec<Pending>,
+) -> rusqlite::Result<Vec<Appended>> {
+    events.iter().map(|event| one(conn, cache, keep, event, fresh)).collect()
+}
+
+fn one(
+    conn: &Connection,
+    cache: &mut Cache,
+    keep: &Keep,
+    event: &NewEvent,
+    fresh: &mut Vec<Pending>,
+) -> rusqlite::Result<Appended> {
+    let at = from_time(event.received_at);
+    let source = cache.names.id(conn, &event.source)?;
+    let hash = cache.window.hash(source, &event.message_id);
+    if event.dedupe == Dedupe::Window {
+        if let Some(first) = cache.window.find(conn, hash, source, &event.message_id, at)? {
+            return Ok(Appended::Duplicate(to_seq(first)));
+        }
+    }
+    cache.counters.last_seq += 1;
+    let seq = cache.counters.last_seq;
+    if event.deliveries.is_empty() && keep.unmatched_span == 0 {
+        // Not kept, so not in the window either: when a rule wants it after all, a resent one is new.
+        return Ok(Appended::Fresh(to_seq(seq)));
+    }
+    insert(conn, cache, event, seq, at, source)?;
+    if event.dedupe == Dedupe::Window {
+        cache.window.enter(conn, hash, seq, source, &event.message_id, at)?;
+    }
+    cache.block.add(conn, seq, &event.message_id, event.user.as_deref(), event.name.as_deref())?;
+    if event.deliveries.is_empty() {
+        cache.counters.unmatched += 1;
+        if cache.counters.unmatched > keep.unmatched_rows {
+            trim_unmatched(conn, cache)?;
+        }
+    } else {
+        cache.counters.events += 1;
+        deliveries(conn, cache, event, seq, at, fresh)?;
+    }
+    Ok(Appended::Fresh(to_seq(seq)))
+}
+
+fn insert(conn: &Connection, cache: &mut Cache, event: &NewEvent, seq: i64, at: i64, source: i64) -> rusqlite::Result<()> {
+    let kind = cache.names.id(conn, event.kind)?;
+    let (replay_seq, replay_rule) = match &event.replay_of {
+        Some(id) => (Some(from_seq(id.seq)), Some(cache.names.id(conn, &id.rule)?)),
+        None => (None, None),
+    };
+    let table = if event.deliveries.is_empty() { "unmatched" } else { "events" };
+    conn.prepare_cached(&format!("INSERT INTO {table} {COLUMNS}"))?
+        .execute(params![
+            seq,
+            at,
+            source,
+            kind,
+            event.message_id,
+            event.user,
+            event.name,
+            replay_seq,
+            replay_rule,
+            event.payload.as_ref()
+        ])
+        .map(drop)
+}
+
+fn deliveries(
+    conn: &Connection,
+    cache: &mut Cache,
+    event: &NewEvent,
+    seq: i64,
+    at: i64,
+    fresh: &mut Vec<Pending>,
+) -> rusqlite::Result<()> {
+    let kind = cache.names.id(conn, event.kind)?;
+    for (position, delivery) in (0u32..).zip(&event.deliveries) {
+        let rule = cache.names.id(conn, &delivery.rule)?;
+        let account = cache.names.id(conn, &delivery.account)?;
+        conn.prepare_cached(
+            "INSERT INTO pending (seq, rule, position, account, part, key, at, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            seq,
+            rule,
+            position,
+            account,
+            part(&delivery.account, &delivery.key),
+            delivery.key,
+            at,
+            kind
+        ])?;
+        cache.counters.pending += 1;
+        fresh.push(Pending {
+            id: DeliveryId { seq: to_seq(seq), rule: Arc::clone(&delivery.rule) },
+            position,
+            account: Arc::clone(&delivery.account),
+            key: delivery.key.clone(),
+            attempts: 0,
+            run_at: None,
+            first_failed_at: None,
+            pinned: false,
+        });
+    }
+    Ok(())
+}
+
+fn trim_unmatched(conn: &Connection, cache: &mut Cache) -> rusqlite::Result<()> {
+    let gone = conn
+        .prepare_cached("DELETE FROM unmatched WHERE seq IN (SELECT seq FROM unmatched ORDER BY seq LIMIT ?1)")?
+        .execute([UNMATCHED_STEP])?;
+    counters::take(&mut cache.counters.unmatched, gone);
+    Ok(())
+}

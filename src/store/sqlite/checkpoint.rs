@@ -1,0 +1,141 @@
+//! Checkpoints: moving what is in the WAL into the file.
+//!
+//! An inline checkpoint would be the p99 of every append. So a thread of its own copies passively, a few times a second
+//! while there is something to copy. The WAL can only start over when all of it is copied and nobody reads from it, which
+//! under load never happens by chance; beyond a bound the writer itself makes that happen, when little is left to copy.
+//!
+//! Invariant: an error here other than lack of room or a lock ends the store, for it may be a failed fsync.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+
+use super::codes::Trouble;
+use super::queue::Queue;
+use crate::store::StoreError;
+
+/// Between two passive checkpoints.
+const REST: Duration = Duration::from_millis(200);
+/// Pages in the WAL beyond which the writer makes it start over: 32 MiB.
+const BOUND: i64 = 8_192;
+/// How long the writer waits for readers of old pages.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Held while a checkpoint runs.
+    running: Mutex<()>,
+    busy_timeout: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// There were commits since the last checkpoint.
+    dirty: bool,
+    /// Pages in the WAL, as last seen.
+    pages: i64,
+    stopped: bool,
+}
+
+impl Checkpoints {
+    pub(super) fn new(busy_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), wake: Condvar::new(), running: Mutex::default(), busy_timeout })
+    }
+
+    /// Starts the thread, on a connection of its own.
+    pub(super) fn start(self: &Arc<Self>, conn: Connection, queue: Arc<Queue>) -> std::io::Result<JoinHandle<()>> {
+        let this = Arc::clone(self);
+        std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || this.run(&conn, &queue))
+    }
+
+    fn run(&self, conn: &Connection, queue: &Queue) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                while !state.dirty && !state.stopped {
+                    self.wake.wait(&mut state);
+                }
+                if state.stopped {
+                    return;
+                }
+                state.dirty = false;
+            }
+            let result = {
+                let _running = self.running.lock();
+                checkpoint(conn, "PASSIVE")
+            };
+            match result {
+                Ok(pages) => self.state.lock().pages = pages,
+                Err(trouble) => report(trouble, queue),
+            }
+            let mut state = self.state.lock();
+            if !state.stopped {
+                // Woken early only to stop.
+                self.wake.wait_while_for(&mut state, |state| !state.stopped, REST);
+            }
+        }
+    }
+
+    /// The writer has committed.
+    pub(super) fn committed(&self, conn: &Connection, queue: &Queue) {
+        let pages = {
+            let mut state = self.state.lock();
+            if !state.dirty {
+                state.dirty = true;
+                self.wake.notify_one();
+            }
+            state.pages
+        };
+        if pages < BOUND {
+            return;
+        }
+        // A passive one under way is left alone: this is tried again after the next commit.
+        let Some(_running) = self.running.try_lock() else { return };
+        let result = conn
+            .busy_timeout(PATIENCE)
+            .map_err(Trouble::from)
+            .and_then(|()| checkpoint(conn, "RESTART"))
+            .and_then(|pages| conn.busy_timeout(self.busy_timeout).map_err(Trouble::from).map(|()| pages));
+        match result {
+            // A reader may have kept it from starting over; then the next passive one says how large it is.
+            Ok(_) => self.state.lock().pages = 0,
+            Err(trouble) => report(trouble, queue),
+        }
+    }
+
+    /// The last one, when the store is closed in order: the file is whole without its WAL.
+    pub(super) fn finish(&self, conn: &Connection) {
+        let _running = self.running.lock();
+        if let Err(trouble) = checkpoint(conn, "TRUNCATE") {
+            tracing::warn!(reason = ?trouble, "the WAL was not emptied at closing; the next start reads it");
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_all();
+    }
+}
+
+/// Runs one; answers the pages in the WAL.
+fn checkpoint(conn: &Connection, mode: &str) -> Result<i64, Trouble> {
+    Ok(conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))?)
+}
+
+fn report(trouble: Trouble, queue: &Queue) {
+    match trouble {
+        // The next append meets it too, and knows what to do.
+        Trouble::Full(reason) => tracing::warn!(%reason, "no room to move the WAL into the store's file"),
+        Trouble::Busy => {}
+        Trouble::Fatal(why) => {
+            let error = StoreError::Failed(format!("checkpoint: {why}"));
+            tracing::error!(%error, "the store failed; the process must restart and recover from disk");
+            queue.fail(&error);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What becomes of deliveries, and what is learned on the way.
+//!
+//! Invariants: a call is judged whole before its first write, against all that its transaction did before it, so that one
+//! refused call leaves the others alone. A pending row and a run never stand for the same delivery.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codes::{from_seq, from_state, from_time, to_state};
+use super::counters;
+use super::names::Names;
+use super::writer::Cache;
+use crate::store::{DeliveryId, DeliveryState, Finish, StoreError, Write};
+
+/// How a delivery stands, as far as writes care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Missing,
+    Pending,
+    Failed,
+    Finished,
+}
+
+impl Standing {
+    const fn refusal(self) -> &'static str {
+        match self {
+            Self::Missing => "does not exist",
+            Self::Pending => "is not finished yet",
+            Self::Failed | Self::Finished => "is finished already",
+        }
+    }
+}
+
+/// Why the call cannot be carried out, if so. Writes nothing.
+pub(super) fn judge(conn: &Connection, names: &Names, writes: &[Write]) -> rusqlite::Result<Option<StoreError>> {
+    let mut standings: HashMap<&DeliveryId, Standing> = HashMap::new();
+    for write in writes {
+        let id = match write {
+            Write::Pin { id, .. } | Write::Unpin { id } | Write::Retry { id, .. } | Write::Record { id, .. } => id,
+            Write::Finish(finish) => &finish.id,
+            _ => continue,
+        };
+        let standing = match standings.get(id) {
+            Some(standing) => *standing,
+            None => standing(conn, names, id)?,
+        };
+        let (allowed, next) = match write {
+            Write::Record { .. } => (standing != Standing::Missing, standing),
+            Write::Finish(finish) => {
+                let ends = match standing {
+                    Standing::Pending => finish.state != DeliveryState::Pending,
+                    Standing::Failed => finish.state == DeliveryState::Discarded,
+                    Standing::Missing | Standing::Finished => false,
+                };
+                (ends, if finish.state.is_failure() { Standing::Failed } else { Standing::Finished })
+            }
+            _ => (standing == Standing::Pending, standing),
+        };
+        if !allowed {
+            return Ok(Some(StoreError::Refused { id: id.clone(), reason: standing.refusal() }));
+        }
+        standings.insert(id, next);
+    }
+    Ok(None)
+}
+
+fn standing(conn: &Connection, names: &Names, id: &DeliveryId) -> rusqlite::Result<Standing> {
+    let Some(rule) = names.known(&id.rule) else { return Ok(Standing::Missing) };
+    let key = params![from_seq(id.seq), rule];
+    if conn.prepare_cached("SELECT 1 FROM pending WHERE seq = ?1 AND rule = ?2")?.exists(key)? {
+        return Ok(Standing::Pending);
+    }
+    let state = conn
+        .prepare_cached("SELECT state FROM runs WHERE seq = ?1 AND rule = ?2")?
+        .query_row(key, |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(match state.map(to_state).transpose()? {
+        None => Standing::Missing,
+        Some(state) if state.is_failure() => Standing::Failed,
+        Some(_) => Standing::Finished,
+    })
+}
+
+/// Carries out a call that [`judge`] let pass.
+pub(super) fn apply(conn: &Connection, cache: &mut Cache, writes: &[Write]) -> rusqlite::Result<()> {
+    writes.iter().try_for_each(|write| one(conn, cache, write))
+}
+
+fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<()> {
+    let Cache { names, .. } = cache;
+    let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| conn.prepare_cached(sql)?.execute(params).map(drop);
+    match write {
+        Write::Pin { id, plan } => run(
+            "INSERT INTO plans (seq, rule, plan) VALUES (?1, ?2, ?3) ON CONFLICT (seq, rule) DO UPDATE SET plan = excluded.plan",
+            params![from_seq(id.seq), names.id(conn, &id.rule)?, plan],
+        ),
+        Write::Unpin { id } => {
+            run("DELETE FROM plans WHERE seq = ?1 AND rule = ?2", params![from_seq(id.seq), names.id(conn, &id.rule)?])
+        }
+        Write::Retry { id, run_at, attempts, first_failed_at } => run(
+            "UPDATE pending SET run_at = ?3, attempts = ?4, first_failed_at = ?5 WHERE seq = ?1 AND rule = ?2",
+            params![from_seq(id.seq), names.id(conn, &id.rule)?, from_time(*run_at), attempts, from_time(*first_failed_at)],
+        ),
+        Write::Record { id, attempt, record } => run(
+            "INSERT INTO records (seq, rule, attempt, record) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (seq, rule, attempt) DO UPDATE SET record = excluded.record",
+            params![from_seq(id.seq), names.id(conn, &id.rule)?, attempt, record],
+        ),
+        Write::Finish(end) => finish(conn, cache, end),
+        Write::IndexPut { account, kind, field, value, id } => run(
+            "INSERT INTO match_index (account, kind, field, value, id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            params![names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?, value, id],
+        ),
+        Write::IndexRemove { account, kind, field, value, id } => run(
+            "DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND field = ?3 AND value = ?4 AND id = ?5",
+            params![names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?, value, id],
+        ),
+        Write::Forget { account, kind, id } => {
+            let (account, kind) = (names.id(conn, account)?, names.id(conn, kind)?);
+            run("DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])?;
+            run("DELETE FROM known WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])
+        }
+        Write::KnownPut { account, kind, id, values } => run(
+            "INSERT INTO known (account, kind, id, known) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (account, kind, id) DO UPDATE SET known = excluded.known",
+            params![names.id(conn, account)?, names.id(conn, kind)?, id, values],
+        ),
+        Write::KvPut { space, key, value } => run(
+            "INSERT INTO kv (space, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",
+            params![space, key, value],
+        ),
+        Write::KvDelete { space, key } => run("DELETE FROM kv WHERE space = ?1 AND key = ?2", params![space, key]),
+    }
+}
+
+fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Result<()> {
+    let (seq, rule) = (from_seq(end.id.seq), cache.names.id(conn, &end.id.rule)?);
+    let version = end.version.as_deref().map(|v| cache.names.id(conn, v)).transpose()?;
+    let moved = conn
+        .prepare_cached(
+            "INSERT INTO runs (seq, rule, position, account, at, kind, attempts, state, finished_at, version, reason)
+             SELECT seq, rule, position, account, at, kind, attempts, ?3, ?4, ?5, ?6 FROM pending WHERE seq = ?1 AND rule = ?2",
+        )?
+        .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, end.reason])?;
+    if moved == 0 {
+        // A failure that a person discards; it keeps the version that ran.
+        conn.prepare_cached(
+            "UPDATE runs SET state = ?3, finished_at = ?4, reason = coalesce(?5, reason) WHERE seq = ?1 AND rule = ?2",
+        )?
+        .execute(params![seq, rule, from_state(end.state), from_time(end.at), end.reason])?;
+        counters::take(&mut cache.counters.failed, 1);
+    } else {
+        conn.prepare_cached("DELETE FROM pending WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
+        counters::take(&mut cache.counters.pending, 1);
+    }
+    if end.state.is_failure() {
+        cache.counters.failed += 1;
+    }
+    if !matches!(end.state, DeliveryState::Partial | DeliveryState::Uncertain) {
+        // The plan of a half-done delivery is kept with it: it says where to resume.
+        conn.prepare_cached("DELETE FROM plans WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Connections that only read, and the point queries of the delivery path.
+//!
+//! Invariants: a query runs on a blocking thread, on one of a few connections, and sees everything committed before it
+//! began; none keeps a read transaction open for long, for that would keep the WAL from starting over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::Semaphore;
+
+use super::codes::{Trouble, from_seq, to_seq, to_time};
+use super::names::{self, Labels};
+use super::open::Paths;
+use crate::store::{DeliveryId, Pending, Seq, StoreError, StoredEvent};
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    paths: Paths,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(paths: Paths, count: usize) -> Arc<Self> {
+        Arc::new(Self { paths, idle: Mutex::default(), permits: Arc::new(Semaphore::new(count.max(1))) })
+    }
+
+    /// Runs a query.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let this = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            // Taken out in a statement of its own, so that the list is not locked while a connection is opened.
+            let idle = this.idle.lock().pop();
+            let conn = match idle {
+                Some(conn) => conn,
+                None => this.paths.open_reader()?,
+            };
+            let answer = query(&conn)?;
+            if !this.permits.is_closed() {
+                this.idle.lock().push(conn);
+            }
+            Ok(answer)
+        });
+        match task.await {
+            Ok(answer) => answer.map_err(|e: rusqlite::Error| Trouble::from(e).into()),
+            Err(error) => Err(StoreError::Failed(format!("a query stopped unexpectedly: {error}"))),
+        }
+    }
+
+    /// Lets go of the file; later queries are refused.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle.lock().clear();
+    }
+}
+
+/// Unfinished deliveries after `after`, ordered by event and position.
+pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64) -> rusqlite::Result<Vec<Pending>> {
+    let labels = Labels::load(conn)?;
+    let (seq, position) = match after {
+        Some(id) => (from_seq(id.seq), position(conn, id)?),
+        None => (0, i64::MAX),
+    };
+    conn.prepare_cached(
+        "SELECT p.seq, p.rule, p.position, p.account, p.key, p.attempts, p.run_at, p.first_failed_at,
+           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule)
+         FROM pending p WHERE p.seq >= ?1 AND (p.seq > ?1 OR p.position > ?2) ORDER BY p.seq, p.position LIMIT ?3",
+    )?
+    .query_map(params![seq, position, limit], |row| {
+        Ok(Pending {
+            id: DeliveryId { seq: to_seq(row.get(0)?), rule: labels.get(row.get(1)?)? },
+            position: row.get(2)?,
+            account: labels.get(row.get(3)?)?,
+            key: row.get(4)?,
+            attempts: row.get(5)?,
+            run_at: row.get::<_, Option<i64>>(6)?.map(to_time),
+            first_failed_at: row.get::<_, Option<i64>>(7)?.map(to_time),
+            pinned: row.get(8)?,
+        })
+    })?
+    .collect()
+}
+
+/// Where a delivery stands within its event, finished or not; behind all others when it is gone.
+fn position(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<i64> {
+    let Some(rule) = names::lookup(conn, &id.rule)? else { return Ok(i64::MAX) };
+    let found = conn
+        .prepare_cached(
+            "SELECT position FROM pending WHERE seq = ?1 AND rule = ?2 UNION ALL SELECT position FROM runs WHERE seq = ?1 AND rule = ?2",
+        )?
+        .query_row(params![from_seq(id.seq), rule], |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or(i64::MAX))
+}
+
+pub(super) fn event(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<StoredEvent>> {
+    for table in ["events", "unmatched"] {
+        let found = conn
+            .prepare_cached(&format!(
+                "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name FROM {table} e
+                 JOIN names s ON s.id = e.source LEFT JOIN names r ON r.id = e.replay_rule WHERE e.seq = ?1"
+            ))?
+            .query_row([from_seq(seq)], stored)
+            .optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent {
+        seq: to_seq(row.get(0)?),
+        source: row.get(1)?,
+        message_id: row.get(2)?,
+        received_at: to_time(row.get(3)?),
+        payload: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+        replay_of: replay_of(row.get(5)?, row.get::<_, Option<String>>(6)?.as_deref()),
+    })
+}
+
+pub(super) fn replay_of(seq: Option<i64>, rule: Option<&str>) -> Option<DeliveryId> {
+    Some(DeliveryId { seq: to_seq(seq?), rule: Arc::from(rule?) })
+}
+
+pub(super) fn plan(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<Option<Vec<u8>>> {
+    conn.prepare_cached("SELECT plan FROM plans WHERE seq = ?1 AND rule = (SELECT id FROM names WHERE name = ?2)")?
+        .query_row(params![from_seq(id.seq), &*id.rule], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn records(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<Vec<Vec<u8>>> {
+    conn.prepare_cached(
+        "SELECT record FROM records WHERE seq = ?1 AND rule = (SELECT id FROM names WHERE name = ?2) ORDER BY attempt",
+    )?
+    .query_map(params![from_seq(id.seq), &*id.rule], |row| row.get(0))?
+    .collect()
+}
+
+pub(super) fn index(conn: &Connection, account: &str, kind: &str, field: &str, value: &str) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "SELECT id FROM match_index WHERE account = (SELECT id FROM names WHERE name = ?1)
+           AND kind = (SELECT id FROM names WHERE name = ?2) AND field = (SELECT id FROM names WHERE name = ?3) AND value = ?4
+         ORDER BY id",
+    )?
+    .query_map([account, kind, field, value], |row| row.get(0))?
+    .collect()
+}
+
+pub(super) fn known(conn: &Connection, account: &str, kind: &str, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    conn.prepare_cached(
+        "SELECT known FROM known WHERE account = (SELECT id FROM names WHERE name = ?1)
+           AND kind = (SELECT id FROM names WHERE name = ?2) AND id = ?3",
+    )?
+    .query_row([account, kind, id], |row| row.get(0))
+    .optional()
+}
+
+pub(super) fn kv(conn: &Connection, space: &str, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    conn.prepare_cached("SELECT value FROM kv WHERE space = ?1 AND key = ?2")?
+        .query_row([space, key], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn kv_list(conn: &Connection, space: &str) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+    conn.prepare_cached("SELECT key, value FROM kv WHERE space = ?1 ORDER BY key")?
+        .query_map([space], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// When the oldest unfinished delivery's event was received.
+pub(super) fn oldest_pending(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT at FROM pending ORDER BY seq LIMIT 1")?.query_row([], |row| row.get(0)).optional()
+}

@@ -1,0 +1,74 @@
+//! The tables, as migrations.
+//!
+//! Invariants: a migration that was ever released is never edited, only followed by another; `user_version` is the number of
+//! migrations applied. Nothing on the ingest path has a random secondary index: `events`, `seen` and `pending` grow at their
+//! right end, search columns go into sorted blocks (`segments`), and only what outcomes touch at Pipedrive's pace has
+//! indexes of its own. Rule, account, source, kind, field and version names are integers from `names`.
+
+/// `PRAGMA application_id`: "PWRT".
+pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
+
+/// In order; the file's `user_version` says how many it has had.
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL];
+
+const INITIAL: &str = "
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+-- One row, written with every transaction that changes it: counting a table of payloads would read all of it.
+CREATE TABLE counters (
+  id INTEGER PRIMARY KEY CHECK (id = 1), last_seq INTEGER NOT NULL, events INTEGER NOT NULL, unmatched INTEGER NOT NULL,
+  pending INTEGER NOT NULL, failed INTEGER NOT NULL, rejected INTEGER NOT NULL);
+INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0);
+
+-- Never updated. Times are nanoseconds since 1970.
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, source INTEGER NOT NULL, kind INTEGER NOT NULL, message_id TEXT NOT NULL,
+  user TEXT, name TEXT, replay_seq INTEGER, replay_rule INTEGER, payload BLOB NOT NULL);
+
+-- Events that no rule wanted; same shape, other promises.
+CREATE TABLE unmatched (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, source INTEGER NOT NULL, kind INTEGER NOT NULL, message_id TEXT NOT NULL,
+  user TEXT, name TEXT, replay_seq INTEGER, replay_rule INTEGER, payload BLOB NOT NULL);
+
+-- The dedupe window, in order of arrival; it outlives events that retention took early.
+CREATE TABLE seen (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, source INTEGER NOT NULL, message_id TEXT NOT NULL);
+
+-- Unfinished deliveries. `part` is the unit of ownership should several daemons ever share a store.
+CREATE TABLE pending (
+  seq INTEGER NOT NULL, rule INTEGER NOT NULL, position INTEGER NOT NULL, account INTEGER NOT NULL, part INTEGER NOT NULL,
+  key TEXT NOT NULL, at INTEGER NOT NULL, kind INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, run_at INTEGER,
+  first_failed_at INTEGER, PRIMARY KEY (seq, rule)) WITHOUT ROWID;
+
+-- Finished deliveries.
+CREATE TABLE runs (
+  seq INTEGER NOT NULL, rule INTEGER NOT NULL, position INTEGER NOT NULL, account INTEGER NOT NULL, at INTEGER NOT NULL,
+  kind INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, finished_at INTEGER NOT NULL, version INTEGER,
+  reason TEXT, PRIMARY KEY (seq, rule)) WITHOUT ROWID;
+-- Only failures pay for an index: dead 3, partial 4, uncertain 5.
+CREATE INDEX runs_failed ON runs (seq) WHERE state IN (3, 4, 5);
+
+CREATE TABLE plans (seq INTEGER NOT NULL, rule INTEGER NOT NULL, plan BLOB NOT NULL, PRIMARY KEY (seq, rule)) WITHOUT ROWID;
+
+CREATE TABLE records (
+  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, rule INTEGER NOT NULL, attempt INTEGER NOT NULL, record BLOB NOT NULL,
+  UNIQUE (seq, rule, attempt));
+
+-- Search columns of a few thousand events each: hashes, sorted, with the events' offsets from `first`.
+CREATE TABLE segments (
+  col INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (col, first));
+
+CREATE TABLE match_index (
+  account INTEGER NOT NULL, kind INTEGER NOT NULL, field INTEGER NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
+  PRIMARY KEY (account, kind, field, value, id)) WITHOUT ROWID;
+CREATE INDEX match_reverse ON match_index (account, kind, id);
+
+CREATE TABLE known (
+  account INTEGER NOT NULL, kind INTEGER NOT NULL, id TEXT NOT NULL, known BLOB NOT NULL,
+  PRIMARY KEY (account, kind, id)) WITHOUT ROWID;
+
+CREATE TABLE kv (space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID;
+
+CREATE TABLE rejected (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, source TEXT NOT NULL, message_id TEXT, kind TEXT,
+  reason TEXT NOT NULL, payload BLOB NOT NULL);
+";

@@ -1,0 +1,4 @@
+//! The store at its trait.
+
+mod append;
+mod support;
