@@ -1,1 +1,102 @@
-//! TBD.
+//! The command line: one file a command.
+//!
+//! Invariants: standard output carries the answer and nothing else, standard error the rest; `--json` answers are one JSON
+//! document; the exit code is 0, or 1 when a command found something or could not do it, or 2 when it was used wrongly (arguments,
+//! configuration); a closed pipe ends a command quietly.
+
+mod client;
+mod events;
+mod exit;
+mod output;
+mod pause;
+mod reload;
+mod serve;
+mod status;
+mod test;
+mod try_event;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use exit::Outcome;
+
+/// Lands Segment customer events in Pipedrive, by rules that you edit while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "pipewright", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+First steps:
+  pipewright init my-rules              a working folder: rules, scripts, tests
+  pipewright serve --mock --dir my-rules
+                                        everything runs, against an embedded Pipedrive
+
+Exit codes: 0 all is well; 1 something was found or could not be done; 2 used wrongly (arguments, rules.toml).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Try(try_event::Try),
+    Test(test::Test),
+    #[command(subcommand)]
+    Events(events::Events),
+    Status(status::Status),
+    Reload(reload::Reload),
+    #[command(subcommand)]
+    Pause(pause::Pause),
+    #[command(subcommand)]
+    Resume(pause::Resume),
+}
+
+/// The folder that a command works on.
+#[derive(Debug, Args)]
+struct Folder {
+    /// Folder with rules.toml and scripts/
+    #[arg(long, value_name = "DIR", default_value = ".", env = "PIPEWRIGHT_DIR")]
+    dir: PathBuf,
+}
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, Args)]
+struct Format {
+    /// Answer as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => exit::report(dispatch(cli.command)),
+        Err(usage) => {
+            // Help goes to standard output; a reader that has gone away is no failure.
+            drop(usage.print());
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(exit::USED_WRONGLY))
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Try(args) => try_event::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+    }
+}

@@ -11,7 +11,7 @@ use super::problem::Failed;
 use super::query::failed_states;
 use super::types::{DiscardAnswer, ReplayAnswer, ScopeRequest, Selection};
 use crate::reload::ReloadOutcome;
-use crate::store::{DeliveryFilter, DeliveryId};
+use crate::store::DeliveryId;
 
 /// Most deliveries that one filter may take.
 const MOST_AT_ONCE: usize = 10_000;
@@ -40,15 +40,23 @@ async fn chosen(state: &State, selection: Selection) -> Result<Vec<DeliveryId>, 
             ids.dedup();
             Ok(ids)
         }
-        Selection::Filter(filter) => {
-            let unlimited = DeliveryFilter { limit: 0, ..(*filter).clone() };
-            if unlimited == DeliveryFilter::default() {
+        Selection::Filter(query) => {
+            if !query.has_conditions() {
                 return Err(Failed::bad_request("the filter is empty; name a state, a rule, a time or another condition"));
             }
-            let wanted = if filter.limit == 0 { MOST_AT_ONCE } else { filter.limit.min(MOST_AT_ONCE) };
-            let states = if filter.states.is_empty() { failed_states() } else { filter.states.clone() };
-            let rows = state.store.deliveries(&DeliveryFilter { states, limit: wanted + 1, ..*filter }).await?;
-            if rows.len() > wanted && filter.limit == 0 {
+            if query.rejected.is_some() || query.unmatched.is_some() {
+                return Err(Failed::bad_request(
+                    "`rejected` and `unmatched` list events without deliveries; there is nothing to take",
+                ));
+            }
+            let mut filter = query.filter(jiff::Timestamp::now())?;
+            if filter.states.is_empty() {
+                filter.states = failed_states();
+            }
+            let wanted = query.limit.unwrap_or(MOST_AT_ONCE).min(MOST_AT_ONCE);
+            filter.limit = wanted + 1;
+            let rows = state.store.deliveries(&filter).await?;
+            if rows.len() > wanted && query.limit.is_none() {
                 return Err(Failed::bad_request(format!("the filter fits more than {MOST_AT_ONCE} deliveries; narrow it")));
             }
             let mut ids: Vec<_> = rows.into_iter().take(wanted).map(|row| row.id).collect();

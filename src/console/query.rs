@@ -52,6 +52,12 @@ pub struct EventsQuery {
 }
 
 impl EventsQuery {
+    /// Whether it narrows deliveries down; a limit alone does not, nor does the choice of another list.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        Self { limit: None, rejected: None, unmatched: None, ..self.clone() } != Self::default()
+    }
+
     /// Rows wanted.
     #[must_use]
     pub(super) fn limit(&self) -> usize {

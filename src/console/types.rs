@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::query::EventsQuery;
 use crate::delivery::{DeliveryStatus, PauseInfo, Replayed, Scope};
 use crate::reload::ReloadStatus;
-use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, EventRow, RejectedRow, StoreStats};
+use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, StoreStats};
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,8 +100,9 @@ pub struct DeliveryDetail {
 pub enum Selection {
     /// These.
     Ids(Vec<DeliveryId>),
-    /// What the filter finds. It must name at least one condition; without states, what has failed.
-    Filter(Box<DeliveryFilter>),
+    /// What this finds, in the words of `GET /api/events`. It must name at least one condition; without states, what has failed;
+    /// without a limit, all.
+    Filter(Box<EventsQuery>),
 }
 
 /// `POST /api/events/replay`: what was made anew.

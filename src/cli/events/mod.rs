@@ -1,0 +1,35 @@
+//! `pipewright events`
+
+mod discard;
+mod list;
+mod record;
+mod replay;
+mod select;
+mod show;
+
+use clap::Subcommand;
+
+use super::exit::Outcome;
+
+/// Look into events and their deliveries; repeat or drop them
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  pipewright events list --state failed --since 24h
+  pipewright events show 17/person
+  pipewright events replay --rule person --state dead --since 2h")]
+pub(super) enum Events {
+    List(list::List),
+    Show(show::Show),
+    Replay(replay::Replay),
+    Discard(discard::Discard),
+}
+
+pub(super) fn run(command: Events) -> Outcome {
+    match command {
+        Events::List(args) => list::run(args),
+        Events::Show(args) => show::run(&args),
+        Events::Replay(args) => replay::run(args),
+        Events::Discard(args) => discard::run(args),
+    }
+}

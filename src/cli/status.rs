@@ -1,0 +1,110 @@
+//! `pipewright status`
+
+use clap::Args;
+
+use super::Format;
+use super::client::Daemon;
+use super::exit::{FOUND, Failure, Outcome};
+use super::output::{self, Table, say, say_json, size, time};
+use crate::console;
+use crate::delivery::PauseInfo;
+use crate::diagnostic::{Severity, render_all};
+
+/// How the running daemon stands: script set, queue, accounts, rules, store
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  pipewright status --json | jq .delivery.pending
+
+Exits with 1 while something needs a person: the files on disk are refused, or something is paused.")]
+pub(super) struct Status {
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Status) -> Outcome {
+    let answer = args.daemon.get("/api/status")?;
+    let body = answer.body.clone();
+    let status: console::Status = answer.read()?;
+    if args.format.json {
+        say_json(&body)?;
+    } else {
+        say(&render(&status, jiff::Timestamp::now()))?;
+    }
+    let paused =
+        status.delivery.accounts.iter().any(|a| a.paused.is_some()) || status.delivery.rules.iter().any(|r| r.paused.is_some());
+    if status.reload.refused.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
+}
+
+fn render(status: &console::Status, now: jiff::Timestamp) -> String {
+    let up = now.duration_since(status.started_at);
+    let up = std::time::Duration::from_secs(up.as_secs().unsigned_abs());
+    let (set, reload, delivery, store) = (&status.set, &status.reload, &status.delivery, &status.store);
+    let mut text = format!(
+        "pipewright   {}, up {} (since {})\n\
+         script set   {}, {} of {} rules on, live since {}{}\n\
+         events       {} accepted since the start; {} kept, {} unmatched, {} rejected\n\
+         deliveries   {} ended since the start; {} unfinished ({} running, {} waiting, in {} lanes), {} failed\n\
+         store        {}{}\n",
+        status.pipewright,
+        humantime::format_duration(up),
+        time(status.started_at),
+        set.version.chars().take(12).collect::<String>(),
+        set.enabled,
+        set.rules,
+        time(reload.live_since),
+        if reload.from_store { " (from the store: the files were refused at the start)" } else { "" },
+        status.accepted,
+        store.events,
+        store.unmatched,
+        store.rejected,
+        status.finished,
+        delivery.pending,
+        delivery.running,
+        delivery.waiting,
+        delivery.lanes,
+        store.failed,
+        size(store.bytes),
+        store.oldest_pending.map(|at| format!(", oldest unfinished of {}", time(at))).unwrap_or_default(),
+    );
+    for setting in &reload.restart_needed {
+        text.push_str(&format!("restart      needed for {setting}\n"));
+    }
+    text.push_str(&accounts_and_rules(status));
+    if let Some(refused) = &reload.refused {
+        text.push_str(&format!("\nThe files on disk were refused at {}; the set above goes on.\n\n", time(refused.at)));
+        text.push_str(&render_all(&refused.diagnostics));
+        text.push('\n');
+    }
+    let warnings: Vec<_> = reload.warnings.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();
+    if !warnings.is_empty() {
+        text.push_str(&format!("\n{}\n", render_all(&warnings)));
+    }
+    text
+}
+
+fn accounts_and_rules(status: &console::Status) -> String {
+    let mut text = String::new();
+    let mut accounts = Table::new(["ACCOUNT", "UNFINISHED", "RUNNING", "PAUSED"]);
+    for a in &status.delivery.accounts {
+        accounts.row([a.name.clone(), a.pending.to_string(), a.running.to_string(), pause(a.paused.as_ref())]);
+    }
+    let mut rules = Table::new(["RULE", "UNFINISHED", "PAUSED"]);
+    for r in &status.delivery.rules {
+        rules.row([r.name.clone(), r.pending.to_string(), pause(r.paused.as_ref())]);
+    }
+    for table in [accounts, rules].iter().filter(|t| !t.is_empty()) {
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+    text
+}
+
+fn pause(info: Option<&PauseInfo>) -> String {
+    info.map_or_else(String::new, |p| {
+        let until = p.until.map(|at| format!(", tried again {}", time(at))).unwrap_or_default();
+        output::printable(&format!("since {}: {}{until}", time(p.since), p.reason))
+    })
+}
