@@ -6,14 +6,20 @@
 
 mod account;
 mod delivery;
+mod parse;
+mod places;
 mod rule;
 mod secret;
 mod server;
 mod source;
+#[cfg(test)]
+mod tests;
 mod units;
+mod validate;
 
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
 pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
+pub(crate) use places::Places;
 pub use rule::{RuleConfig, WritePolicy};
 pub use secret::{Secret, SecretError, SecretRef};
 pub use server::{AdminConfig, ServerConfig};
@@ -21,8 +27,11 @@ pub use source::SourceConfig;
 pub use units::{Bytes, Span};
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
+
+use crate::diagnostic::Diagnostic;
 
 /// The whole of `rules.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -47,4 +56,21 @@ pub struct Config {
     pub pipedrive: BTreeMap<String, AccountConfig>,
     /// `[[rules]]`, in order.
     pub rules: Vec<RuleConfig>,
+}
+
+impl Config {
+    /// Reads and validates the text of `rules.toml`. `file_name` is what messages call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place, in the order of the file.
+    pub fn parse(file_name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        parse::parse(file_name, text)
+    }
+
+    /// The data folder that a text names, even when the rest of it is broken; the default when that cannot be told.
+    /// A start whose `rules.toml` is broken finds the last good set there.
+    #[must_use]
+    pub fn data_dir_hint(text: &str) -> PathBuf {
+        parse::data_dir_hint(text).unwrap_or_else(|| ServerConfig::default().data_dir)
+    }
 }

@@ -1,8 +1,16 @@
 //! The script set: rules, scripts and tables as compiled together.
 //!
 //! Invariants: a [`ScriptSet`] is immutable and named by the hash of its content; one that exists has compiled and passed
-//! `check` without errors; an attempt uses one set from start to end.
+//! [`check`] without errors; an attempt uses one set from start to end.
 
+mod build;
+mod check;
+mod files;
+mod fql;
+mod index;
 mod set;
 
+pub use build::{BuildOptions, Built};
+pub use check::check;
+pub use fql::{FailedCondition, Trigger, TriggerError, TriggerExplanation};
 pub use set::{Live, Rule, ScriptSet, SetFiles, SourceSecrets, Version};

@@ -11,6 +11,9 @@ use crate::config::{Config, RuleConfig, Secret};
 use crate::event::Event;
 use crate::script::Sources;
 
+use super::Trigger;
+use super::index::Index;
+
 /// The live set; one `load` per attempt.
 pub type Live = Arc<ArcSwap<ScriptSet>>;
 
@@ -45,6 +48,16 @@ pub struct Rule {
     pub position: u32,
     /// As configured.
     pub config: RuleConfig,
+    /// The trigger, compiled.
+    pub trigger: Trigger,
+}
+
+impl Rule {
+    /// Whether it takes events of a source.
+    #[must_use]
+    pub fn listens_to(&self, source: &str) -> bool {
+        self.config.sources.is_empty() || self.config.sources.iter().any(|s| s == source)
+    }
 }
 
 /// A source's secrets, resolved.
@@ -73,13 +86,15 @@ pub struct ScriptSet {
     pub tokens: BTreeMap<String, Secret>,
     /// What it was built from.
     pub files: SetFiles,
+    pub(super) index: Index,
 }
 
 impl ScriptSet {
     /// The enabled rules that want the event, in order.
     #[must_use]
-    pub fn wanted(&self, _event: &Event) -> Vec<&Rule> {
-        self.rules.iter().filter(|r| r.config.enabled).collect()
+    pub fn wanted(&self, event: &Event) -> Vec<&Rule> {
+        let candidates = self.index.candidates(event).map(|place| &self.rules[place]);
+        candidates.filter(|rule| rule.listens_to(&event.source) && rule.trigger.matches(event)).collect()
     }
 
     /// A rule by name, disabled ones included.

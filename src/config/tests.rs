@@ -1,0 +1,156 @@
+//! `rules.toml`, right and wrong.
+
+use super::*;
+
+const BASE: &str = "[sources.website]\nwrite_keys = [\"env:KEY\"]\n\n[pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:TOKEN\"\n\n\
+                    [[rules]]\nname = \"person\"\nwhen = 'type = \"identify\"'\nscript = \"person.rhai\"\n";
+
+fn problems(text: &str) -> Vec<Diagnostic> {
+    Config::parse("rules.toml", text).expect_err("it is wrong")
+}
+
+/// `line:column message | help` of each problem.
+fn lines(text: &str) -> Vec<String> {
+    let line = |d: &Diagnostic| {
+        let place = d.place.as_ref().map_or_else(String::new, |p| format!("{}:{}", p.line, p.column));
+        format!("{place} {} | {}", d.message, d.help.as_deref().unwrap_or(""))
+    };
+    problems(text).iter().map(line).collect()
+}
+
+#[test]
+fn a_small_file_is_read_with_defaults() {
+    let (config, warnings) = Config::parse("rules.toml", BASE).expect("valid");
+    assert_eq!(warnings, []);
+    assert_eq!(config.server, ServerConfig::default());
+    assert_eq!(config.rules.len(), 1);
+    assert_eq!(config.rules[0].order_by, "userId");
+    assert_eq!(config.pipedrive["main"].match_fields, MatchFields::default());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_a_suggestion_and_its_place() {
+    let found = lines(&format!("[server]\nlissten = \"127.0.0.1:1\"\n{BASE}"));
+    assert_eq!(found, ["2:1 unknown key `lissten` in `server` | did you mean `listen`?"]);
+    let found = lines(&BASE.replace("domain", "match_fields = { persn = \"x\" }\ndomain"));
+    assert_eq!(found, ["5:18 unknown key `persn` in `pipedrive.main.match_fields` | did you mean `person`?"]);
+    let found = lines(&format!("[srever]\n{BASE}"));
+    assert_eq!(found, ["1:2 unknown key `srever` in rules.toml | did you mean `server`?"]);
+}
+
+#[test]
+fn several_mistakes_are_reported_together_in_the_order_of_the_file() {
+    let text = BASE.replace("person.rhai", "person").replace("acme", "https://acme.pipedrive.com/")
+        + "priorty = 3\n\n[[rules]]\nname = \"person\"\nwhen = 'x'\nscript = 7\naccount = \"mian\"\n\n[delivery]\nconcurrency = \"many\"\n";
+    let found = lines(&text);
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found[0].starts_with("5:10 `https://acme.pipedrive.com/` is no Pipedrive domain"), "{found:#?}");
+    assert!(found[0].ends_with("did you mean `acme`?"), "{found:#?}");
+    assert_eq!(
+        found[1],
+        "11:10 `person` is no script: name a file below scripts/ that ends in .rhai | did you mean `person.rhai`?"
+    );
+    assert_eq!(found[2], "12:1 unknown key `priorty` in `rules` | did you mean `priority`?");
+    assert!(found[3].starts_with("17:10 `rules.script`: invalid type: integer `7`, expected a quoted text"), "{found:#?}");
+    assert!(
+        found[4].starts_with("21:15 `delivery.concurrency`: invalid type: string \"many\", expected a whole number"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn rules_are_unique_and_refer_to_what_exists() {
+    let rule = "\n[[rules]]\nname = \"person\"\nwhen = 'x'\nscript = \"x.rhai\"\naccount = \"mian\"\nsources = [\"websit\"]\n";
+    let found = lines(&(BASE.to_owned() + rule));
+    assert_eq!(
+        found,
+        [
+            "14:8 two rules are named `person`: a delivery is named by its event and its rule | ",
+            "17:11 rule `person` names the account `mian`, and there is no [pipedrive.mian] | did you mean `main`?",
+            "18:11 rule `person` listens to the source `websit`, and there is no [sources.websit] | did you mean `website`?",
+        ]
+    );
+    let two = BASE.to_owned() + "\n[pipedrive.other]\ndomain = \"b\"\napi_token = \"env:T\"\n";
+    assert_eq!(
+        lines(&two),
+        ["8:1 rule `person` does not say which of the 2 accounts it writes to | add account = one of \"main\", \"other\""]
+    );
+    let found = lines(&BASE.replace("\"person\"", "\"a/b\""));
+    assert!(found[0].starts_with("9:8 `a/b` cannot name a rule"), "{found:#?}");
+}
+
+#[test]
+fn a_missing_key_names_the_rule_it_is_missing_in() {
+    let found = lines(&BASE.replace("script = \"person.rhai\"\n", ""));
+    assert_eq!(found, ["8:1 `script` is missing in `rules` | add a line `script = ...`"]);
+}
+
+#[test]
+fn what_others_can_reach_needs_a_token() {
+    let found = lines(&format!("[admin]\nlisten = \"0.0.0.0:8081\"\n{BASE}"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("2:10 `admin.listen` is 0.0.0.0:8081, which others can reach"), "{found:#?}");
+    let with_token = format!("[admin]\nlisten = \"0.0.0.0:8081\"\ntoken = \"env:ADMIN\"\n{BASE}");
+    assert!(Config::parse("rules.toml", &with_token).is_ok());
+}
+
+#[test]
+fn sources_and_accounts_need_their_keys() {
+    let found = lines(&BASE.replace("write_keys = [\"env:KEY\"]", "keep_unmatched = \"1d\""));
+    assert!(found[0].starts_with("1:1 source `website` has no key"), "{found:#?}");
+    let found = lines(&BASE.replace("domain = \"acme\"\n", "").replace("api_token = \"env:TOKEN\"\n", ""));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let found = lines(&(BASE.to_owned() + "\n[sources.b]\nwrite_keys = [\"env:KEY\"]\n"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("env:KEY is also a write key of source `b`"), "{found:#?}");
+}
+
+#[test]
+fn values_out_of_range_and_of_a_wrong_kind_say_what_is_right() {
+    let found = lines(&format!("[server]\nlisten = \"localhost\"\ndedupe_window = \"7\"\n[scripts]\nthreads = 0\n{BASE}"));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("2:10 `server.listen`: this is no address; write it as \"127.0.0.1:8080\""), "{found:#?}");
+    assert!(found[1].starts_with("3:17 `server.dedupe_window`: `7` is no duration"), "{found:#?}");
+    assert!(found[2].starts_with("5:11 `scripts.threads` is 0; it must be from 1 to 256"), "{found:#?}");
+    let found = lines(&(BASE.to_owned() + "write = \"differ\"\n"));
+    assert_eq!(found, ["12:9 `rules.write` must be one of changed, differs, always | did you mean `differs`?"]);
+}
+
+#[test]
+fn a_secret_written_in_is_never_shown() {
+    let texts = [
+        BASE.replace("\"env:TOKEN\"", "\"s3cr3t\""),
+        BASE.replace("\"env:TOKEN\"", "53535353"),
+        BASE.replace("[\"env:KEY\"]", "[\n  \"env:KEY\",\n  \"s3cr3t\",\n]"),
+        BASE.replace("api_token = \"env:TOKEN\"", "api_tokn = \"s3cr3t\""),
+        BASE.replace("api_token = \"env:TOKEN\"", "api_token = \"s3cr3t"),
+        BASE.replace("domain = \"acme\"\napi_token = \"env:TOKEN\"", "match_fields = { persn = \"a\" }\napi_token = \"s3cr3t\""),
+    ];
+    for text in texts {
+        let found = problems(&text);
+        let shown =
+            format!("{}{:?}", crate::diagnostic::render_all(&found), found.iter().map(Diagnostic::one_line).collect::<Vec<_>>());
+        assert!(!shown.contains("s3cr3t") && !shown.contains("53535353"), "{shown}");
+    }
+}
+
+#[test]
+fn text_that_is_no_toml_is_placed_too() {
+    let found = lines("[server\nlisten = 1\n");
+    assert!(found[0].starts_with("1:8 this is no valid TOML"), "{found:#?}");
+}
+
+#[test]
+fn the_data_folder_is_found_in_a_broken_file() {
+    assert_eq!(Config::data_dir_hint("[server]\ndata_dir = \"elsewhere\"\nlisten = 5\n[[rules]\n"), PathBuf::from("elsewhere"));
+    assert_eq!(Config::data_dir_hint("nonsense"), PathBuf::from("data"));
+}
+
+#[test]
+fn a_place_within_a_text_is_found_behind_escapes() {
+    let text = "when = \"type = \\\"x\\\" oder\"\n";
+    let places = Places::new("rules.toml", text);
+    let d = places.at_char(Diagnostic::error("x"), &["when"], 12);
+    let place = d.place.expect("a place");
+    assert_eq!(&text[place.column - 1..place.column + 3], "oder");
+}

@@ -1,0 +1,136 @@
+//! Files to a compiled, checked set.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::files::RULES_TOML;
+use super::index::Index;
+use super::{Rule, ScriptSet, SetFiles, SourceSecrets, Trigger};
+use crate::config::{Config, Places, Secret, SecretError, SecretRef};
+use crate::crm::Metadata;
+use crate::diagnostic::Diagnostic;
+
+/// Text that stands for an unset variable with `mock: true`.
+const MOCK_SECRET: &str = "mock";
+
+/// How to build a set.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// Folder of `rules.toml`; relative secret files start there.
+    pub dir: PathBuf,
+    /// With the embedded Pipedrive: a variable that is not set stands for the text `mock`.
+    pub mock: bool,
+    /// What is known of the accounts, by name; names in scripts are checked against those that are given.
+    pub metadata: Option<BTreeMap<String, Arc<Metadata>>>,
+}
+
+/// A set, and what is worth a look all the same.
+#[derive(Debug)]
+pub struct Built {
+    /// The set.
+    pub set: ScriptSet,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl ScriptSet {
+    /// Compiles and checks a set. Takes milliseconds: not for the runtime's workers.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn build(files: SetFiles, options: &BuildOptions) -> Result<Built, Vec<Diagnostic>> {
+        let (config, mut warnings) = Config::parse(RULES_TOML, &files.rules_toml)?;
+        let places = Places::new(RULES_TOML, &files.rules_toml);
+        let mut problems = Vec::new();
+        let rules = rules(&config, &places, &mut problems);
+        let mut secrets = Secrets { options, places: &places, problems: &mut problems };
+        let sources = secrets.sources(&config);
+        let tokens = secrets.tokens(&config);
+        // The admin listener resolves its own token when it binds; a broken reference is told now all the same.
+        if let Some(token) = &config.admin.token {
+            secrets.resolve(token, &["admin", "token"]);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let index = Index::new(&rules);
+        let set = Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, files, index };
+        let (errors, more): (Vec<_>, Vec<_>) =
+            super::check(&set, options.metadata.as_ref().unwrap_or(&BTreeMap::new())).into_iter().partition(Diagnostic::is_error);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        warnings.extend(more);
+        Ok(Built { set, warnings })
+    }
+}
+
+fn rules(config: &Config, places: &Places, problems: &mut Vec<Diagnostic>) -> Vec<Rule> {
+    let mut rules = Vec::with_capacity(config.rules.len());
+    for (position, rule) in config.rules.iter().enumerate() {
+        match Trigger::parse(&rule.when) {
+            Ok(trigger) => rules.push(Rule {
+                name: rule.name.as_str().into(),
+                // Validation has seen to it that there is one.
+                account: rule
+                    .account
+                    .as_ref()
+                    .or_else(|| config.pipedrive.keys().next())
+                    .map_or_else(|| "".into(), |a| a.as_str().into()),
+                position: u32::try_from(position).unwrap_or(u32::MAX),
+                config: rule.clone(),
+                trigger,
+            }),
+            Err(error) => {
+                let message = format!("the trigger of rule `{}` is wrong: {}", rule.name, error.message);
+                let d = Diagnostic::error(message).note(format!("at column {} of the trigger", error.column));
+                let path = ["rules", &position.to_string(), "when"];
+                problems.push(places.at_char(d.help(format!("expected {}", error.expected)), &path, error.column));
+            }
+        }
+    }
+    rules
+}
+
+struct Secrets<'a> {
+    options: &'a BuildOptions,
+    places: &'a Places,
+    problems: &'a mut Vec<Diagnostic>,
+}
+
+impl Secrets<'_> {
+    fn resolve(&mut self, reference: &SecretRef, path: &[&str]) -> Option<Secret> {
+        match reference.resolve(&self.options.dir) {
+            Ok(secret) => Some(secret),
+            Err(SecretError::NotSet(_)) if self.options.mock => Some(Secret::new(MOCK_SECRET)),
+            Err(error) => {
+                self.problems.push(self.places.at(Diagnostic::error(error.to_string()), path));
+                None
+            }
+        }
+    }
+
+    fn sources(&mut self, config: &Config) -> BTreeMap<String, SourceSecrets> {
+        let mut sources = BTreeMap::new();
+        for (name, source) in &config.sources {
+            let keys = source.write_keys.iter().enumerate();
+            let write_keys =
+                keys.filter_map(|(i, key)| self.resolve(key, &["sources", name, "write_keys", &i.to_string()])).collect();
+            let mut one =
+                |reference: &Option<SecretRef>, key| reference.as_ref().and_then(|r| self.resolve(r, &["sources", name, key]));
+            let webhook_secret = one(&source.webhook_secret, "webhook_secret");
+            let webhook_token = one(&source.webhook_token, "webhook_token");
+            sources.insert(name.clone(), SourceSecrets { write_keys, webhook_secret, webhook_token });
+        }
+        sources
+    }
+
+    fn tokens(&mut self, config: &Config) -> BTreeMap<String, Secret> {
+        let token = |(name, account): (&String, &crate::config::AccountConfig)| {
+            let secret = self.resolve(account.api_token.as_ref()?, &["pipedrive", name, "api_token"])?;
+            Some((name.clone(), secret))
+        };
+        config.pipedrive.iter().filter_map(token).collect()
+    }
+}
