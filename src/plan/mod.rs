@@ -4,11 +4,24 @@
 //! values), and exists only when the whole plan passed validation against the account's metadata. Nothing here sends.
 
 mod action;
+mod body;
+mod field;
+#[cfg(test)]
+mod fixture;
+mod prepare;
+mod present;
 mod problem;
+mod refusal;
+mod shape;
 mod step;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use action::{Action, At, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
+pub use body::{BodyFor, BodyOutcome, Change, body};
+pub use prepare::{PrepareContext, prepare};
+pub use present::present;
 pub use problem::{PlanProblem, ProblemKind};
 pub use step::{Operation, Step, WireField};
 pub use value::{Criteria, Criterion, FieldEntry, Link, Value};

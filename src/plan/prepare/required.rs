@@ -1,0 +1,98 @@
+//! What a create needs, as far as it can be told before links are resolved; the rest is told when the body is built.
+
+use crate::crm::{Address, Lookup};
+use crate::pipedrive::Kind;
+use crate::plan::field::{article, plural};
+use crate::plan::refusal::{Refusal, listed};
+use crate::plan::shape;
+use crate::plan::{FieldEntry, ListOp, Operation, Step, WireField, WireTarget, WireValue};
+
+/// Adds the match values to what a create writes, so that the next look-up finds it. Fields that the script sets itself stand,
+/// except lists, to which the value is added.
+pub(super) fn write_match_values(
+    lookups: &[Lookup],
+    fields: &[WireField],
+    if_empty: &[WireField],
+    on_create: &mut Vec<WireField>,
+) {
+    let explicit: Vec<Address> = fields.iter().chain(if_empty).chain(on_create.iter()).map(|f| f.address.clone()).collect();
+    let mut written: Vec<WireField> = Vec::new();
+    for term in lookups.iter().flat_map(|lookup| &lookup.0) {
+        let Some(wire) = &term.wire else { continue };
+        match (written.iter_mut().find(|f| f.address == term.address), wire) {
+            (Some(WireField { value: WireValue::List { items, .. }, .. }), WireValue::List { items: more, .. }) => {
+                items.extend(more.iter().filter(|i| !items.contains(i)).cloned().collect::<Vec<_>>());
+            }
+            // The first of several alternatives for one field is the preferred one.
+            (Some(_), _) => {}
+            (None, WireValue::List { items, .. }) => written.push(WireField {
+                address: term.address.clone(),
+                name: term.address.key().to_owned(),
+                value: WireValue::List { op: ListOp::Add, items: items.clone() },
+            }),
+            (None, _) if explicit.contains(&term.address) => {}
+            (None, _) => written.push(WireField {
+                address: term.address.clone(),
+                name: term.address.key().to_owned(),
+                value: wire.clone(),
+            }),
+        }
+    }
+    on_create.extend(written);
+}
+
+/// Refuses a create that cannot succeed whatever its links come to.
+pub(super) fn check(step: &Step, refusals: &mut Vec<Refusal>) {
+    let Operation::Create { kind } = step.operation else { return };
+    let all = || step.fields.iter().chain(&step.if_empty).chain(&step.on_create);
+    if let Some(key) = shape::required(kind)
+        && !all().any(|f| f.address == Address::Standard(key.to_owned()) && f.value != WireValue::Clear)
+    {
+        refusals.push(missing_field(kind, key));
+    }
+    let links = shape::links(kind);
+    let linked =
+        all().any(|f| matches!(&f.address, Address::Standard(key) if links.contains(&key.as_str())) && may_link(&f.value));
+    if !links.is_empty() && !linked && !may_be_unlinked(step, kind) {
+        refusals.push(missing_link(kind));
+    }
+}
+
+fn may_link(value: &WireValue) -> bool {
+    match value {
+        WireValue::Clear => false,
+        WireValue::Link { target: WireTarget::Lookups(lookups), .. } => !lookups.is_empty(),
+        WireValue::List { items, .. } => !items.is_empty(),
+        WireValue::Link { .. } | WireValue::Json(_) => true,
+    }
+}
+
+/// Deals and activities may stand alone when the script says so; Pipedrive refuses leads and notes that do.
+pub(in crate::plan) fn may_be_unlinked(step: &Step, kind: Kind) -> bool {
+    step.unlinked && matches!(kind, Kind::Deal | Kind::Activity)
+}
+
+/// A create without the field that its kind needs.
+pub(in crate::plan) fn missing_field(kind: Kind, key: &str) -> Refusal {
+    Refusal::required(format!("{} new {kind} needs `{key}`, and the event gave none", article(kind)))
+        .help(format!("give `{key}` in the fields or under `on_create`, with `??` for a fallback"))
+}
+
+/// A create without the link that its kind needs.
+pub(in crate::plan) fn missing_link(kind: Kind) -> Refusal {
+    let refusal = Refusal::link(format!("{} new {kind} needs a link to another entity, and none was found", article(kind)));
+    let fields = listed(shape::links(kind));
+    refusal.help(match kind {
+        Kind::Deal | Kind::Activity => format!("give one of {fields}, or `unlinked: true`"),
+        _ => format!("give one of {fields}; Pipedrive takes no {} without", plural(kind)),
+    })
+}
+
+/// A conversion takes the deal's place and nothing else.
+pub(super) fn only_stage_and_pipeline(fields: &[FieldEntry]) -> Result<(), Refusal> {
+    match fields.iter().find(|f| f.custom || !matches!(f.name.as_str(), "stage" | "stage_id" | "pipeline" | "pipeline_id")) {
+        None => Ok(()),
+        Some(other) => Err(Refusal::name(format!("a conversion takes `stage` and `pipeline`, not `{}`", other.name))
+            .help("update the deal that it becomes with a second action: its reference is that deal")),
+    }
+}

@@ -1,0 +1,96 @@
+//! Why a name or a value was refused, before it is known where in the plan it stood.
+
+use serde_json::Value as Json;
+
+use crate::diagnostic::did_you_mean;
+use crate::plan::ProblemKind;
+
+/// A refusal. `message` and `help` hold no value of an event; `value` may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) kind: ProblemKind,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) value: Option<String>,
+    /// The value is well formed but the account does not know it: `on_unknown` decides.
+    pub(super) unknown: bool,
+}
+
+impl Refusal {
+    fn new(kind: ProblemKind, message: String) -> Self {
+        Self { kind, message, help: None, value: None, unknown: false }
+    }
+
+    /// A name that the account does not have.
+    pub(super) fn name(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Name, message.into())
+    }
+
+    /// A missing or misdirected link.
+    pub(super) fn link(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Link, message.into())
+    }
+
+    /// A value that the field cannot take.
+    pub(super) fn value(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Value, message.into())
+    }
+
+    /// A missing field.
+    pub(super) fn required(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Required, message.into())
+    }
+
+    /// A value of the wrong type.
+    pub(super) fn wrong(field: &str, wanted: &str, got: &Json) -> Self {
+        Self::value(format!("`{field}` takes {wanted}, not {}", kind_of(got))).showing(got)
+    }
+
+    /// A value that is well formed but not known to the account.
+    pub(super) fn unknown<'a>(what: String, given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        let candidates: Vec<&str> = candidates.into_iter().collect();
+        let help = match did_you_mean(given, candidates.iter().copied()) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None if candidates.is_empty() => None,
+            None => Some(format!("known here: {}", listed(&candidates))),
+        };
+        Self { unknown: true, help, value: Some(given.to_owned()), ..Self::value(what) }
+    }
+
+    /// Adds what to do.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the value in question, cut to a bound.
+    pub(super) fn showing(mut self, value: &Json) -> Self {
+        let text = match value {
+            Json::String(s) => s.clone(),
+            other => other.to_string(),
+        };
+        self.value = Some(text.chars().take(200).collect());
+        self
+    }
+}
+
+/// At most eight of the names, quoted.
+pub(super) fn listed(names: &[&str]) -> String {
+    let mut text = names.iter().take(8).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > 8 {
+        text.push_str(", ...");
+    }
+    text
+}
+
+/// The value's kind, in the words of scripts.
+pub(super) const fn kind_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "nothing",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "an array",
+        Json::Object(_) => "a map",
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the plan layer as a whole: from a script's words to request bodies.
+
+mod bodies;
