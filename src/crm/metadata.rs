@@ -162,4 +162,19 @@ impl Metadata {
         let kind = if kind == Kind::Lead { Kind::Deal } else { kind };
         self.fields.get(&kind).map_or(&[], Vec::as_slice)
     }
+
+    /// The field of a custom field's key.
+    #[must_use]
+    pub fn custom_field(&self, kind: Kind, key: &str) -> Option<&Field> {
+        self.fields_of(kind).iter().find(|field| field.custom && field.key == key)
+    }
+
+    /// The type of a custom field; none for standard fields, whose types are those of [`super::standard`].
+    #[must_use]
+    pub fn type_of(&self, kind: Kind, address: &super::Address) -> Option<&FieldType> {
+        match address {
+            super::Address::Custom(key) => self.custom_field(kind, key).map(|field| &field.field_type),
+            super::Address::Standard(_) => None,
+        }
+    }
 }

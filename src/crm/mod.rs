@@ -3,12 +3,24 @@
 //! Invariants: a failed look-up is a failure, never "not found"; every hit of a search is verified locally before it counts;
 //! everything here is per account.
 
+mod account;
+mod fetch;
+mod find;
+pub mod index;
+mod known;
 mod lookup;
 mod metadata;
 mod normalise;
+mod reconcile;
 pub mod standard;
+mod time;
 
+pub use account::{Account, REFRESH_AT_MOST};
+pub use fetch::fetch_metadata;
+pub use find::{FindError, Found, find, searchable};
+pub use known::Known;
 pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};
 pub use normalise::{field_value, holds, normalise, values};
+pub use reconcile::find_unclaimed_create;
 pub use standard::{Finding, Standard, StandardType, Writable};

@@ -1,0 +1,161 @@
+//! One account's whole state.
+//!
+//! Invariants: metadata that is too old is still used when it cannot be fetched anew; however many ask for a refresh at once, one
+//! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store, so that a restart
+//! does not need Pipedrive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
+
+use super::{Metadata, fetch_metadata};
+use crate::config::AccountConfig;
+use crate::pipedrive::{ApiError, Client, Session};
+use crate::store::{Store, StoreError, Write};
+use crate::telemetry::Metrics;
+
+/// A name that is still unknown after a fetch stays so this long, however many deliveries ask.
+pub const REFRESH_AT_MOST: Duration = Duration::from_secs(30);
+/// Where the store keeps fetched metadata; the key is the account's name.
+const SPACE: &str = "metadata";
+
+/// One account.
+pub struct Account {
+    /// Its name in `rules.toml`.
+    pub name: Arc<str>,
+    /// The way to Pipedrive.
+    pub client: Client,
+    /// Where index and known values are.
+    pub store: Arc<dyn Store>,
+    /// Its settings.
+    pub config: AccountConfig,
+    /// Where look-ups are counted.
+    pub metrics: Metrics,
+    metadata: ArcSwapOption<Snapshot>,
+    fetching: tokio::sync::Mutex<Option<(Instant, ApiError)>>,
+}
+
+struct Snapshot {
+    metadata: Arc<Metadata>,
+    /// None: from the store, so of unknown age.
+    fetched: Option<Instant>,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// An account without metadata yet.
+    #[must_use]
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        client: Client,
+        store: Arc<dyn Store>,
+        config: AccountConfig,
+        metrics: Metrics,
+    ) -> Self {
+        let metadata = ArcSwapOption::empty();
+        Self { name: name.into(), client, store, config, metrics, metadata, fetching: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Takes the metadata that the store kept, when there is some; answers whether.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load_kept_metadata(&self) -> Result<bool, StoreError> {
+        let kept = self.store.kv_get(SPACE, &self.name).await?;
+        // What another version wrote and this one cannot read is fetched anew.
+        let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(metadata) = &kept {
+            let snapshot = Snapshot { metadata: Arc::clone(metadata), fetched: None };
+            self.metadata.compare_and_swap(&None::<Arc<Snapshot>>, Some(Arc::new(snapshot)));
+        }
+        Ok(kept.is_some())
+    }
+
+    /// Sets the metadata, as if fetched now; for schema files and tests.
+    pub fn set_metadata(&self, metadata: Metadata) {
+        self.metadata.store(Some(Arc::new(Snapshot { metadata: Arc::new(metadata), fetched: Some(Instant::now()) })));
+    }
+
+    /// The metadata as last known; empty before the first fetch, see [`Self::ready_metadata`].
+    #[must_use]
+    pub fn metadata(&self) -> Arc<Metadata> {
+        self.metadata.load().as_ref().map(|snapshot| Arc::clone(&snapshot.metadata)).unwrap_or_default()
+    }
+
+    /// The metadata, fetched when there is none or it is older than `metadata_ttl`. What is too old goes on when fetching fails.
+    ///
+    /// # Errors
+    /// When there is none and it cannot be fetched.
+    pub async fn ready_metadata(&self, session: &Session) -> Result<Arc<Metadata>, ApiError> {
+        let asked = Instant::now();
+        let Some(now) = self.metadata.load_full() else {
+            return self.fetch(session, asked).await;
+        };
+        let fresh = now.fetched.is_some_and(|at| asked - at < self.config.metadata_ttl.get());
+        if fresh {
+            Ok(Arc::clone(&now.metadata))
+        } else {
+            Ok(self.fetch(session, asked).await.unwrap_or_else(|_| self.metadata()))
+        }
+    }
+
+    /// Fetches the metadata because something in it is missing or wrong (an unknown name, a refused field). Those who ask together
+    /// get the result of one fetch; what was fetched within [`REFRESH_AT_MOST`] is answered as it is, so compare before trying again.
+    ///
+    /// # Errors
+    /// When it cannot be fetched.
+    pub async fn refresh_metadata(&self, session: &Session) -> Result<Arc<Metadata>, ApiError> {
+        let asked = Instant::now();
+        if let Some(now) = self.metadata.load_full()
+            && now.fetched.is_some_and(|at| asked - at < REFRESH_AT_MOST)
+        {
+            return Ok(Arc::clone(&now.metadata));
+        }
+        self.fetch(session, asked).await
+    }
+
+    /// One fetch for all who asked before it ended.
+    async fn fetch(&self, session: &Session, asked: Instant) -> Result<Arc<Metadata>, ApiError> {
+        let mut failed = self.fetching.lock().await;
+        if let Some(now) = self.metadata.load_full()
+            && now.fetched.is_some_and(|at| at >= asked)
+        {
+            return Ok(Arc::clone(&now.metadata));
+        }
+        if let Some((at, error)) = &*failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        match fetch_metadata(session).await {
+            Ok(metadata) => {
+                *failed = None;
+                self.metrics.metadata_refreshed(&self.name);
+                self.keep(&metadata).await;
+                self.set_metadata(metadata);
+                Ok(self.metadata())
+            }
+            Err(error) => {
+                self.metrics.metadata_refresh_failed(&self.name, error.class());
+                *failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps it for the next start. A store that refuses costs nothing now.
+    async fn keep(&self, metadata: &Metadata) {
+        let Ok(value) = serde_json::to_vec(metadata) else { return };
+        let write = Write::KvPut { space: SPACE.to_owned(), key: self.name.to_string(), value };
+        if let Err(error) = self.store.commit(vec![write]).await {
+            tracing::warn!(account = %self.name, %error, "fetched metadata could not be kept for the next start");
+        }
+    }
+}

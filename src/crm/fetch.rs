@@ -1,0 +1,136 @@
+//! Fetching an account's metadata: ten requests, 102 tokens.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};
+use crate::pipedrive::{ApiError, Entity, ErrorKind, Kind, Purpose, Request, Session};
+
+/// More fields, stages or users than any account has.
+const MOST: usize = 10_000;
+
+/// Fetches everything that plans are validated against. All or nothing.
+///
+/// # Errors
+/// The first failure of any of its requests.
+pub async fn fetch_metadata(session: &Session) -> Result<Metadata, ApiError> {
+    // In turn, not at once: the deliveries that run meanwhile keep their share of the burst window.
+    let mut metadata = Metadata { me: me(session).await?, ..Metadata::default() };
+    for (kind, path) in [
+        (Kind::Person, "/api/v2/personFields"),
+        (Kind::Organization, "/api/v2/organizationFields"),
+        (Kind::Deal, "/api/v2/dealFields"),
+        (Kind::Activity, "/api/v2/activityFields"),
+    ] {
+        metadata.fields.insert(kind, paged(session, path, field).await?);
+    }
+    metadata.pipelines = paged(session, "/api/v2/pipelines", pipeline).await?;
+    metadata.stages = paged(session, "/api/v2/stages", stage).await?;
+    metadata.lead_labels = whole(session, "/api/v1/leadLabels", lead_label).await?;
+    metadata.users = whole(session, "/api/v1/users", user).await?;
+    metadata.activity_types = whole(session, "/api/v1/activityTypes", activity_type).await?;
+    Ok(metadata)
+}
+
+/// Reads an item: none leaves it out (deleted, inactive), an error makes the fetch fail.
+type Read<T> = fn(&Entity) -> Result<Option<T>, &'static str>;
+
+async fn paged<T>(session: &Session, path: &str, read: Read<T>) -> Result<Vec<T>, ApiError> {
+    let items = session.list_path(path, &[], MOST, Purpose::Metadata).await?;
+    items.iter().filter_map(|item| read(item).transpose()).collect::<Result<_, _>>().map_err(|reason| unreadable(path, reason))
+}
+
+async fn whole<T>(session: &Session, path: &str, read: Read<T>) -> Result<Vec<T>, ApiError> {
+    let body = session.send(&Request::get(path), Purpose::Metadata).await?;
+    let items = match body.get("data") {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(Value::Null) => &[],
+        _ => return Err(unreadable(path, "`data` is not a list")),
+    };
+    items
+        .iter()
+        .map(|item| item.as_object().ok_or("an item of `data` is not an object"))
+        .filter_map(|item| item.and_then(read).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|reason| unreadable(path, reason))
+}
+
+fn unreadable(path: &str, reason: &str) -> ApiError {
+    let kind = ErrorKind::Unreadable { status: 200, reason: reason.to_owned() };
+    ApiError { call: Request::get(path).call(), write: false, kind }
+}
+
+async fn me(session: &Session) -> Result<Me, ApiError> {
+    const PATH: &str = "/api/v1/users/me";
+    let body = session.send(&Request::get(PATH), Purpose::Metadata).await?;
+    let data = body.get("data").and_then(Value::as_object).ok_or_else(|| unreadable(PATH, "`data` is not an object"))?;
+    Ok(Me {
+        user_id: integer(data, "id").ok_or_else(|| unreadable(PATH, "`data.id` is missing"))?,
+        company_id: integer(data, "company_id").unwrap_or_default(),
+        company_domain: text(data, "company_domain"),
+        default_currency: text(data, "default_currency"),
+        timezone: text(data, "timezone_name"),
+    })
+}
+
+fn field(item: &Entity) -> Result<Option<Field>, &'static str> {
+    let key = text(item, "field_code");
+    let named = item.get("field_type").filter(|v| v.is_string()).ok_or("a field has no `field_type`")?;
+    if key.is_empty() {
+        return Err("a field has no `field_code`");
+    }
+    let options = item.get("options").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    Ok(Some(Field {
+        // The option list of labels is wanted under the name that bodies have for it.
+        key: if key == "label" { "label_ids".to_owned() } else { key },
+        name: text(item, "field_name"),
+        field_type: FieldType::deserialize(named).map_err(|_| "a field's type cannot be read")?,
+        // Some standard fields have words as option ids; their values are words of the table of standard fields.
+        options: options.iter().filter_map(Value::as_object).filter_map(option).collect(),
+        custom: flag(item, "is_custom_field"),
+    }))
+}
+
+fn option(item: &Entity) -> Option<FieldOption> {
+    Some(FieldOption { id: integer(item, "id")?, label: text(item, "label") })
+}
+
+fn pipeline(item: &Entity) -> Result<Option<Pipeline>, &'static str> {
+    let id = integer(item, "id").ok_or("a pipeline has no id")?;
+    Ok((!flag(item, "is_deleted")).then(|| Pipeline { id, name: text(item, "name") }))
+}
+
+fn stage(item: &Entity) -> Result<Option<Stage>, &'static str> {
+    let id = integer(item, "id").ok_or("a stage has no id")?;
+    let pipeline_id = integer(item, "pipeline_id").ok_or("a stage has no pipeline")?;
+    let order = integer(item, "order_nr").unwrap_or_default();
+    Ok((!flag(item, "is_deleted")).then(|| Stage { id, name: text(item, "name"), pipeline_id, order }))
+}
+
+fn lead_label(item: &Entity) -> Result<Option<LeadLabel>, &'static str> {
+    Ok(Some(LeadLabel { id: text(item, "id"), name: text(item, "name") }))
+}
+
+fn user(item: &Entity) -> Result<Option<User>, &'static str> {
+    let id = integer(item, "id").ok_or("a user has no id")?;
+    let active = item.get("active_flag") != Some(&json!(false)) && !flag(item, "is_deleted");
+    Ok(Some(User { id, name: text(item, "name"), email: text(item, "email"), active }))
+}
+
+fn activity_type(item: &Entity) -> Result<Option<(String, String)>, &'static str> {
+    let active = item.get("active_flag") != Some(&json!(false));
+    Ok(active.then(|| (text(item, "key_string"), text(item, "name"))))
+}
+
+fn text(item: &Entity, key: &str) -> String {
+    item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn flag(item: &Entity, key: &str) -> bool {
+    item.get(key).and_then(Value::as_bool).unwrap_or_default()
+}
+
+fn integer(item: &Entity, key: &str) -> Option<i64> {
+    let value = item.get(key)?;
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}

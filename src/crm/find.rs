@@ -1,0 +1,330 @@
+//! Finding the entity that look-ups mean: the match index first, else the cheapest request that can tell.
+//!
+//! | way | when | tokens |
+//! |---|---|---|
+//! | match index | all terms lead to one id | 0 |
+//! | GET by id | a term is the id | 1 (lead 2) |
+//! | list by person or organization | a term is such a link; not behind, unlike the search | 10 (leads 20) |
+//! | search by e-mail, phone, custom field, title, name, address | | 20 + 1 a candidate |
+//! | list by owner, stage, pipeline, status | nothing better | 10 a page |
+//!
+//! Invariants:
+//! - Look-ups are tried strictly in order; a weaker one is never asked before a stronger one has missed.
+//! - A failure of any request or of the store is an error, never a miss.
+//! - What a search or list offers counts only after every term holds on the entity itself, as read by its id (lists give whole
+//!   entities). Pipedrive's search still offers deleted entities, old values, and hits in other fields.
+//! - Pipedrive's search lags behind by seconds. That does not matter for what we created: its index entries are in the commit of
+//!   its outcome, and its criteria are locked until then.
+
+use serde_json::Value;
+
+use super::index;
+use super::standard::{StandardType, find as standard_field, finding};
+use super::{Account, Address, FieldType, Finding, Lookup, Metadata, OnMany, Term, WireValue, holds};
+use crate::failure::FailureClass;
+use crate::pipedrive::{ApiError, Entity, Id, Kind, Purpose, SearchField, Session};
+use crate::store::StoreError;
+
+/// One page; a longer list is left for the search where there is one.
+const FIRST_PAGE: usize = 500;
+/// The longest list that is read to find one entity.
+const LONGEST_LIST: usize = 5_000;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// The entity.
+    Hit {
+        /// Which.
+        id: Id,
+        /// As read on the way; none when the index knew.
+        entity: Option<Entity>,
+        /// Index of the look-up that hit.
+        lookup: usize,
+        /// Others that the look-up fits as well, in the order of preference.
+        others: Vec<Id>,
+    },
+    /// Nothing fits any look-up.
+    Miss,
+}
+
+/// Why it cannot be said what is there.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FindError {
+    /// A request failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Several entities fit, and `on_many` is `fail`.
+    #[error("{count} {kind}s fit the match ({ids}); make it tell them apart, merge them, or set on_many")]
+    Many {
+        /// Kind.
+        kind: Kind,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        ids: String,
+    },
+    /// The list that would have to be read is too long.
+    #[error("more than {LONGEST_LIST} {0}s would have to be read to find one; add a criterion that can be searched")]
+    TooLong(Kind),
+    /// No term of the look-up can be searched.
+    #[error("a {kind} cannot be found by {fields} alone; {}", searchable(*.kind))]
+    NotSearchable {
+        /// Kind.
+        kind: Kind,
+        /// The terms' fields.
+        fields: String,
+    },
+}
+
+impl FindError {
+    /// The failure class.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Api(error) => error.class(),
+            Self::Store(error) => error.class(),
+            Self::Many { .. } | Self::TooLong(_) | Self::NotSearchable { .. } => FailureClass::Permanent,
+        }
+    }
+}
+
+/// What entities of a kind can be found by, for messages.
+#[must_use]
+pub const fn searchable(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Person => "use id, emails, phones, name, org_id, or a custom field of type text, number, phone or address",
+        Kind::Organization => "use id, name, address, or a custom field of type text, number, phone or address",
+        Kind::Deal => "use id, title, person_id, org_id, or a custom field of type text, number, phone or address",
+        Kind::Lead => "use id, title, person_id, organization_id, or a custom field of type text, number, phone or address",
+        Kind::Activity | Kind::Note => "Pipedrive searches neither activities nor notes: use id, or create them with a key",
+    }
+}
+
+/// Finds the entity by the first look-up that hits.
+///
+/// # Errors
+/// When anything fails that would have to be known, or several fit and none may be chosen.
+pub async fn find(
+    account: &Account,
+    session: &Session,
+    kind: Kind,
+    lookups: &[Lookup],
+    on_many: OnMany,
+) -> Result<Found, FindError> {
+    let metadata = account.metadata();
+    let search = Finder { account, session, kind, metadata: &metadata };
+    for (n, lookup) in lookups.iter().enumerate() {
+        if let Some((result, candidates)) = search.by_any_way(lookup).await? {
+            account.metrics.match_looked_up(&account.name, kind.as_str(), result);
+            return choose(kind, candidates, on_many, n);
+        }
+    }
+    account.metrics.match_looked_up(&account.name, kind.as_str(), "miss");
+    Ok(Found::Miss)
+}
+
+type Candidate = (Id, Option<Entity>);
+
+struct Finder<'a> {
+    account: &'a Account,
+    session: &'a Session,
+    kind: Kind,
+    metadata: &'a Metadata,
+}
+
+impl Finder<'_> {
+    /// At least one verified candidate and where they are from, or none.
+    async fn by_any_way(&self, lookup: &Lookup) -> Result<Option<(&'static str, Vec<Candidate>)>, FindError> {
+        let known = self.by_index(lookup).await?;
+        if !known.is_empty() {
+            return Ok(Some(("index", known)));
+        }
+        let found = self.by_request(lookup).await?;
+        let found: Vec<Candidate> = found.into_iter().map(|(id, entity)| (id, Some(entity))).collect();
+        Ok((!found.is_empty()).then_some(("search", found)))
+    }
+
+    async fn by_index(&self, lookup: &Lookup) -> Result<Vec<Candidate>, FindError> {
+        let store = &*self.account.store;
+        let Some(ids) = index::candidates(store, &self.account.name, self.kind, lookup, self.metadata).await? else {
+            return Ok(Vec::new());
+        };
+        let all_indexed = lookup.0.iter().all(|term| index::is_indexed(self.kind, &term.address, self.type_of(term)));
+        if ids.len() == 1 && all_indexed {
+            return Ok(ids.into_iter().map(|id| (id, None)).collect());
+        }
+        // Several, or terms that the index does not hold: the entities themselves tell.
+        let ids: Vec<Id> = ids.into_iter().collect();
+        let read = self.session.get_many(self.kind, &ids, Purpose::Lookup).await?;
+        let gone: Vec<_> = ids.iter().filter(|id| !read.iter().any(|(there, _)| there == *id)).collect();
+        if !gone.is_empty() {
+            self.account.metrics.match_looked_up(&self.account.name, self.kind.as_str(), "stale");
+            store.commit(gone.into_iter().map(|id| index::forget(&self.account.name, self.kind, id)).collect()).await?;
+        }
+        let read = read.into_iter().filter(|(_, entity)| self.all_hold(lookup, entity));
+        Ok(read.map(|(id, entity)| (id, Some(entity))).collect())
+    }
+
+    /// Entities on which every term holds, by the cheapest request.
+    async fn by_request(&self, lookup: &Lookup) -> Result<Vec<(Id, Entity)>, FindError> {
+        if let Some(term) = self.first(lookup, |way, _| way == Finding::ById) {
+            let Some(id) = term.value.parse().ok().filter(|id: &Id| id.fits(self.kind)) else { return Ok(Vec::new()) };
+            let entity = self.session.get(self.kind, &id, Purpose::Lookup).await?;
+            return Ok(entity.filter(|entity| self.all_hold(lookup, entity)).map(|entity| (id, entity)).into_iter().collect());
+        }
+        let searched = self.best_search(lookup);
+        if self.first(lookup, |way, link| link && matches!(way, Finding::Filter(..))).is_some() {
+            let page = self.list(lookup, FIRST_PAGE).await?;
+            if page.len() < FIRST_PAGE {
+                return Ok(self.verified(lookup, page));
+            }
+            if searched.is_none() {
+                return self.long_list(lookup).await;
+            }
+        }
+        if let Some((term, field)) = searched {
+            return self.search(lookup, term, field).await;
+        }
+        if self.first(lookup, |way, _| matches!(way, Finding::Filter(..))).is_some() {
+            return self.long_list(lookup).await;
+        }
+        let fields = lookup.0.iter().map(|term| format!("`{}`", term.address.key())).collect::<Vec<_>>().join(", ");
+        Err(FindError::NotSearchable { kind: self.kind, fields })
+    }
+
+    async fn search(&self, lookup: &Lookup, term: &Term, field: SearchField<'_>) -> Result<Vec<(Id, Entity)>, FindError> {
+        let mut filters = Vec::new();
+        for term in &lookup.0 {
+            if let Finding::Filter(_, Some(name)) = self.way(term) {
+                filters.push((name, term.value.clone()));
+            }
+        }
+        let hits = self.session.search(self.kind, field, &searched_text(term, field), &filters).await?;
+        let mut ids = Vec::new();
+        for hit in hits {
+            // What the search tells of the field spares reads; it does not prove the hit.
+            let told = hit.item.contains_key(term.address.key()) && !matches!(field, SearchField::Custom(_));
+            if (!told || self.term_holds(term, &hit.item)) && !ids.contains(&hit.id) {
+                ids.push(hit.id);
+            }
+        }
+        let read = self.session.get_many(self.kind, &ids, Purpose::Lookup).await?;
+        Ok(read.into_iter().filter(|(_, entity)| self.all_hold(lookup, entity)).collect())
+    }
+
+    async fn list(&self, lookup: &Lookup, max: usize) -> Result<Vec<Entity>, FindError> {
+        let mut filters = Vec::new();
+        for term in &lookup.0 {
+            if let Finding::Filter(name, _) = self.way(term) {
+                filters.push((name, term.value.clone()));
+            }
+        }
+        Ok(self.session.list(self.kind, &filters, max, Purpose::Lookup).await?)
+    }
+
+    async fn long_list(&self, lookup: &Lookup) -> Result<Vec<(Id, Entity)>, FindError> {
+        let all = self.list(lookup, LONGEST_LIST + 1).await?;
+        if all.len() > LONGEST_LIST {
+            return Err(FindError::TooLong(self.kind));
+        }
+        Ok(self.verified(lookup, all))
+    }
+
+    fn verified(&self, lookup: &Lookup, entities: Vec<Entity>) -> Vec<(Id, Entity)> {
+        entities
+            .into_iter()
+            .filter(|entity| self.all_hold(lookup, entity))
+            .filter_map(|entity| Some((Id::from_json(entity.get("id")?)?, entity)))
+            .collect()
+    }
+
+    /// The term that a search tells most by, and where to search it.
+    fn best_search<'l>(&self, lookup: &'l Lookup) -> Option<(&'l Term, SearchField<'l>)> {
+        let searches = lookup.0.iter().filter_map(|term| match (self.way(term), &term.address) {
+            (Finding::Search(field), _) => Some((term, field)),
+            (Finding::SearchCustom, Address::Custom(key)) => Some((term, SearchField::Custom(key))),
+            _ => None,
+        });
+        searches.min_by_key(|(_, field)| match field {
+            SearchField::Email => 0,
+            SearchField::Custom(_) => 1,
+            SearchField::Phone => 2,
+            SearchField::Title | SearchField::Name => 3,
+            SearchField::Address => 4,
+        })
+    }
+
+    fn first<'l>(&self, lookup: &'l Lookup, fits: impl Fn(Finding, bool) -> bool) -> Option<&'l Term> {
+        lookup.0.iter().find(|term| fits(self.way(term), self.is_link(term)))
+    }
+
+    fn is_link(&self, term: &Term) -> bool {
+        matches!(&term.address, Address::Standard(key) if standard_field(self.kind, key).is_some_and(|f| matches!(f.ty, StandardType::Link(_))))
+    }
+
+    fn way(&self, term: &Term) -> Finding {
+        finding(self.kind, &term.address, self.type_of(term))
+    }
+
+    fn type_of(&self, term: &Term) -> Option<&FieldType> {
+        self.metadata.type_of(self.kind, &term.address)
+    }
+
+    fn term_holds(&self, term: &Term, entity: &Entity) -> bool {
+        holds(self.kind, &term.address, self.type_of(term), entity, &term.value)
+    }
+
+    fn all_hold(&self, lookup: &Lookup, entity: &Entity) -> bool {
+        lookup.0.iter().all(|term| self.term_holds(term, entity))
+    }
+}
+
+/// The text to search: as it would be written, where Pipedrive compares letter by letter; else normalised.
+fn searched_text(term: &Term, field: SearchField<'_>) -> String {
+    if matches!(field, SearchField::Email) {
+        return term.value.clone();
+    }
+    let value = match &term.wire {
+        Some(WireValue::Json(value)) => value,
+        Some(WireValue::List { items, .. }) => items.first().unwrap_or(&Value::Null),
+        Some(WireValue::Clear | WireValue::Link { .. }) | None => &Value::Null,
+    };
+    let value = value.get("value").unwrap_or(value);
+    value.as_str().map(str::trim).filter(|text| !text.is_empty()).map_or_else(|| term.value.clone(), str::to_owned)
+}
+
+/// Open deals before others, what is not archived before what is, then by age.
+fn choose(kind: Kind, mut candidates: Vec<Candidate>, on_many: OnMany, lookup: usize) -> Result<Found, FindError> {
+    if candidates.len() > 1 && on_many == OnMany::Fail {
+        let ids = candidates.iter().take(5).map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(", ");
+        return Err(FindError::Many { kind, count: candidates.len(), ids });
+    }
+    candidates.sort_by(|a, b| {
+        let by_age = age(a).cmp(&age(b));
+        second_rate(kind, a).cmp(&second_rate(kind, b)).then(if on_many == OnMany::Newest { by_age.reverse() } else { by_age })
+    });
+    let mut candidates = candidates.into_iter();
+    Ok(candidates.next().map_or(Found::Miss, |(id, entity)| Found::Hit {
+        id,
+        entity,
+        lookup,
+        others: candidates.map(|(id, _)| id).collect(),
+    }))
+}
+
+fn second_rate(kind: Kind, (_, entity): &Candidate) -> (bool, bool) {
+    let Some(entity) = entity else { return (false, false) };
+    let archived = entity.get("is_archived").and_then(Value::as_bool).unwrap_or_default();
+    let closed = kind == Kind::Deal && entity.get("status").and_then(Value::as_str) != Some("open");
+    (archived, closed)
+}
+
+/// Time of creation, then id: ids of leads tell no age.
+fn age((id, entity): &Candidate) -> (Option<jiff::Timestamp>, Id) {
+    let added = entity.as_ref().and_then(|entity| entity.get("add_time")).and_then(Value::as_str);
+    (added.and_then(super::time::read), id.clone())
+}
