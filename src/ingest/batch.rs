@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::accept::Bad;
 use super::decode::decode;
+use super::json::object;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
 use crate::config::ServerConfig;
@@ -118,9 +119,4 @@ impl Bad<'_> {
 pub(super) fn fits(bytes: usize, limits: &ServerConfig) -> Result<(), Rejection> {
     let limit = limits.max_event.get();
     if bytes as u64 > limit { Err(Rejection::TooLarge { bytes, limit }) } else { Ok(()) }
-}
-
-/// An event's JSON as a map.
-pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, Rejection> {
-    serde_json::from_slice(raw).map_err(|error| if error.is_data() { Rejection::NotAnObject } else { Rejection::json(&error) })
 }

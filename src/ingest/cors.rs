@@ -14,7 +14,7 @@ pub(super) fn allowed(headers: &HeaderMap, origins: &[String]) -> Option<HeaderV
     if origins.iter().any(|o| o == "*") {
         return Some(HeaderValue::from_static("*"));
     }
-    origins.iter().any(|o| o.trim_end_matches('/').as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    origins.iter().any(|o| o.as_bytes() == origin.as_bytes()).then(|| origin.clone())
 }
 
 /// Lets the browser's script read the answer. Without it the event is taken all the same: the write key is what counts.

@@ -20,6 +20,7 @@ mod cors;
 mod decode;
 mod door;
 mod integrations;
+mod json;
 mod ordering;
 mod refused;
 mod rejection;

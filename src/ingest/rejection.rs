@@ -94,7 +94,7 @@ impl Rejection {
         use serde_json::error::Category;
         let what = match error.classify() {
             Category::Eof => "the text ends too early",
-            // The one syntax error whose cause is not the place it points at.
+            // The one syntax error whose cause does not show at the place it points at.
             Category::Syntax if error.to_string().starts_with("recursion limit") => "nested too deeply",
             Category::Syntax => "unexpected text",
             Category::Data => "not the expected shape",

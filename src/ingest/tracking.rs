@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Ingest;
 use super::accept::{self, Bad};
@@ -14,6 +14,7 @@ use super::auth::{self, Keys};
 use super::batch::{self, Batch, Sorted};
 use super::body::{self, Limit};
 use super::decode::decode;
+use super::json;
 use super::refused::{self, Answer, Refused};
 use super::timestamps::Origin;
 use crate::event::EventType;
@@ -71,9 +72,9 @@ impl Request<'_> {
         accept::reject(self.ingest, &self.keys.set, source, at, &bad).await;
         let rejected: Vec<Value> = bad
             .iter()
-            .map(|b| json!({"index": b.index, "messageId": b.message_id, "code": b.why.code(), "reason": b.why.to_string()}))
+            .map(|b| serde_json::json!({"index": b.index, "messageId": b.message_id, "code": b.why.code(), "reason": b.why.to_string()}))
             .collect();
-        Ok(refused::json(StatusCode::OK, Bytes::from(json!({"success": true, "rejected": rejected}).to_string())))
+        Ok(refused::json(StatusCode::OK, Bytes::from(serde_json::json!({"success": true, "rejected": rejected}).to_string())))
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) async fn call(mut request: Request<'_>, kind: EventType) -> Result<An
     let by_header = request.source_by_header()?;
     let bytes = request.event_body().await?;
     let at = Timestamp::now();
-    let mut body = match batch::object(&bytes) {
+    let mut body = match json::object(&bytes) {
         Ok(body) => body,
         Err(why) => {
             let Some(source) = by_header else { return Err(Refused::Event(why)) };
@@ -95,7 +96,7 @@ pub(super) async fn call(mut request: Request<'_>, kind: EventType) -> Result<An
     match decode(&source, at, body, Origin::Client) {
         Ok(event) => request.take(&source, at, Sorted { good: vec![event], bad: Vec::new() }, Origin::Client).await,
         Err(why) => {
-            let known = Bad::known(batch::object(&bytes).ok().as_ref());
+            let known = Bad::known(json::object(&bytes).ok().as_ref());
             let bad = Bad { why, kind: Some(kind.as_str().to_owned()), raw: &bytes, ..known };
             Err(request.refuse_event(&source, at, bad).await)
         }

@@ -10,6 +10,7 @@ use super::accept::Bad;
 use super::auth;
 use super::batch::{self, Sorted};
 use super::decode::decode;
+use super::json;
 use super::refused::{Answer, Refused};
 use super::rejection::Rejection;
 use super::timestamps::Origin;
@@ -32,12 +33,12 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
             return Err(Refused::Signature);
         }
         let event = batch::fits(bytes.len(), limits)
-            .and_then(|()| batch::object(&bytes))
+            .and_then(|()| json::object(&bytes))
             .and_then(|body| decode(source, at, body, Origin::Segment));
         return match event {
             Ok(event) => request.take(source, at, Sorted { good: vec![event], bad: Vec::new() }, Origin::Segment).await,
             Err(why) => {
-                let bad = Bad { why, raw: &bytes, ..Bad::known(batch::object(&bytes).ok().as_ref()) };
+                let bad = Bad { why, raw: &bytes, ..Bad::known(json::object(&bytes).ok().as_ref()) };
                 Err(request.refuse_event(source, at, bad).await)
             }
         };

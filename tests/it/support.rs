@@ -160,6 +160,10 @@ pub(crate) struct Logs {
 impl Logs {
     /// Captures at level debug and above.
     pub(crate) fn capture() -> Self {
+        // While only one subscriber lives, `tracing` asks the thread that reaches a call site first whether anybody listens there, and
+        // another test's thread says no for all. These two make it ask everybody.
+        static LISTENERS: std::sync::OnceLock<[tracing::Dispatch; 2]> = std::sync::OnceLock::new();
+        LISTENERS.get_or_init(|| std::array::from_fn(|_| tracing::Dispatch::new(tracing_subscriber::registry())));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let subscriber = tracing_subscriber::fmt()

@@ -1,0 +1,11 @@
+//! The event listener at its HTTP contract.
+
+mod bad_input;
+mod batch;
+mod connections;
+mod cors;
+mod durable;
+mod harness;
+mod overload;
+mod tracking;
+mod webhook;
