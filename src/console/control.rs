@@ -10,26 +10,51 @@ use super::State;
 use super::problem::Failed;
 use super::query::failed_states;
 use super::types::{DiscardAnswer, ReplayAnswer, ScopeRequest, Selection};
+use crate::delivery::ControlError;
+use crate::ingest::replay_unmatched;
 use crate::reload::ReloadOutcome;
-use crate::store::DeliveryId;
+use crate::store::{DeliveryFilter, DeliveryId};
 
 /// Most deliveries that one filter may take.
 const MOST_AT_ONCE: usize = 10_000;
+/// Deliveries in one command to the scheduler: bounds what one append holds, and lets it run others in between.
+const CHUNK: usize = 200;
+/// Unmatched events looked at when no limit is given.
+const MOST_UNMATCHED: usize = 10_000;
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<ReplayAnswer>, Failed> {
-    let ids = chosen(&state, body?.0).await?;
-    let replayed = if ids.is_empty() { Vec::new() } else { state.delivery.replay(ids).await? };
+    let mut replayed = Vec::new();
+    let selection = body?.0;
+    if let Selection::Unmatched { rule, limit } = selection {
+        let limit = limit.unwrap_or(MOST_UNMATCHED).min(MOST_UNMATCHED);
+        let set = state.live.load_full();
+        let unmatched = replay_unmatched(&*state.store, &set, rule.as_deref(), limit).await?;
+        tracing::info!(events = unmatched.events, deliveries = unmatched.deliveries, "unmatched events replayed on request");
+        return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched.into()) }));
+    }
+    for ids in chosen(&state, selection).await?.chunks(CHUNK) {
+        let done = state.delivery.replay(ids.to_vec()).await.map_err(|e| after(replayed.len(), "replayed", e))?;
+        replayed.extend(done);
+    }
     tracing::info!(deliveries = replayed.len(), "deliveries replayed on request");
-    Ok(Json(ReplayAnswer { replayed }))
+    Ok(Json(ReplayAnswer { replayed, unmatched: None }))
 }
 
 pub(super) async fn discard(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<DiscardAnswer>, Failed> {
-    let ids = chosen(&state, body?.0).await?;
-    let discarded = if ids.is_empty() { 0 } else { state.delivery.discard(ids).await? };
+    let mut discarded = 0;
+    for ids in chosen(&state, body?.0).await?.chunks(CHUNK) {
+        let done = state.delivery.discard(ids.to_vec()).await;
+        discarded += done.map_err(|e| after(usize::try_from(discarded).unwrap_or(usize::MAX), "discarded", e))?;
+    }
     tracing::info!(deliveries = discarded, "deliveries discarded on request");
     Ok(Json(DiscardAnswer { discarded }))
+}
+
+/// An error that leaves something done says how much.
+fn after(done: usize, what: &str, error: ControlError) -> Failed {
+    if done == 0 { error.into() } else { Failed::from(error).but(&format!("{done} deliveries were {what}, then: ")) }
 }
 
 /// The deliveries that a selection names, oldest first, so that what is replayed keeps its order.
@@ -45,25 +70,40 @@ async fn chosen(state: &State, selection: Selection) -> Result<Vec<DeliveryId>, 
                 return Err(Failed::bad_request("the filter is empty; name a state, a rule, a time or another condition"));
             }
             if query.rejected.is_some() || query.unmatched.is_some() {
-                return Err(Failed::bad_request(
-                    "`rejected` and `unmatched` list events without deliveries; there is nothing to take",
-                ));
+                return Err(Failed::bad_request("`rejected` and `unmatched` list events without deliveries"));
             }
             let mut filter = query.filter(jiff::Timestamp::now())?;
             if filter.states.is_empty() {
                 filter.states = failed_states();
             }
-            let wanted = query.limit.unwrap_or(MOST_AT_ONCE).min(MOST_AT_ONCE);
-            filter.limit = wanted + 1;
-            let rows = state.store.deliveries(&filter).await?;
-            if rows.len() > wanted && query.limit.is_none() {
-                return Err(Failed::bad_request(format!("the filter fits more than {MOST_AT_ONCE} deliveries; narrow it")));
-            }
-            let mut ids: Vec<_> = rows.into_iter().take(wanted).map(|row| row.id).collect();
-            ids.reverse();
-            Ok(ids)
+            found_by(state, filter, query.limit).await
+        }
+        Selection::Unmatched { .. } => {
+            Err(Failed::bad_request("unmatched events have no deliveries to drop; they go by themselves"))
         }
     }
+}
+
+/// Page after page; the deliveries of one event are always on one page.
+async fn found_by(state: &State, mut filter: DeliveryFilter, limit: Option<usize>) -> Result<Vec<DeliveryId>, Failed> {
+    let most = limit.unwrap_or(MOST_AT_ONCE).min(MOST_AT_ONCE);
+    filter.limit = MOST_AT_ONCE;
+    let mut ids: Vec<DeliveryId> = Vec::new();
+    loop {
+        let page = state.store.deliveries(&filter).await?;
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.id.seq);
+        ids.extend(page.into_iter().map(|row| row.id));
+        if ids.len() > most {
+            if limit.is_none() {
+                return Err(Failed::bad_request(format!("the filter fits more than {MOST_AT_ONCE} deliveries; narrow it")));
+            }
+            ids.truncate(most);
+            break;
+        }
+    }
+    ids.sort();
+    Ok(ids)
 }
 
 /// Waits for the outcome. A refused set is 422, with its diagnostics.

@@ -23,7 +23,7 @@ pub use serve::{ConsoleError, serve, serve_socket};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
 pub use types::{
     DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReplayAnswer, ScopeRequest, Selection,
-    SetStatus, Status,
+    SetStatus, Status, UnmatchedReplay,
 };
 
 use std::sync::Arc;

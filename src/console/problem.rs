@@ -25,6 +25,11 @@ impl Failed {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Self(status, reason.into())
     }
+
+    /// The same, with something said before it.
+    pub(super) fn but(self, before: &str) -> Self {
+        Self(self.0, format!("{before}{}", self.1))
+    }
 }
 
 impl IntoResponse for Failed {

@@ -103,6 +103,15 @@ pub enum Selection {
     /// What this finds, in the words of `GET /api/events`. It must name at least one condition; without states, what has failed;
     /// without a limit, all.
     Filter(Box<EventsQuery>),
+    /// Replay only: events that no rule wanted when they came, to the rules that want them now and have not had them.
+    Unmatched {
+        /// Only to this rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// Look at so many of the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+    },
 }
 
 /// `POST /api/events/replay`: what was made anew.
@@ -110,6 +119,26 @@ pub enum Selection {
 pub struct ReplayAnswer {
     /// Old and new deliveries.
     pub replayed: Vec<Replayed>,
+    /// What became of unmatched events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<UnmatchedReplay>,
+}
+
+/// What a replay of unmatched events did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmatchedReplay {
+    /// Events looked at.
+    pub seen: usize,
+    /// Events that a rule wants now.
+    pub events: usize,
+    /// Deliveries made.
+    pub deliveries: usize,
+}
+
+impl From<crate::ingest::Replayed> for UnmatchedReplay {
+    fn from(report: crate::ingest::Replayed) -> Self {
+        Self { seen: report.seen, events: report.events, deliveries: report.deliveries }
+    }
 }
 
 /// `POST /api/events/discard`: how many were dropped.

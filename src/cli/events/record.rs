@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::super::output::printable;
+use crate::diagnostic::Diagnostic;
 
 /// Longest value on one line.
 const LONGEST: usize = 160;
@@ -15,19 +16,23 @@ pub(super) fn render(record: &Value) -> String {
     let attempt = record.get("attempt").map_or_else(|| "?".to_owned(), word);
     let mut text = format!("attempt {attempt}{}", labelled(record, "started_at", ", "));
     text.push_str(&labelled(record, "outcome", ": "));
+    text.push_str(&labelled(record, "class", ", "));
     text.push_str(&labelled(record, "reason", ", "));
     text.push('\n');
     let version = record.get("version").map(word).map(|v| v.chars().take(12).collect::<String>());
     let facts: Vec<String> = [
         version.map(|v| format!("script set {v}")),
-        record.get("operations").map(|n| format!("{} operations", word(n))),
         record.get("tokens").map(|n| format!("{} tokens", word(n))),
+        record.get("resumed").and_then(Value::as_bool).filter(|r| *r).map(|_| "went on with a pinned plan".to_owned()),
     ]
     .into_iter()
     .flatten()
     .collect();
     if !facts.is_empty() {
         text.push_str(&format!("  {}\n", facts.join(", ")));
+    }
+    for diagnostic in list(record, "diagnostics") {
+        text.push_str(&indented(&diagnosed(diagnostic), 2));
     }
     for (title, key, show) in [
         ("reads", "reads", read as fn(&Value) -> String),
@@ -43,23 +48,34 @@ pub(super) fn render(record: &Value) -> String {
             }
         }
     }
-    if let Some(error) = record.get("error").filter(|e| !e.is_null()) {
-        text.push_str(&indented(&multi_line(error), 2));
-    }
     text
 }
 
-/// `[question, answer]`, or an object that says it in its own words.
-fn read(item: &Value) -> String {
-    match item {
-        Value::Array(pair) if pair.len() == 2 => format!("{} -> {}", short(&pair[0]), answer(&pair[1])),
-        Value::Object(fields) if fields.contains_key("answer") => {
-            let mut question = fields.clone();
-            let found = question.remove("answer").unwrap_or(Value::Null);
-            format!("{} -> {}", short(&Value::Object(question)), answer(&found))
-        }
-        other => short(other),
+fn diagnosed(item: &Value) -> String {
+    match serde_json::from_value::<Diagnostic>(item.clone()) {
+        // The caret's lines stay lines; what a value within them holds must not move the cursor.
+        Ok(diagnostic) => diagnostic.render().lines().map(|line| format!("{}\n", printable(line))).collect(),
+        Err(_) => short(item),
     }
+}
+
+/// `[question, answer]`.
+fn read(item: &Value) -> String {
+    match item.as_array().map(Vec::as_slice) {
+        Some([question, found]) => format!("{} -> {}", asked(question), answer(found)),
+        _ => short(item),
+    }
+}
+
+/// `{"find": {"kind": "person", ..}}` as `find person ..`.
+fn asked(question: &Value) -> String {
+    let Some((verb, of)) = question.as_object().filter(|o| o.len() == 1).and_then(|o| o.iter().next()) else {
+        return short(question);
+    };
+    let mut rest = of.as_object().cloned().unwrap_or_default();
+    let kind = rest.remove("kind").map(|k| format!(" {}", word(&k))).unwrap_or_default();
+    let rest = rest.values().map(short).collect::<Vec<_>>().join(" ");
+    format!("{}{kind} {rest}", printable(verb))
 }
 
 fn answer(found: &Value) -> String {
@@ -69,17 +85,17 @@ fn answer(found: &Value) -> String {
 fn step(item: &Value) -> String {
     let ordinal = item.get("ordinal").map_or_else(|| "?".to_owned(), word);
     let said = |key| item.get(key).filter(|v| !v.is_null()).map(word);
-    let mut text = [said("verb"), said("kind"), said("id")].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    text = format!("{ordinal}. {text}");
-    if let Some(state) = said("state") {
-        text.push_str(&format!("  {state}"));
+    let what = [said("verb"), said("kind")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let mut text = format!("{ordinal}. {what}");
+    if let Some(state) = item.get("state").filter(|s| !s.is_null()) {
+        text.push_str(&format!(": {}", came_to(state)));
     }
     if let Some(place) = item.get("at").and_then(at) {
         text.push_str(&format!("  ({place})"));
     }
     text.push('\n');
     if let Some(resolution) = item.get("resolution").filter(|r| !r.is_null()) {
-        text.push_str(&indented(&short(resolution), 3));
+        text.push_str(&indented(&found_how(resolution), 3));
     }
     for change in list(item, "changes") {
         let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
@@ -88,6 +104,37 @@ fn step(item: &Value) -> String {
     }
     for warning in list(item, "warnings") {
         text.push_str(&indented(&format!("warning: {}", word(warning)), 3));
+    }
+    text
+}
+
+/// How far a step has come: `created 7`, `sending since ..`.
+fn came_to(state: &Value) -> String {
+    let said = |key| state.get(key).filter(|v| !v.is_null()).map(word);
+    match (said("state").as_deref(), state) {
+        (_, Value::String(text)) => printable(text),
+        (Some("done"), _) => [said("effect"), said("id")].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        (Some("todo"), _) => "not done".to_owned(),
+        (Some("sending"), _) => {
+            format!("sent{}; whether it arrived is not known", said("since").map(|s| format!(" {s}")).unwrap_or_default())
+        }
+        _ => short(state),
+    }
+}
+
+fn found_how(resolution: &Value) -> String {
+    let said = |key| resolution.get(key).filter(|v| !v.is_null()).map(word);
+    let Some(how) = said("how") else { return short(resolution) };
+    let mut text = if how == "miss" { "nothing found".to_owned() } else { format!("found by {how}") };
+    if let Some(id) = said("id") {
+        text.push_str(&format!(": {id}"));
+    }
+    if let Some(by) = said("by") {
+        text.push_str(&format!(", {by}"));
+    }
+    match list(resolution, "others") {
+        [] => {}
+        others => text.push_str(&format!("; {} fit as well", others.iter().map(word).collect::<Vec<_>>().join(", "))),
     }
     text
 }
@@ -157,14 +204,6 @@ fn short(value: &Value) -> String {
     if text.chars().count() <= LONGEST { text } else { format!("{}…", text.chars().take(LONGEST).collect::<String>()) }
 }
 
-/// A text whose line breaks are kept, as diagnostics have them.
-fn multi_line(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.lines().map(|line| format!("{}\n", printable(line))).collect(),
-        other => short(other),
-    }
-}
-
 /// A value as JSON over several lines.
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
@@ -184,9 +223,9 @@ mod tests {
     fn a_record_shows_reads_steps_requests_and_log_lines() {
         let record = json!({
             "version": "0123456789abcdef", "attempt": 2, "started_at": "2026-07-01T12:00:00Z", "outcome": "done", "tokens": 35,
-            "reads": [[{"find": {"kind": "person"}}, null]],
-            "steps": [{"ordinal": 0, "verb": "upsert", "kind": "person", "id": 7, "state": "done",
-                "at": {"file": "person.rhai", "line": 3, "column": 5}, "resolution": "found by email",
+            "reads": [[{"find": {"kind": "person", "criteria": [["email", "a@b.c"]]}}, null]],
+            "steps": [{"ordinal": 0, "verb": "upsert", "kind": "person", "state": {"state": "done", "effect": "updated", "id": 7},
+                "at": {"file": "person.rhai", "line": 3, "column": 5}, "resolution": {"how": "lookup", "by": "email = a@b.c", "id": 7, "others": [9]},
                 "changes": [{"field": "name", "before": "Ada", "after": "Ada L"}], "warnings": ["unknown option"]}],
             "exchanges": [{"method": "PATCH", "path": "/api/v2/persons/7", "status": 200, "tokens": 5, "ms": 12, "purpose": "write",
                 "body": {"name": "Ada L"}}],
@@ -196,9 +235,9 @@ mod tests {
         for line in [
             "attempt 2, 2026-07-01T12:00:00Z: done",
             "script set 0123456789ab, 35 tokens",
-            "-> not there",
-            "0. upsert person 7  done  (person.rhai:3)",
-            "\"found by email\"",
+            "find person [[\"email\",\"a@b.c\"]] -> not there",
+            "0. upsert person: updated 7  (person.rhai:3)",
+            "found by lookup: 7, email = a@b.c; 9 fit as well",
             "name: \"Ada\" -> \"Ada L\"",
             "warning: unknown option",
             "PATCH /api/v2/persons/7  200  5 tokens  12 ms  write",
