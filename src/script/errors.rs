@@ -3,7 +3,7 @@
 //! Values that came from an event are not shown: an error names types, functions and properties. What a script throws or logs
 //! is its own text.
 
-use rhai::{EvalAltResult, LexError, ParseError, ParseErrorType, Position};
+use rhai::{Engine, EvalAltResult, LexError, ParseError, ParseErrorType, Position};
 use std::collections::BTreeMap;
 
 use super::engine::{MAX_CALLS, MAX_EXPR, MAX_FUNCTIONS, MAX_MODULES, MAX_VARIABLES, PARSE_OVERDUE};
@@ -78,16 +78,16 @@ impl About<'_> {
 }
 
 /// A syntax error, or an undefined variable.
-pub(super) fn of_parse(file: &str, text: &str, error: &ParseError) -> Diagnostic {
+pub(super) fn of_parse(file: &str, text: &str, error: &ParseError, engine: &Engine) -> Diagnostic {
     let position = error.position();
     let (line, column) = (position.line().unwrap_or(1), position.position().unwrap_or(1));
     let mut problem = Diagnostic::error(String::new());
-    (problem.message, problem.help) = parse_message(error.err_type(), text);
+    (problem.message, problem.help) = parse_message(error.err_type(), text, engine);
     let problem = problem.at(file, text, line, column, 1);
     widen(problem, column)
 }
 
-fn parse_message(error: &ParseErrorType, text: &str) -> (String, Option<String>) {
+fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String, Option<String>) {
     let help = |h: &str| Some(h.to_owned());
     match error {
         ParseErrorType::VariableUndefined(name) => {
@@ -99,7 +99,11 @@ fn parse_message(error: &ParseErrorType, text: &str) -> (String, Option<String>)
             (format!("undefined variable `{name}`"), Some(help))
         }
         ParseErrorType::ModuleUndefined(name) => {
-            (format!("undefined module `{name}`"), help("import it: `import \"lib/names\" as names;`"))
+            let help = did_you_mean(name, Known::of(engine).modules()).map_or_else(
+                || format!("import it at the top of the file: `import \"lib/{name}\" as {name};`"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            (format!("undefined module `{name}`"), Some(help))
         }
         ParseErrorType::Reserved(word) => (
             format!("`{word}` is a reserved word"),

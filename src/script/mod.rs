@@ -7,12 +7,15 @@
 //! - Suspension and limits are seen through a sticky flag, never through the error that reaches the top: a script can
 //!   swallow errors.
 
+mod calls;
 mod engine;
 mod errors;
 mod execute;
 mod host;
 mod imports;
 mod known;
+mod lint;
+mod names;
 mod pool;
 mod program;
 mod run;
@@ -21,6 +24,7 @@ mod state;
 mod value;
 
 pub use execute::run_blocking;
+pub use names::{LiteralValue, NameRole, NameUse};
 pub use pool::Pool;
 pub use program::Program;
 pub use run::{LogLevel, LogLine, Memo, Outcome, Read, RunReport, RunRequest, ScriptError, ScriptErrorKind};

@@ -149,7 +149,7 @@ fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Diagnos
     state::set_parse_deadline(Some(PARSE_ALLOWANCE));
     let parsed = engine.compile_with_scope(&engine::constants(), &**text);
     state::set_parse_deadline(None);
-    let mut ast = parsed.map_err(|e| errors::of_parse(file, text, &e))?;
+    let mut ast = parsed.map_err(|e| errors::of_parse(file, text, &e, engine))?;
     ast.set_source(file);
     let imports = imports::of(&ast);
     Ok(Script { file: Arc::from(file), text: text.clone(), ast, imports })

@@ -5,7 +5,7 @@
 
 mod control;
 mod kinds;
-mod options;
+pub(super) mod options;
 pub(super) mod table;
 pub(super) mod values;
 

@@ -36,13 +36,13 @@ pub(super) fn read(value: &Dynamic, takes: &'static [&'static str]) -> Result<Op
         match name.as_str() {
             "on_create" => options.on_create = fields(value).map_err(|u| within("on_create", u))?,
             "if_empty" => options.if_empty = fields(value).map_err(|u| within("if_empty", u))?,
-            "on_empty" => options.on_empty = Some(word(name, value, OnEmpty::WORDS, OnEmpty::parse)?),
-            "on_many" => options.on_many = Some(word(name, value, OnMany::WORDS, OnMany::parse)?),
-            "on_conflict" => options.on_conflict = Some(word(name, value, OnConflict::WORDS, OnConflict::parse)?),
-            "on_miss" => options.on_miss = Some(word(name, value, OnMiss::WORDS, OnMiss::parse)?),
-            "on_missing" => options.on_missing = Some(word(name, value, OnMissing::WORDS, OnMissing::parse)?),
-            "on_unknown" => options.on_unknown = Some(word(name, value, OnUnknown::WORDS, OnUnknown::parse)?),
-            "write" => options.write = Some(word(name, value, WRITE_WORDS, write_policy)?),
+            "on_empty" => options.on_empty = Some(word(name, value, OnEmpty::parse)?),
+            "on_many" => options.on_many = Some(word(name, value, OnMany::parse)?),
+            "on_conflict" => options.on_conflict = Some(word(name, value, OnConflict::parse)?),
+            "on_miss" => options.on_miss = Some(word(name, value, OnMiss::parse)?),
+            "on_missing" => options.on_missing = Some(word(name, value, OnMissing::parse)?),
+            "on_unknown" => options.on_unknown = Some(word(name, value, OnUnknown::parse)?),
+            "write" => options.write = Some(word(name, value, write_policy)?),
             "unlinked" => {
                 options.unlinked =
                     value.as_bool().map_err(|_| bare(format!("option `unlinked` is true or false, not {}", type_word(value))))?;
@@ -55,28 +55,70 @@ pub(super) fn read(value: &Dynamic, takes: &'static [&'static str]) -> Result<Op
 }
 
 fn check_names(map: &Map, takes: &'static [&'static str]) -> Result<(), Unfit> {
-    let Some(unknown) = map.keys().find(|name| !takes.contains(&name.as_str())) else { return Ok(()) };
-    let unknown = unknown.as_str();
-    let elsewhere = [UPSERT, CREATE, UPDATE, TARGETED, CONVERT].iter().any(|list| list.contains(&unknown));
-    let reason =
-        if elsewhere { format!("option `{unknown}` has no meaning here") } else { format!("unknown option `{unknown}`") };
-    let help = match did_you_mean(unknown, takes.iter().copied()) {
+    map.keys().try_for_each(|name| check_name(name, takes))
+}
+
+/// Whether a function takes an option.
+pub(in crate::script) fn check_name(name: &str, takes: &'static [&'static str]) -> Result<(), Unfit> {
+    if takes.contains(&name) {
+        return Ok(());
+    }
+    let elsewhere = [UPSERT, CREATE, UPDATE, TARGETED, CONVERT].iter().any(|list| list.contains(&name));
+    let reason = if elsewhere { format!("option `{name}` has no meaning here") } else { format!("unknown option `{name}`") };
+    let help = match did_you_mean(name, takes.iter().copied()) {
         Some(near) if !elsewhere => format!("did you mean `{near}`?"),
         _ => format!("it takes {}", list(takes)),
     };
     Err(Unfit { reason, help: Some(help) })
 }
 
-fn word<T>(name: &str, value: &Dynamic, words: &'static [&'static str], parse: impl Fn(&str) -> Option<T>) -> Result<T, Unfit> {
-    let help = |given: Option<&str>| match given.and_then(|g| did_you_mean(g, words.iter().copied())) {
-        Some(near) => Some(format!("did you mean \"{near}\"?")),
-        None => Some(format!("write {}", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(" or "))),
+/// The options that a kind's function takes, and which of its arguments they are.
+pub(in crate::script) fn of_call(function: &str, arguments: usize) -> Option<(usize, &'static [&'static str])> {
+    let (index, takes) = match function {
+        "upsert" => (2, UPSERT),
+        "create" => (1, CREATE),
+        "update" => (2, UPDATE),
+        "delete" => (1, TARGETED),
+        "merge" => (2, TARGETED),
+        "convert" => (2, CONVERT),
+        _ => return None,
     };
+    (index < arguments).then_some((index, takes))
+}
+
+/// The words that an option takes, when it takes words.
+pub(in crate::script) fn words(option: &str) -> Option<&'static [&'static str]> {
+    Some(match option {
+        "on_empty" => OnEmpty::WORDS,
+        "on_many" => OnMany::WORDS,
+        "on_conflict" => OnConflict::WORDS,
+        "on_miss" => OnMiss::WORDS,
+        "on_missing" => OnMissing::WORDS,
+        "on_unknown" => OnUnknown::WORDS,
+        "write" => WRITE_WORDS,
+        _ => return None,
+    })
+}
+
+/// Says that an option does not take a word.
+pub(in crate::script) fn bad_word(option: &str, word: &str, words: &'static [&'static str]) -> Unfit {
+    let help = match did_you_mean(word, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => choices(words),
+    };
+    Unfit { reason: format!("option `{option}` has no value \"{word}\""), help: Some(help) }
+}
+
+fn choices(words: &[&str]) -> String {
+    format!("write {}", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(" or "))
+}
+
+fn word<T>(name: &str, value: &Dynamic, parse: impl Fn(&str) -> Option<T>) -> Result<T, Unfit> {
+    let words = words(name).unwrap_or_default();
     let Ok(text) = value.as_immutable_string_ref() else {
-        return Err(Unfit { reason: format!("option `{name}` is a text, not {}", type_word(value)), help: help(None) });
+        return Err(Unfit { reason: format!("option `{name}` is a text, not {}", type_word(value)), help: Some(choices(words)) });
     };
-    parse(&text)
-        .ok_or_else(|| Unfit { reason: format!("option `{name}` has no value \"{}\"", text.as_str()), help: help(Some(&text)) })
+    parse(&text).ok_or_else(|| bad_word(name, &text, words))
 }
 
 fn write_policy(text: &str) -> Option<WritePolicy> {

@@ -45,7 +45,8 @@ pub(in crate::script) fn read_all(sources: &Sources, problems: &mut Vec<Diagnost
     tables
 }
 
-fn short_name(path: &str) -> &str {
+/// A table's name without its folder.
+pub(in crate::script) fn short_name(path: &str) -> &str {
     path.strip_prefix("tables/").unwrap_or(path)
 }
 
@@ -126,6 +127,14 @@ fn key_of(value: &Dynamic) -> Hosted<Option<ImmutableString>> {
         return Ok(Some(number.to_string().into()));
     }
     Err(refuse(format!("a table is looked up by a text or a whole number, not by {}", type_word(value))))
+}
+
+/// Says that a table does not exist, and what to do.
+pub(in crate::script) fn missing(name: &str, tables: &BTreeMap<String, Arc<Table>>) -> (String, String) {
+    let name = short_name(name);
+    let help = did_you_mean(name, tables.keys().map(String::as_str))
+        .map_or_else(|| "tables are CSV files in scripts/tables/".to_owned(), |near| format!("did you mean \"{near}\"?"));
+    (format!("there is no table {name}"), help)
 }
 
 /// Registers `table` and its methods.

@@ -49,6 +49,8 @@ fn syntax_errors_and_undefined_variables_are_refused_when_compiled() {
     );
     let text = compile_error("fn handle(event) { event.properties.new }");
     assert!(text.contains("reserved word") && text.contains("[\"new\"]"), "{text}");
+    let text = compile_error("fn handle(event) { persn::upsert(#{}, #{}) }");
+    assert!(text.contains("undefined module `persn`") && text.contains("did you mean `person`?"), "{text}");
     let text = compile_error("fn handle(event) { let x = ; }");
     assert!(text.contains("a.rhai:1:"), "{text}");
     let text = compile_error("fn handle(event) { eval(\"1\") }");

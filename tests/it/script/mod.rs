@@ -4,5 +4,6 @@ mod support;
 
 mod decide;
 mod errors;
+mod lint;
 mod plan;
 mod reads;
