@@ -10,6 +10,7 @@ use super::{Rule, ScriptSet, SetFiles, SourceSecrets, Trigger};
 use crate::config::{Config, Places, Secret, SecretError, SecretRef};
 use crate::crm::Metadata;
 use crate::diagnostic::Diagnostic;
+use crate::script::Program;
 
 /// Text that stands for an unset variable with `mock: true`.
 const MOCK_SECRET: &str = "mock";
@@ -51,11 +52,16 @@ impl ScriptSet {
         if let Some(token) = &config.admin.token {
             secrets.resolve(token, &["admin", "token"]);
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let program = match Program::compile(&files.sources, &config.scripts) {
+            Ok(program) if problems.is_empty() => Arc::new(program),
+            Ok(_) => return Err(problems),
+            Err(more) => {
+                problems.extend(more.into_iter().map(super::check::below_scripts));
+                return Err(super::check::tidy(problems));
+            }
+        };
         let index = Index::new(&rules);
-        let set = Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, files, index };
+        let set = Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, files, program, index };
         let (errors, more): (Vec<_>, Vec<_>) =
             super::check(&set, options.metadata.as_ref().unwrap_or(&BTreeMap::new())).into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, RuleConfig, Secret};
 use crate::event::Event;
-use crate::script::Sources;
+use crate::script::{Program, Sources};
 
 use super::Trigger;
 use super::index::Index;
@@ -86,6 +86,8 @@ pub struct ScriptSet {
     pub tokens: BTreeMap<String, Secret>,
     /// What it was built from.
     pub files: SetFiles,
+    /// The scripts, compiled.
+    pub program: Arc<Program>,
     pub(super) index: Index,
 }
 

@@ -99,6 +99,11 @@ impl Program {
         }]
     }
 
+    /// The files that scripts import.
+    pub fn imported(&self) -> impl Iterator<Item = &str> {
+        self.scripts.values().flat_map(|s| s.imports.iter().map(|i| i.file.as_str()))
+    }
+
     /// The files of the program's scripts.
     pub fn scripts(&self) -> impl Iterator<Item = &str> {
         self.scripts.keys().map(String::as_str)

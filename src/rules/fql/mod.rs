@@ -70,6 +70,11 @@ impl Trigger {
         explain::explain(&self.expr, event)
     }
 
+    /// Whether no event can meet it, as far as its type and event conditions tell (`type = "trakc"`).
+    pub(crate) fn cannot_be_met(&self) -> bool {
+        self.reach().0.iter().all(|names| matches!(names, Names::Only(names) if names.is_empty()))
+    }
+
     /// The events that may meet it.
     pub(crate) fn reach(&self) -> Reach {
         Reach::of(&self.expr)
