@@ -1,1 +1,496 @@
-//! To come.
+//! The admin API over real sockets, on a real store. Delivery and reload are answered by the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pipewright::config::Secret;
+use pipewright::console::{self, ConsoleError, State};
+use pipewright::delivery::{
+    AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope,
+};
+use pipewright::diagnostic::Diagnostic;
+use pipewright::failure::FailureClass;
+use pipewright::reload::{self, Refused, ReloadOutcome, ReloadStatus};
+use pipewright::rules::{BuildOptions, ScriptSet, SetFiles, Version};
+use pipewright::store::sqlite::{OpenOptions, SqliteStore};
+use pipewright::store::{Dedupe, DeliveryId, DeliveryState, Feed, Finish, NewDelivery, NewEvent, Rejected, Seq, Store, Write};
+use pipewright::telemetry::Metrics;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::support::{Connection, Reply, get, loopback, post_json, request, temp_dir, wait_until, write};
+
+const RULES: &str = r#"
+[sources.website]
+write_keys = ["env:PIPEWRIGHT_TEST_UNSET"]
+
+[pipedrive.main]
+domain = "acme"
+api_token = "env:PIPEWRIGHT_TEST_UNSET"
+
+[[rules]]
+name = "person"
+when = 'type = "identify"'
+script = "person.rhai"
+
+[[rules]]
+name = "other"
+when = 'type = "group"'
+script = "person.rhai"
+enabled = false
+"#;
+
+/// The commands that reached the scheduler, as text.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+struct Admin {
+    state: State,
+    store: Arc<dyn Store>,
+    seen: Seen,
+    reload: watch::Sender<ReloadStatus>,
+    stop: watch::Sender<bool>,
+    _feed: Feed,
+    dir: tempfile::TempDir,
+}
+
+impl Admin {
+    async fn start() -> Self {
+        let dir = temp_dir();
+        write(dir.path(), "rules.toml", RULES);
+        write(dir.path(), "scripts/person.rhai", "fn handle(event) { skip(\"nothing to do\"); }");
+        let files = SetFiles::read(dir.path()).expect("files");
+        let options = BuildOptions { dir: dir.path().to_owned(), mock: true, metadata: None };
+        let set = ScriptSet::build(files, &options).unwrap_or_else(|d| panic!("{}", pipewright::diagnostic::render_all(&d))).set;
+
+        let open = OpenOptions { dir: dir.path().join("data"), ..OpenOptions::default() };
+        let (store, feed) = SqliteStore::open(open).expect("a store");
+        let store: Arc<dyn Store> = Arc::new(store);
+
+        let (delivery, mut commands) = Handle::channel();
+        let seen = Seen::default();
+        let note = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                answer(&note, command);
+            }
+        });
+        let (handle, reload::HandleEnd { mut requests, status }) = reload::Handle::channel(settled());
+        tokio::spawn(async move {
+            while let Some(reply) = requests.recv().await {
+                drop(reply.send(refusal()));
+            }
+        });
+        let (stop, _) = watch::channel(false);
+        let state = State {
+            store: Arc::clone(&store),
+            live: Arc::new(ArcSwap::from_pointee(set)),
+            delivery,
+            reload: handle,
+            metrics: Metrics::default(),
+            started_at: jiff::Timestamp::now(),
+            version: "0.0.0-test",
+        };
+        Self { state, store, seen, reload: status, stop, _feed: feed, dir }
+    }
+
+    /// Serves it on a loopback listener.
+    async fn listen(&self, token: Option<&str>) -> SocketAddr {
+        let (listener, addr) = loopback().await;
+        let serving = console::serve(listener, self.state.clone(), token.map(Secret::new), self.stop.subscribe());
+        tokio::spawn(serving.expect("loopback needs no token"));
+        addr
+    }
+
+    /// Stores an identify of `user` for the rule `person`.
+    async fn event(&self, message_id: &str, user: &str) -> DeliveryId {
+        let deliveries = vec![NewDelivery { rule: "person".into(), account: "main".into(), key: format!("u:{user}") }];
+        DeliveryId { seq: self.append(message_id, user, deliveries).await, rule: "person".into() }
+    }
+
+    async fn append(&self, message_id: &str, user: &str, deliveries: Vec<NewDelivery>) -> Seq {
+        let body = json!({
+            "type": "identify", "messageId": message_id, "userId": user, "traits": { "name": "Ada" },
+            "timestamp": "2026-07-01T12:00:00Z", "receivedAt": "2026-07-01T12:00:00Z",
+        });
+        let event = NewEvent {
+            source: "website".to_owned(),
+            message_id: message_id.to_owned(),
+            kind: "identify",
+            name: None,
+            user: Some(user.to_owned()),
+            received_at: jiff::Timestamp::now(),
+            payload: Bytes::from(body.to_string()),
+            deliveries,
+            dedupe: Dedupe::Window,
+            replay_of: None,
+        };
+        match self.store.append(vec![event]).await.expect("stored")[0] {
+            pipewright::store::Appended::Fresh(seq) => seq,
+            other => panic!("not fresh: {other:?}"),
+        }
+    }
+
+    async fn finish(&self, id: &DeliveryId, state: DeliveryState, reason: Option<&str>) {
+        let record = json!({ "attempt": 1, "outcome": state.as_str(), "tokens": 5 }).to_string().into_bytes();
+        let finish = Finish {
+            id: id.clone(),
+            state,
+            at: jiff::Timestamp::now(),
+            version: Some("abc".to_owned()),
+            reason: reason.map(str::to_owned),
+        };
+        let writes = vec![Write::Record { id: id.clone(), attempt: 1, record }, Write::Finish(finish)];
+        self.store.commit(writes).await.expect("committed");
+    }
+
+    fn commands(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock())
+    }
+}
+
+fn settled() -> ReloadStatus {
+    ReloadStatus {
+        live_since: jiff::Timestamp::now(),
+        warnings: Vec::new(),
+        refused: None,
+        from_store: false,
+        restart_needed: Vec::new(),
+    }
+}
+
+fn bad_script() -> Diagnostic {
+    Diagnostic::error("unknown function `fobar`").at("scripts/person.rhai", "fobar()", 1, 1, 5)
+}
+
+fn refusal() -> ReloadOutcome {
+    ReloadOutcome::Refused { version: Version("abc".into()), diagnostics: vec![bad_script()] }
+}
+
+fn answer(seen: &Seen, command: Command) {
+    match command {
+        Command::Status(reply) => {
+            let since = jiff::Timestamp::now();
+            let pause = PauseInfo { reason: "401".to_owned(), class: Some(FailureClass::Misconfigured), since, until: None };
+            let status = DeliveryStatus {
+                pending: 3,
+                accounts: vec![AccountStatus { name: "main".to_owned(), pending: 3, running: 0, paused: Some(pause) }],
+                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, paused: None }],
+                ..DeliveryStatus::default()
+            };
+            drop(reply.send(Ok(status)));
+        }
+        Command::Pause(scope, reason, reply) => {
+            seen.lock().push(format!("pause {scope:?} {reason}"));
+            drop(reply.send(match scope {
+                Scope::Rule(name) if name == "nobody" => Err(ControlError::Unknown("there is no rule `nobody`".to_owned())),
+                _ => Ok(()),
+            }));
+        }
+        Command::Resume(scope, reply) => {
+            seen.lock().push(format!("resume {scope:?}"));
+            drop(reply.send(Err(ControlError::Refused("it is not paused".to_owned()))));
+        }
+        Command::Replay(ids, reply) => {
+            seen.lock().push(format!("replay {}", words(&ids)));
+            let anew = |of: DeliveryId| Replayed { id: DeliveryId { seq: Seq(of.seq.0 + 100), rule: of.rule.clone() }, of };
+            drop(reply.send(Ok(ids.into_iter().map(anew).collect())));
+        }
+        Command::Discard(ids, reply) => {
+            seen.lock().push(format!("discard {}", words(&ids)));
+            drop(reply.send(Ok(ids.len() as u64)));
+        }
+        Command::Reloaded => {}
+    }
+}
+
+fn words(ids: &[DeliveryId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn ids(reply: &Reply) -> Vec<String> {
+    let list = reply.json()["deliveries"].as_array().cloned().unwrap_or_default();
+    list.iter().map(|row| row["id"].as_str().unwrap_or("?").to_owned()).collect()
+}
+
+const LOCAL: [(&str, &str); 1] = [("host", "localhost")];
+
+#[tokio::test]
+async fn probes_tell_state_and_details() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    assert_eq!(get(addr, "/healthz").await.status, 200);
+
+    let ready = get(addr, "/readyz").await;
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    let body = ready.json();
+    assert_eq!((&body["ready"], &body["store"]["ok"], &body["refused"]), (&json!(true), &json!(true), &Value::Null));
+    assert_eq!(body["paused"][0]["account"], "main");
+    assert_eq!(body["version"], json!(admin.state.live.load().version));
+
+    admin.reload.send_replace(ReloadStatus {
+        refused: Some(Refused { at: jiff::Timestamp::now(), diagnostics: vec![bad_script()] }),
+        ..settled()
+    });
+    let refused = get(addr, "/readyz").await;
+    assert_eq!(refused.status, 200, "a refused set is no reason to take the daemon out of service");
+    assert_eq!(refused.json()["refused"]["diagnostics"][0]["place"]["file"], "scripts/person.rhai");
+
+    admin.store.close().await;
+    let failed = get(addr, "/readyz").await;
+    assert_eq!(failed.status, 503);
+    assert_eq!(failed.json()["store"]["error"], "the store is closed");
+    assert_eq!(get(addr, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn status_and_metrics_count_what_happened() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    admin.state.metrics.event_accepted("website", "identify");
+    admin.event("m1", "u1").await;
+
+    let status: console::Status = serde_json::from_value(get(addr, "/api/status").await.json()).expect("a status");
+    assert_eq!((status.set.rules, status.set.enabled), (2, 1));
+    assert_eq!((status.accepted, status.store.events, status.store.pending, status.delivery.pending), (1, 1, 1, 3));
+
+    let metrics = get(addr, "/metrics").await;
+    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(metrics.text().contains("pipewright_events_accepted_total{source=\"website\",type=\"identify\"} 1"));
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_by_filter() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    let (first, second, third) = (admin.event("m1", "u1").await, admin.event("m2", "u2").await, admin.event("m3", "u1").await);
+    admin.finish(&first, DeliveryState::Dead, Some("no such field")).await;
+    admin.finish(&second, DeliveryState::Done, None).await;
+
+    let of = |query: &'static str| async move { ids(&get(addr, query).await) };
+    assert_eq!(of("/api/events").await, ["3/person", "2/person", "1/person"]);
+    assert_eq!(of("/api/events?state=failed").await, ["1/person"]);
+    assert_eq!(of("/api/events?state=done,pending&limit=1").await.len(), 1);
+    assert_eq!(of("/api/events?user=u1&since=1h").await, [third.to_string(), first.to_string()]);
+    assert_eq!(of("/api/events?before=2").await, ["1/person"]);
+    assert_eq!(of("/api/events?rule=nobody").await, Vec::<String>::new());
+
+    for wrong in
+        ["/api/events?state=ded", "/api/events?since=yesterday", "/api/events?colour=red", "/api/events?rejected=1&unmatched=1"]
+    {
+        let refused = get(addr, wrong).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(!refused.json()["error"].as_str().unwrap_or("").is_empty(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn refused_and_unmatched_events_have_their_lists() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    let seq = admin.append("nobody-wants-me", "u9", Vec::new()).await;
+    let rejected = Rejected {
+        source: "website".to_owned(),
+        message_id: Some("bad-1".to_owned()),
+        kind: None,
+        at: jiff::Timestamp::now(),
+        reason: "no type".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+    };
+    admin.store.reject(vec![rejected]).await.expect("kept");
+
+    let unmatched = wait_until("the unmatched event is listed", || async {
+        let list = get(addr, "/api/events?unmatched=1").await.json();
+        list["unmatched"].as_array().filter(|l| !l.is_empty()).cloned()
+    })
+    .await;
+    assert_eq!((&unmatched[0]["message_id"], &unmatched[0]["seq"]), (&json!("nobody-wants-me"), &json!(seq)));
+
+    let rejected = wait_until("the refused event is listed", || async {
+        let list = get(addr, "/api/events?rejected=1").await.json();
+        list["rejected"].as_array().filter(|l| !l.is_empty()).cloned()
+    })
+    .await;
+    assert_eq!(rejected[0]["reason"], "no type");
+
+    let shown = get(addr, "/api/events/nobody-wants-me").await.json();
+    assert_eq!(shown["events"][0]["deliveries"], json!([]));
+    assert_eq!(shown["events"][0]["event"]["userId"], "u9");
+}
+
+#[tokio::test]
+async fn unmatched_events_are_replayed_to_the_rules_that_want_them_now() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    admin.append("came-early", "u9", Vec::new()).await;
+    let replayed = wait_until("the kept event is replayed", || async {
+        let reply = post_json(addr, "/api/events/replay", &json!({ "unmatched": {} })).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        Some(reply.json()["unmatched"].clone()).filter(|report| report["seen"] == 1)
+    })
+    .await;
+    assert_eq!((&replayed["events"], &replayed["deliveries"]), (&json!(1), &json!(1)));
+    assert_eq!(ids(&get(addr, "/api/events?message_id=came-early").await).len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_shown_by_number_delivery_and_message_id() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    let id = admin.event("ajs/42 %", "u1").await;
+    admin.finish(&id, DeliveryState::Dead, Some("no such field")).await;
+
+    for path in ["/api/events/1", "/api/events/1/person", "/api/events/ajs%2F42%20%25"] {
+        let shown = get(addr, path).await;
+        assert_eq!(shown.status, 200, "{path}: {}", shown.text());
+        let details: console::EventDetails = serde_json::from_value(shown.json()).expect("details");
+        let event = &details.events[0];
+        assert_eq!((event.row.seq, event.row.kind.as_str(), event.row.message_id.as_str()), (Seq(1), "identify", "ajs/42 %"));
+        assert_eq!(event.event.as_ref().expect("kept")["userId"], "u1");
+        assert_eq!(
+            (event.deliveries[0].row.state, event.deliveries[0].row.reason.as_deref()),
+            (DeliveryState::Dead, Some("no such field"))
+        );
+        assert_eq!(event.deliveries[0].records[0]["tokens"], 5);
+    }
+    for missing in ["/api/events/2", "/api/events/1/other", "/api/events/nothing"] {
+        assert_eq!(get(addr, missing).await.status, 404, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn replay_and_discard_take_ids_or_a_filter_oldest_first() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    for n in 1..=3 {
+        let id = admin.event(&format!("m{n}"), "u1").await;
+        let state = if n == 2 { DeliveryState::Done } else { DeliveryState::Dead };
+        admin.finish(&id, state, None).await;
+    }
+
+    let by_filter = post_json(addr, "/api/events/replay", &json!({ "filter": { "rule": "person" } })).await;
+    assert_eq!(by_filter.status, 200, "{}", by_filter.text());
+    assert_eq!(
+        by_filter.json()["replayed"],
+        json!([{"of": "1/person", "id": "101/person"}, {"of": "3/person", "id": "103/person"}])
+    );
+    let by_state = post_json(addr, "/api/events/discard", &json!({ "filter": { "state": "dead,done", "limit": 2 } })).await;
+    assert_eq!(by_state.json()["discarded"], 2);
+    let by_id = post_json(addr, "/api/events/discard", &json!({ "ids": ["3/person", "1/person", "3/person"] })).await;
+    assert_eq!(by_id.json()["discarded"], 2);
+    assert_eq!(admin.commands(), ["replay 1/person 3/person", "discard 2/person 3/person", "discard 1/person 3/person"]);
+
+    for wrong in [json!({ "filter": {} }), json!({ "ids": ["person"] }), json!({}), json!({ "filter": { "limit": 3 } })] {
+        let refused = post_json(addr, "/api/events/discard", &wrong).await;
+        assert!(matches!(refused.status, 400 | 422), "{wrong}: {}", refused.status);
+    }
+    assert_eq!(admin.commands(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_filter_takes_more_than_one_page() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    for n in 0..1_050 {
+        admin.event(&format!("m{n}"), &format!("u{n}")).await;
+    }
+    let reply = post_json(addr, "/api/events/discard", &json!({ "filter": { "state": "pending" } })).await;
+    assert_eq!(reply.json()["discarded"], 1_050, "{}", reply.text());
+    let commands = admin.commands();
+    let taken: Vec<_> = commands.iter().flat_map(|c| c.split(' ').skip(1)).collect();
+    assert_eq!((taken.first(), taken.last(), taken.len()), (Some(&"1/person"), Some(&"1050/person"), 1_050));
+    assert!(commands.len() > 1, "one command holds them all");
+}
+
+#[tokio::test]
+async fn pause_resume_and_reload_report_what_came_of_them() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    assert_eq!(post_json(addr, "/api/pause", &json!({ "account": "main", "reason": "import" })).await.status, 200);
+    assert_eq!(post_json(addr, "/api/pause", &json!({ "rule": "nobody" })).await.status, 404);
+    let resumed = post_json(addr, "/api/resume", &json!({ "rule": "person" })).await;
+    assert_eq!((resumed.status, resumed.json()["error"].as_str()), (409, Some("it is not paused")));
+    assert_eq!(
+        admin.commands(),
+        ["pause Account(\"main\") import", "pause Rule(\"nobody\") paused by a person", "resume Rule(\"person\")"]
+    );
+
+    let reload = post_json(addr, "/api/reload", &json!({})).await;
+    assert_eq!(reload.status, 422);
+    let outcome: ReloadOutcome = serde_json::from_value(reload.json()).expect("an outcome");
+    assert_eq!(outcome, refusal());
+}
+
+#[tokio::test]
+async fn a_token_is_asked_of_everybody_but_probes() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(Some("s3cret")).await;
+    for path in ["/api/status", "/metrics", "/api/events", "/nothing"] {
+        let refused = get(addr, path).await;
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Bearer"), "{path}");
+        assert_eq!(request(addr, "GET", path, &[("authorization", "Bearer wrong")], "").await.status, 401, "{path}");
+    }
+    assert_eq!(request(addr, "GET", "/api/status", &[("authorization", "Bearer s3cret")], "").await.status, 200);
+    assert_eq!(get(addr, "/healthz").await.status, 200);
+
+    let ready = get(addr, "/readyz").await;
+    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true })), "strangers learn no details");
+    let detailed = request(addr, "GET", "/readyz", &[("authorization", "Bearer s3cret")], "").await;
+    assert_eq!(detailed.json()["paused"][0]["account"], "main");
+}
+
+#[tokio::test]
+async fn without_a_token_web_pages_get_nowhere() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    let rebound = request(addr, "GET", "/api/status", &[("host", "evil.example:8081")], "").await;
+    assert_eq!(rebound.status, 421);
+    assert_eq!(request(addr, "GET", "/api/status", &LOCAL, "").await.status, 200);
+
+    // What a form or a simple cross-origin fetch can send.
+    let simple = request(addr, "POST", "/api/reload", &[("content-type", "text/plain")], "{}").await;
+    assert_eq!(simple.status, 415);
+    assert_eq!(request(addr, "POST", "/api/pause", &[], r#"{"rule":"person"}"#).await.status, 415);
+    assert_eq!(admin.commands(), Vec::<String>::new());
+    for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store"), ("x-frame-options", "DENY")] {
+        assert_eq!(simple.header(name), value);
+    }
+}
+
+#[tokio::test]
+async fn off_loopback_a_token_is_needed_to_start() {
+    let admin = Admin::start().await;
+    let open = || async { tokio::net::TcpListener::bind("0.0.0.0:0").await.expect("a port") };
+    let refused = console::serve(open().await, admin.state.clone(), None, admin.stop.subscribe()).map(|_| ());
+    assert!(matches!(refused, Err(ConsoleError::Open(_))), "{refused:?}");
+    let token = Some(Secret::new("s3cret"));
+    assert!(console::serve(open().await, admin.state.clone(), token, admin.stop.subscribe()).is_ok());
+}
+
+#[tokio::test]
+async fn the_socket_needs_no_token_and_goes_with_the_daemon() {
+    let admin = Admin::start().await;
+    let data = admin.dir.path().join("data");
+    let serving = console::serve_socket(&data, admin.state.clone(), admin.stop.subscribe()).expect("binds");
+    let served = tokio::spawn(serving);
+    let path = console::socket_path(&data);
+    let mut connection = Connection::over(console::connect(&path).await.expect("connects"), "localhost".to_owned()).await;
+    assert_eq!(connection.send("GET", "/api/status", &[], "").await.status, 200);
+
+    assert!(console::serve_socket(&data, admin.state.clone(), admin.stop.subscribe()).is_err(), "a live socket is not replaced");
+    admin.stop.send_replace(true);
+    served.await.expect("it ends by itself");
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    let mut connection = Connection::open(addr).await;
+    assert_eq!(connection.send("GET", "/api/evnts", &[], "").await.status, 404);
+    assert_eq!(connection.send("DELETE", "/api/status", &[], "").await.status, 405);
+    assert_eq!(connection.send("GET", "/api/status", &[], "").await.status, 200, "the connection stays usable");
+}
