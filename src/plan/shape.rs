@@ -69,6 +69,11 @@ impl Shape {
         matches!(self, Self::Contacts | Self::Labels | Self::LeadLabels | Self::Participants | Self::Attendees)
     }
 
+    /// Custom fields whose v2 value has parts, which v1 spreads over several keys.
+    pub(super) const fn is_composite(self) -> bool {
+        matches!(self, Self::Money | Self::DateRange | Self::TimeRange | Self::ZonedTime | Self::Address)
+    }
+
     /// The shape of a standard field.
     pub(super) fn of_standard(kind: Kind, row: &Standard) -> Self {
         match row.ty {

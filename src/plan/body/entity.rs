@@ -43,7 +43,7 @@ fn primary_participant(entity: &Map<String, Json>) -> Json {
 }
 
 /// Undoes the wrappings in which ids and numbers are seen: `{id, label}` of options, `{value, name}` of v1 links, digits in strings.
-fn plain(value: &Json, shape: Shape) -> Json {
+pub(super) fn plain(value: &Json, shape: Shape) -> Json {
     match shape {
         Shape::Choice | Shape::User | Shape::Link(_) | Shape::Named(_) | Shape::Stage | Shape::Pipeline | Shape::VisibleTo => {
             id_of(value)
@@ -72,9 +72,7 @@ fn id_of(value: &Json) -> Json {
 /// Leads have their custom fields at the root, in the shapes of the v1 API.
 fn from_v1(entity: &Map<String, Json>, key: &str, shape: Shape) -> Json {
     let Some(value) = entity.get(key).filter(|v| !v.is_null()) else { return Json::Null };
-    if value.is_object()
-        && matches!(shape, Shape::Money | Shape::DateRange | Shape::TimeRange | Shape::ZonedTime | Shape::Address)
-    {
+    if value.is_object() && shape.is_composite() {
         return value.clone();
     }
     let beside = |suffix: &str| entity.get(&format!("{key}_{suffix}")).cloned().unwrap_or(Json::Null);

@@ -4,8 +4,9 @@
 //! added to, the outcome says `needs_present` and is not to be sent); an edit that a person made in Pipedrive stands unless the
 //! policy says otherwise.
 //!
-//! Known values are what was last sent: one flat map per entity, field key to value, of which [`BodyOutcome::sent`] is the
-//! increment. They are compared with what the source says now, not with what a merge made of it.
+//! Known values ([`crate::crm::Known`]) hold per field key what was last sent and what was last seen. `sent` is what the source said, not
+//! what a merge made of it; [`BodyOutcome::sent`] is what to note there. `seen` stands in for the present entity where a single value is
+//! compared; a list is merged into nothing but the present one.
 
 mod entity;
 mod lists;
@@ -37,7 +38,7 @@ pub enum BodyFor<'a> {
     Update {
         /// The entity as Pipedrive answered it, when it is at hand.
         present: Option<&'a Map<String, Json>>,
-        /// What was last sent, by field key.
+        /// Known values: `{field key: {"sent": .., "seen": ..}}`.
         known: Option<&'a Map<String, Json>>,
     },
 }
@@ -280,7 +281,14 @@ impl Update<'_> {
             (Wanted::Value(value), _) => value.clone(),
         };
         match &present {
-            None if self.policy == WritePolicy::Differs => return self.outcome.needs_present = true,
+            None if self.policy == WritePolicy::Differs => match self.seen(ready) {
+                None => return self.outcome.needs_present = true,
+                Some(seen) if same::same(&ready.field, &seen, &target) => {
+                    self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
+                    return;
+                }
+                Some(_) => {}
+            },
             Some(present) if self.policy != WritePolicy::Always && same::same(&ready.field, present, &target) => {
                 self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
                 return;
@@ -320,7 +328,15 @@ impl Update<'_> {
     }
 
     fn last_sent(&self, ready: &Ready<'_>) -> Option<&Json> {
-        self.known?.get(ready.field.address.key())
+        self.known?.get(ready.field.address.key())?.get("sent")
+    }
+
+    /// What Pipedrive last answered. Of a lead's composite fields the known values hold only the first part, which says too little.
+    fn seen(&self, ready: &Ready<'_>) -> Option<Json> {
+        let seen = self.known?.get(ready.field.address.key())?.get("seen")?;
+        let whole =
+            ready.field.kind.is_v2() || matches!(ready.field.address, Address::Standard(_)) || !ready.field.shape.is_composite();
+        whole.then(|| entity::plain(seen, ready.field.shape))
     }
 
     fn present(&self, ready: &Ready<'_>) -> Option<Json> {
