@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_escaped_sign_is_the_sign() {
-        assert_eq!(plain_text(&json!("AT&T; 1 < 2")), plain_text(&json!("<p>AT&amp;T; 1 &lt; 2</p>")));
+        assert_eq!(plain_text(&json!("AT&T, 1 < 2")), plain_text(&json!("<p>AT&amp;T, 1 &lt; 2</p>")));
     }
 
     #[test]

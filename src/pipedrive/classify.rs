@@ -41,7 +41,7 @@ pub(super) fn judge(request: &Request, write: bool, answer: &Answer) -> Verdict 
         }),
         (404 | 410, Body::Json(_)) => failed(ErrorKind::Gone { status }),
         (403, Body::Other(_)) => Verdict::Firewall,
-        (401 | 402 | 403, Body::Json(body)) => failed(ErrorKind::Account { status, message: account_message(status, body) }),
+        (401..=403, Body::Json(body)) => failed(ErrorKind::Account { status, message: account_message(status, body) }),
         (401 | 402, Body::Other(_)) => failed(ErrorKind::Account { status, message: advice(status).to_owned() }),
         (408 | 425, _) => failed(ErrorKind::Server { status, suspect_body: false }),
         (400..=499, Body::Json(body)) => failed(refused(status, body)),

@@ -199,7 +199,7 @@ impl Inner {
         let in_a_row = {
             let mut throttled = self.throttled.lock();
             // Requests that were under way together are refused together; that is one time.
-            if throttled.1.is_none_or(|last| sent.at >= last) {
+            if throttled.1.is_none_or(|last| sent.at > last) {
                 *throttled = (throttled.0 + 1, Some(Instant::now()));
             }
             throttled.0

@@ -1,0 +1,141 @@
+//! Metadata: what is fetched, when, and how often.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pipewright::config::AccountConfig;
+use pipewright::crm::{Account, FieldType, fetch_metadata};
+use pipewright::pipedrive::{Answer, Kind, Request};
+use pipewright::store::sqlite::{OpenOptions, SqliteStore};
+use pipewright::telemetry::Metrics;
+use serde_json::{Value, json};
+
+use super::scripted::{Scripted, answer, ok, page};
+use crate::support::temp_dir;
+
+/// A small account; person fields come in two pages.
+pub(super) fn account_answers(request: &Request) -> Answer {
+    let paged =
+        |data: Value, next: Value| answer(200, json!({"success": true, "data": data, "additional_data": {"next_cursor": next}}));
+    let second = request.query.iter().any(|(name, _)| name == "cursor");
+    match request.path.as_str() {
+        "/api/v1/users/me" => ok(
+            json!({"id": 1, "company_id": 9, "company_domain": "acme", "default_currency": "EUR", "timezone_name": "Europe/Tallinn"}),
+        ),
+        "/api/v2/personFields" if !second => paged(
+            json!([{"field_code": "name", "field_name": "Name", "field_type": "varchar", "options": null, "is_custom_field": false},
+                   {"field_code": "label_ids", "field_name": "Labels", "field_type": "set", "options": [{"id": 5, "label": "Customer"}], "is_custom_field": false},
+                   {"field_code": "visible_to", "field_name": "Visible to", "field_type": "visible_to", "options": [{"id": "x", "label": "?"}], "is_custom_field": false}]),
+            json!("two"),
+        ),
+        "/api/v2/personFields" => paged(
+            json!([{"field_code": USER_ID, "field_name": "Segment User ID", "field_type": "varchar", "is_custom_field": true},
+                   {"field_code": PLAN, "field_name": "Plan", "field_type": "enum", "options": [{"id": 11, "label": "Free"}], "is_custom_field": true}]),
+            json!(null),
+        ),
+        "/api/v2/dealFields" => paged(
+            json!([{"field_code": DEAL_ID, "field_name": "Segment Deal ID", "field_type": "varchar", "is_custom_field": true}]),
+            json!(null),
+        ),
+        "/api/v2/organizationFields" | "/api/v2/activityFields" => paged(json!([]), json!(null)),
+        "/api/v2/pipelines" => {
+            paged(json!([{"id": 1, "name": "Sales"}, {"id": 2, "name": "Old", "is_deleted": true}]), json!(null))
+        }
+        "/api/v2/stages" => paged(json!([{"id": 1, "name": "Lead in", "pipeline_id": 1, "order_nr": 1}]), json!(null)),
+        "/api/v1/leadLabels" => ok(json!([{"id": "f08b42a0-4e75-11ea-9643-03698ef1cfd6", "name": "Hot"}])),
+        "/api/v1/users" => ok(
+            json!([{"id": 1, "name": "Ada", "email": "ada@acme.com", "active_flag": true}, {"id": 2, "name": "Bob", "email": "b@acme.com", "active_flag": false}]),
+        ),
+        "/api/v1/activityTypes" => ok(json!([{"id": 1, "key_string": "call", "name": "Call", "active_flag": true}])),
+        other => panic!("not asked for: {other}"),
+    }
+}
+
+pub(super) const USER_ID: &str = "1111111111111111111111111111111111111111";
+pub(super) const PLAN: &str = "2222222222222222222222222222222222222222";
+pub(super) const DEAL_ID: &str = "3333333333333333333333333333333333333333";
+
+/// An account on a store of its own; the folder goes with the tuple.
+pub(super) fn account(scripted: &Arc<Scripted>) -> (Account, tempfile::TempDir) {
+    let dir = temp_dir();
+    let store = store(&dir);
+    (Account::new("main", scripted.client(), store, AccountConfig::default(), Metrics::default()), dir)
+}
+
+fn store(dir: &tempfile::TempDir) -> Arc<SqliteStore> {
+    let (store, _feed) =
+        SqliteStore::open(OpenOptions { dir: dir.path().to_owned(), ..OpenOptions::default() }).expect("a store");
+    Arc::new(store)
+}
+
+#[tokio::test]
+async fn everything_is_fetched_for_102_tokens() {
+    let scripted = Scripted::new(|request| Ok(account_answers(request)));
+    let session = scripted.session();
+    let metadata = fetch_metadata(&session).await.expect("metadata");
+    assert_eq!(metadata.me.user_id, 1);
+    let person = metadata.fields_of(Kind::Person);
+    assert_eq!(person.len(), 5, "both pages");
+    assert_eq!(metadata.custom_field(Kind::Person, PLAN).map(|f| &f.field_type), Some(&FieldType::Enum));
+    assert_eq!(person[1].options[0].label, "Customer");
+    assert_eq!(person[2].field_type, FieldType::Other("visible_to".to_owned()));
+    assert_eq!(metadata.fields_of(Kind::Lead), metadata.fields_of(Kind::Deal));
+    assert_eq!(metadata.pipelines.len(), 1, "deleted ones are left out");
+    assert_eq!(metadata.users.iter().map(|u| u.active).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(metadata.activity_types, [("call".to_owned(), "Call".to_owned())]);
+    let tokens: u32 = session.trace().exchanges().iter().map(|e| e.tokens).sum();
+    assert_eq!(tokens, 102 + 10, "and one more page of fields");
+}
+
+#[tokio::test]
+async fn a_fetch_is_whole_or_failed() {
+    let scripted =
+        Scripted::new(|request| Ok(if request.path.ends_with("activityTypes") { page(502) } else { account_answers(request) }));
+    assert!(fetch_metadata(&scripted.session()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_together_cause_one_fetch_and_not_again_soon() {
+    let scripted = Scripted::new(|request| Ok(account_answers(request)));
+    let (account, _dir) = account(&scripted);
+    let session = scripted.session();
+    let asking = futures_util::future::join_all((0..20).map(|_| account.ready_metadata(&session)));
+    assert!(asking.await.iter().all(Result::is_ok));
+    let fetch = scripted.asked().len();
+    assert_eq!(fetch, 11);
+
+    // An unknown name right after: what is there is what there is.
+    account.refresh_metadata(&session).await.expect("metadata");
+    assert_eq!(scripted.asked().len(), fetch);
+    tokio::time::advance(Duration::from_secs(31)).await;
+    let asking = futures_util::future::join_all((0..20).map(|_| account.refresh_metadata(&session)));
+    assert!(asking.await.iter().all(Result::is_ok));
+    assert_eq!(scripted.asked().len(), 2 * fetch);
+
+    tokio::time::advance(Duration::from_secs(3601)).await;
+    account.ready_metadata(&session).await.expect("metadata");
+    assert_eq!(scripted.asked().len(), 3 * fetch, "older than metadata_ttl");
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_metadata_goes_on_when_it_cannot_be_fetched_and_survives_a_restart() {
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&down);
+    let scripted =
+        Scripted::new(move |request| Ok(if is_down.load(Ordering::SeqCst) { page(503) } else { account_answers(request) }));
+    let (first, dir) = account(&scripted);
+    let session = scripted.session();
+    let before = first.ready_metadata(&session).await.expect("metadata");
+    down.store(true, Ordering::SeqCst);
+    tokio::time::advance(Duration::from_secs(4000)).await;
+    assert_eq!(first.ready_metadata(&session).await.expect("the old one"), before);
+    assert!(first.refresh_metadata(&session).await.is_err(), "asked for anew it must say that it failed");
+
+    let store = Arc::clone(&first.store);
+    let second = Account::new("main", scripted.client(), store, AccountConfig::default(), Metrics::default());
+    assert!(second.ready_metadata(&session).await.is_err(), "none at all is a failure");
+    assert!(second.load_kept_metadata().await.expect("the store answers"));
+    assert_eq!(second.ready_metadata(&session).await.expect("the kept one"), before);
+    drop(dir);
+}

@@ -1,0 +1,10 @@
+//! The wire to Pipedrive and what is built on it: answers and their classes, the limiter, HTTP, finding, metadata, reconciliation.
+
+mod answers;
+mod calls;
+mod find;
+mod http;
+mod limiter;
+mod metadata;
+mod reconcile;
+mod scripted;
