@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, Mac as _};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
@@ -22,10 +22,12 @@ use crate::rules::ScriptSet;
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
-/// The write keys of one script set, ready for comparing.
+/// What every request needs of one script set, prepared once: its write keys, ready for comparing, and a header.
 pub(super) struct Keys {
     /// The set that they are of.
     pub(super) set: Arc<ScriptSet>,
+    /// `Keep-Alive`: how long a connection may be idle. Senders that heed it do not run into its end with a request.
+    pub(super) idle: HeaderValue,
     // Digests have one length, so that comparing them does not tell a key's.
     table: Vec<([u8; 32], Arc<str>)>,
 }
@@ -41,7 +43,9 @@ impl Keys {
                 secrets.write_keys.iter().map(move |key| (digest(key.expose()), name.clone()))
             })
             .collect();
-        Self { set, table }
+        let idle = format!("timeout={}", set.config.server.header_timeout.get().as_secs());
+        let idle = HeaderValue::try_from(idle).expect("digits may stand in a header");
+        Self { set, idle, table }
     }
 
     /// The source that a write key belongs to.

@@ -9,10 +9,12 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::auth::Keys;
+use super::complaints::Complaints;
 use super::refused::{Answer, Refused};
+use super::request::Request;
 use super::route::Route;
-use super::tracking::{self, Request};
-use super::{Ingest, body, cors, webhook};
+use super::{Ingest, body, cors, tracking, webhook};
+use crate::failure::FailureClass;
 use crate::store::StoreError;
 
 /// Answers requests.
@@ -20,12 +22,14 @@ pub(super) struct Door {
     pub(super) ingest: Ingest,
     // Of the set that the last request used.
     keys: ArcSwap<Keys>,
+    strangers: Complaints,
+    unstored: Complaints,
 }
 
 impl Door {
     pub(super) fn new(ingest: Ingest) -> Self {
         let keys = ArcSwap::from_pointee(Keys::of(ingest.live.load_full()));
-        Self { ingest, keys }
+        Self { ingest, keys, strangers: Complaints::default(), unstored: Complaints::default() }
     }
 
     /// The keys of the live set, prepared anew after a reload.
@@ -70,6 +74,9 @@ impl Door {
         if let Some(origin) = origin {
             cors::allow(&mut answer, origin);
         }
+        if !answer.headers().contains_key(CONNECTION) {
+            answer.headers_mut().insert("keep-alive", keys.idle.clone());
+        }
         self.ingest.metrics.request_answered(word, answer.status().as_u16(), started.elapsed());
         answer
     }
@@ -104,16 +111,24 @@ impl Door {
     /// Counts and logs a refusal, without anything that the sender wrote.
     fn note(&self, refused: &Refused, route: &'static str) {
         let metrics = &self.ingest.metrics;
+        let code = refused.code();
         match refused {
             // Counted with its source where that was known.
             Refused::Event(_) => {}
-            Refused::Stopping | Refused::Store(StoreError::Overloaded) => metrics.ingest_overloaded(refused.code()),
+            Refused::Stopping | Refused::Store(StoreError::Overloaded) => metrics.ingest_overloaded(code),
             Refused::Store(error) => {
-                metrics.ingest_overloaded(refused.code());
-                tracing::warn!(route, %error, "events could not be stored; their senders were told to try again");
+                metrics.ingest_overloaded(code);
+                if let Some(requests) = self.unstored.add() {
+                    tracing::error!(route, requests, %error, "events could not be stored; their senders were told to try again");
+                }
             }
-            refused => metrics.event_rejected("", "", refused.code()),
+            _ => metrics.event_rejected("", "", code),
         }
-        tracing::debug!(route, code = refused.code(), class = %refused.class(), "a request was refused");
+        if refused.class() == FailureClass::Misconfigured
+            && let Some(requests) = self.strangers.add()
+        {
+            tracing::warn!(route, requests, code, why = %refused, "requests were refused");
+        }
+        tracing::debug!(route, code, class = %refused.class(), "a request was refused");
     }
 }

@@ -13,8 +13,8 @@ use super::decode::decode;
 use super::json;
 use super::refused::{Answer, Refused};
 use super::rejection::Rejection;
+use super::request::Request;
 use super::timestamps::Origin;
-use super::tracking::Request;
 
 /// What a webhook destination sent to this source.
 pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<Answer, Refused> {

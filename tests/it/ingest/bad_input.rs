@@ -54,6 +54,7 @@ async fn a_wrong_key_is_401_stored_nowhere_and_in_no_log() {
     assert_eq!(connection.send("POST", "/v1/identify", &[], bad).await.status, 400);
     let text = logs.text();
     assert!(text.contains("a request was refused") && text.contains("invalid_write_key"), "{text}");
+    assert_eq!(text.matches("requests were refused").count(), 1, "one line however many strangers: {text}");
     let encoded = basic(wrong).replace("Basic ", "");
     for secret in [wrong, KEY, encoded.as_str(), "\"u\""] {
         assert!(!text.contains(secret), "{secret}");

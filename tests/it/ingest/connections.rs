@@ -48,6 +48,12 @@ async fn a_refused_request_leaves_the_next_one_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_says_how_long_its_connection_may_be_idle() {
+    let door = Door::with("header_timeout = \"7s\"").await;
+    assert_eq!(door.post("/v1/identify", &json!({"userId": "u"})).await.header("keep-alive"), "timeout=7");
+}
+
+#[tokio::test]
 async fn slow_headers_end_the_connection() {
     let door = Door::with("header_timeout = \"50ms\"").await;
     let mut raw = Raw::open(door.addr).await;
