@@ -23,7 +23,7 @@ pub use write::{Finish, Write};
 
 use async_trait::async_trait;
 
-/// Newly durable deliveries, in order.
+/// Newly durable deliveries, in order. Ends when the store has failed or was closed.
 pub type Feed = tokio::sync::mpsc::UnboundedReceiver<Vec<Pending>>;
 
 /// The store. One implementation today (SQLite); PostgreSQL is to come.

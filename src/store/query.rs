@@ -28,7 +28,7 @@ pub struct DeliveryFilter {
     pub since: Option<jiff::Timestamp>,
     /// Only older than this one (paging).
     pub before: Option<Seq>,
-    /// At most; 0 means 50.
+    /// At most; 0 means 50. The deliveries of one event come together, so a page may be a few rows longer.
     pub limit: usize,
 }
 

@@ -39,10 +39,10 @@ fn one(
     let at = from_time(event.received_at);
     let source = cache.names.id(conn, &event.source)?;
     let hash = cache.window.hash(source, &event.message_id);
-    if event.dedupe == Dedupe::Window {
-        if let Some(first) = cache.window.find(conn, hash, source, &event.message_id, at)? {
-            return Ok(Appended::Duplicate(to_seq(first)));
-        }
+    if event.dedupe == Dedupe::Window
+        && let Some(first) = cache.window.find(conn, hash, source, &event.message_id, at)?
+    {
+        return Ok(Appended::Duplicate(to_seq(first)));
     }
     cache.counters.last_seq += 1;
     let seq = cache.counters.last_seq;

@@ -92,7 +92,10 @@ impl Writer {
                 }
                 Taken::Idle => {}
                 Taken::End => {
-                    self.checkpoints.finish(&self.conn);
+                    // Nothing is copied out of the WAL once an fsync has failed.
+                    if matches!(self.queue.ended(), Some(StoreError::Closed)) {
+                        self.checkpoints.finish(&self.conn);
+                    }
                     break;
                 }
             }

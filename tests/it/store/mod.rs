@@ -1,4 +1,10 @@
 //! The store at its trait.
 
 mod append;
+mod failure;
+mod lists;
+mod model;
+mod opening;
+mod outcome;
+mod retention;
 mod support;

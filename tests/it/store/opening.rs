@@ -1,0 +1,85 @@
+//! Which directories and files are taken, and how the others are refused.
+
+use pipewright::store::sqlite::SqliteStore;
+use pipewright::store::{Store, StoreError};
+use tempfile::TempDir;
+
+use super::support::{add, event, open, options};
+
+fn refusal(dir: &TempDir) -> String {
+    match SqliteStore::open(options(dir)) {
+        Err(error @ StoreError::Unusable { .. }) => error.to_string(),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("was opened"),
+    }
+}
+
+fn raw(dir: &TempDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(dir.path().join("pipewright.db")).expect("opens")
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_refused_until_the_first_is_gone() {
+    let opened = open();
+    let message = refusal(&opened.dir);
+    assert!(message.contains("another Pipewright daemon is running"), "{message}");
+    add(&opened.store, event("m1", &["person"])).await;
+    let opened = opened.reopen();
+    opened.store.close().await;
+    SqliteStore::open(options(&opened.dir)).expect("closing lets go of the directory");
+}
+
+#[test]
+fn a_newer_file_is_refused() {
+    let dir = TempDir::new().expect("a directory");
+    drop(SqliteStore::open(options(&dir)).expect("opens"));
+    raw(&dir).pragma_update(None, "user_version", 999).expect("writes");
+    let message = refusal(&dir);
+    assert!(message.contains("newer Pipewright (schema 999"), "{message}");
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_untouched() {
+    let dir = TempDir::new().expect("a directory");
+    raw(&dir).execute_batch("CREATE TABLE theirs (x)").expect("writes");
+    let message = refusal(&dir);
+    assert!(message.contains("another program"), "{message}");
+    let tables: Vec<String> = raw(&dir)
+        .prepare("SELECT name FROM sqlite_schema")
+        .expect("prepares")
+        .query_map([], |row| row.get(0))
+        .expect("reads")
+        .collect::<Result<_, _>>()
+        .expect("reads");
+    assert_eq!(tables, ["theirs"]);
+}
+
+#[test]
+fn a_damaged_file_is_refused_with_what_to_do() {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join("pipewright.db"), vec![b'x'; 8_192]).expect("writes");
+    let message = refusal(&dir);
+    assert!(message.contains("damaged") && message.contains("restore a backup"), "{message}");
+    assert!(message.contains("pipewright.db"), "{message}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_refused() {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(dir.path().join("file"), b"").expect("writes");
+    let mut options = options(&dir);
+    options.dir = dir.path().join("file/data");
+    let Err(error) = SqliteStore::open(options) else { panic!("was opened") };
+    assert!(error.to_string().contains("the data directory cannot be made"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn others_cannot_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let opened = open();
+    for name in ["pipewright.db", "pipewright.db-wal", "lock"] {
+        let mode = std::fs::metadata(opened.dir.path().join(name)).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

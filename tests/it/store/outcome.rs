@@ -1,0 +1,174 @@
+//! What becomes of deliveries; match index, known values, small named values.
+
+use pipewright::store::{DeliveryFilter, DeliveryState, Seq, Store, StoreError, Write};
+
+use super::support::{Opened, add, all_pending, at, event, finish, id, open};
+
+async fn state(opened: &Opened, seq: Seq) -> Vec<(String, DeliveryState)> {
+    let rows = opened.store.deliveries(&DeliveryFilter { seq: Some(seq), ..DeliveryFilter::default() }).await.expect("reads");
+    rows.into_iter().map(|row| (row.id.rule.to_string(), row.state)).collect()
+}
+
+#[tokio::test]
+async fn a_retry_and_a_pin_survive_a_restart() {
+    let opened = open();
+    let seq = add(&opened.store, event("m1", &["person", "note"])).await;
+    let person = id(seq, "person");
+    let writes = vec![
+        Write::Pin { id: person.clone(), plan: b"one".to_vec() },
+        Write::Pin { id: person.clone(), plan: b"two".to_vec() },
+        Write::Retry { id: person.clone(), run_at: at(60), attempts: 3, first_failed_at: at(5) },
+    ];
+    opened.store.commit(writes).await.expect("commits");
+
+    let opened = opened.reopen();
+    let pending = all_pending(&opened.store, 10).await;
+    assert_eq!((pending[0].run_at, pending[0].attempts, pending[0].first_failed_at), (Some(at(60)), 3, Some(at(5))));
+    assert_eq!((pending[0].pinned, pending[1].pinned), (true, false));
+    assert_eq!(opened.store.pinned(&person).await.expect("reads").as_deref(), Some(&b"two"[..]));
+    assert_eq!(opened.store.pinned(&id(seq, "note")).await.expect("reads"), None);
+
+    opened.store.commit(vec![Write::Unpin { id: person.clone() }]).await.expect("commits");
+    assert_eq!(opened.store.pinned(&person).await.expect("reads"), None);
+}
+
+#[tokio::test]
+async fn a_finished_delivery_is_no_longer_pending() {
+    let opened = open();
+    let seq = add(&opened.store, event("m1", &["person", "note"])).await;
+    let person = id(seq, "person");
+    let writes = vec![
+        Write::Record { id: person.clone(), attempt: 1, record: b"first".to_vec() },
+        Write::Record { id: person.clone(), attempt: 2, record: b"second".to_vec() },
+        Write::Record { id: person.clone(), attempt: 1, record: b"mended".to_vec() },
+        finish(person.clone(), DeliveryState::Done, at(9)),
+    ];
+    opened.store.commit(writes).await.expect("commits");
+    let pending = all_pending(&opened.store, 10).await;
+    assert_eq!(pending.iter().map(|p| p.id.clone()).collect::<Vec<_>>(), [id(seq, "note")]);
+    assert_eq!(opened.store.records(&person).await.expect("reads"), [b"mended".to_vec(), b"second".to_vec()]);
+    let rows = opened.store.deliveries(&DeliveryFilter::default()).await.expect("reads");
+    assert_eq!((rows[0].state, rows[0].finished_at, rows[0].version.as_deref()), (DeliveryState::Done, Some(at(9)), Some("v1")));
+    assert_eq!((rows[1].state, rows[1].finished_at), (DeliveryState::Pending, None));
+}
+
+#[tokio::test]
+async fn a_refused_call_changes_nothing() {
+    let opened = open();
+    let seq = add(&opened.store, event("m1", &["person"])).await;
+    let person = id(seq, "person");
+    let put = Write::KvPut { space: "s".to_owned(), key: "k".to_owned(), value: b"v".to_vec() };
+    let wrong = [
+        Write::Pin { id: id(seq, "other"), plan: Vec::new() },
+        Write::Unpin { id: id(Seq(99), "person") },
+        Write::Record { id: id(Seq(u64::MAX), "person"), attempt: 1, record: Vec::new() },
+        finish(person.clone(), DeliveryState::Pending, at(1)),
+    ];
+    for wrong in wrong {
+        let refused = opened.store.commit(vec![put.clone(), wrong]).await;
+        assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+    }
+    let twice = vec![
+        put.clone(),
+        finish(person.clone(), DeliveryState::Done, at(1)),
+        Write::Retry { id: person.clone(), run_at: at(2), attempts: 1, first_failed_at: at(2) },
+    ];
+    let refused = opened.store.commit(twice).await.expect_err("finished within the call");
+    assert_eq!(refused.to_string(), "delivery 1/person is finished already");
+    assert_eq!(opened.store.kv_get("s", "k").await.expect("reads"), None);
+    assert_eq!(all_pending(&opened.store, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn discarding_takes_the_pending_and_the_failed_but_not_the_done() {
+    let opened = open();
+    let seq = add(&opened.store, event("m1", &["a", "b", "c"])).await;
+    let discard = |rule| vec![finish(id(seq, rule), DeliveryState::Discarded, at(9))];
+    opened.store.commit(vec![finish(id(seq, "a"), DeliveryState::Done, at(1))]).await.expect("commits");
+    opened.store.commit(vec![finish(id(seq, "b"), DeliveryState::Dead, at(1))]).await.expect("commits");
+    assert_eq!(opened.store.stats().await.expect("reads").failed, 1);
+
+    assert!(opened.store.commit(discard("a")).await.is_err());
+    opened.store.commit(discard("b")).await.expect("discards a dead letter");
+    opened.store.commit(discard("c")).await.expect("discards a pending one");
+    assert!(opened.store.commit(discard("b")).await.is_err(), "twice");
+    let expected = [("a", DeliveryState::Done), ("b", DeliveryState::Discarded), ("c", DeliveryState::Discarded)];
+    assert_eq!(state(&opened, seq).await, expected.map(|(rule, state)| (rule.to_owned(), state)));
+    let stats = opened.store.stats().await.expect("reads");
+    assert_eq!((stats.failed, stats.pending), (0, 0));
+}
+
+#[tokio::test]
+async fn the_plan_of_a_half_done_delivery_stays_with_it() {
+    let opened = open();
+    let seq = add(&opened.store, event("m1", &["done", "partial", "dead"])).await;
+    for (rule, ends) in [("done", DeliveryState::Done), ("partial", DeliveryState::Partial), ("dead", DeliveryState::Dead)] {
+        let pin = Write::Pin { id: id(seq, rule), plan: rule.as_bytes().to_vec() };
+        opened.store.commit(vec![pin, finish(id(seq, rule), ends, at(1))]).await.expect("commits");
+    }
+    assert_eq!(opened.store.pinned(&id(seq, "done")).await.expect("reads"), None);
+    assert_eq!(opened.store.pinned(&id(seq, "dead")).await.expect("reads"), None);
+    assert_eq!(opened.store.pinned(&id(seq, "partial")).await.expect("reads").as_deref(), Some(&b"partial"[..]));
+    opened.store.commit(vec![finish(id(seq, "partial"), DeliveryState::Discarded, at(2))]).await.expect("commits");
+    assert_eq!(opened.store.pinned(&id(seq, "partial")).await.expect("reads"), None);
+}
+
+fn put(field: &str, value: &str, id: &str) -> Write {
+    let [account, kind, field, value, id] = ["main", "person", field, value, id].map(str::to_owned);
+    Write::IndexPut { account, kind, field, value, id }
+}
+
+#[tokio::test]
+async fn the_match_index_forgets_an_entity_by_its_reverse() {
+    let opened = open();
+    let known = |id: &str, values: &[u8]| {
+        let [account, kind, id] = ["main", "person", id].map(str::to_owned);
+        Write::KnownPut { account, kind, id, values: values.to_vec() }
+    };
+    let writes = vec![
+        put("email", "ada@acme.com", "1"),
+        put("email", "ada@acme.com", "1"),
+        put("email", "ada@acme.com", "2"),
+        put("user", "42", "1"),
+        known("1", b"old"),
+        known("1", b"new"),
+        known("2", b"other"),
+    ];
+    opened.store.commit(writes).await.expect("commits");
+    let get = |field: &'static str, value: &'static str| opened.store.index_get("main", "person", field, value);
+    assert_eq!(get("email", "ada@acme.com").await.expect("reads"), ["1", "2"]);
+    assert_eq!(opened.store.index_get("other", "person", "email", "ada@acme.com").await.expect("reads"), [""; 0]);
+    assert_eq!(opened.store.index_get("main", "deal", "email", "ada@acme.com").await.expect("reads"), [""; 0]);
+    assert_eq!(opened.store.known_get("main", "person", "1").await.expect("reads").as_deref(), Some(&b"new"[..]));
+
+    let [account, kind, gone] = ["main", "person", "1"].map(str::to_owned);
+    opened.store.commit(vec![Write::Forget { account, kind, id: gone }]).await.expect("commits");
+    assert_eq!(get("email", "ada@acme.com").await.expect("reads"), ["2"]);
+    assert_eq!(get("user", "42").await.expect("reads"), [""; 0]);
+    assert_eq!(opened.store.known_get("main", "person", "1").await.expect("reads"), None);
+    assert_eq!(opened.store.known_get("main", "person", "2").await.expect("reads").as_deref(), Some(&b"other"[..]));
+
+    let [account, kind, field, value, id] = ["main", "person", "email", "ada@acme.com", "2"].map(str::to_owned);
+    opened.store.commit(vec![Write::IndexRemove { account, kind, field, value, id }]).await.expect("commits");
+    assert_eq!(get("email", "ada@acme.com").await.expect("reads"), [""; 0]);
+}
+
+#[tokio::test]
+async fn small_values_are_listed_in_the_order_of_their_keys() {
+    let opened = open();
+    let put = |space: &str, key: &str, value: &[u8]| Write::KvPut {
+        space: space.to_owned(),
+        key: key.to_owned(),
+        value: value.to_vec(),
+    };
+    opened
+        .store
+        .commit(vec![put("s", "b", b"1"), put("s", "a", b"2"), put("t", "c", b"3"), put("s", "b", b"4")])
+        .await
+        .expect("commits");
+    let expected = [("a".to_owned(), b"2".to_vec()), ("b".to_owned(), b"4".to_vec())];
+    assert_eq!(opened.store.kv_list("s").await.expect("reads"), expected);
+    opened.store.commit(vec![Write::KvDelete { space: "s".to_owned(), key: "b".to_owned() }]).await.expect("commits");
+    assert_eq!(opened.store.kv_get("s", "b").await.expect("reads"), None);
+    assert_eq!(opened.store.kv_get("t", "c").await.expect("reads").as_deref(), Some(&b"3"[..]));
+}
