@@ -334,3 +334,15 @@ async fn every_reference_to_another_entity_is_looked_up_not_guessed() {
         }
     }
 }
+
+#[test]
+fn the_shipped_tests_parse() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/tests");
+    let engine = rhai::Engine::new();
+    for name in SCRIPTS {
+        let file = folder.join(name.replace(".rhai", "_test.rhai"));
+        let text = std::fs::read_to_string(&file).expect("each script has its tests");
+        let ast = engine.compile(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        assert!(ast.iter_functions().any(|f| f.name.starts_with("test_")), "{}", file.display());
+    }
+}
