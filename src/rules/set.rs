@@ -61,7 +61,7 @@ impl Rule {
 }
 
 /// A source's secrets, resolved.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceSecrets {
     /// Write keys.
     pub write_keys: Vec<Secret>,
@@ -97,6 +97,12 @@ impl ScriptSet {
     pub fn wanted(&self, event: &Event) -> Vec<&Rule> {
         let candidates = self.index.candidates(event).map(|place| &self.rules[place]);
         candidates.filter(|rule| rule.listens_to(&event.source) && rule.trigger.matches(event)).collect()
+    }
+
+    /// Whether both sets hold the same secrets: files of secrets change without a change of the set's own files.
+    #[must_use]
+    pub fn same_secrets(&self, other: &Self) -> bool {
+        self.sources == other.sources && self.tokens == other.tokens
     }
 
     /// A rule by name, disabled ones included.

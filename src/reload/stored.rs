@@ -1,0 +1,56 @@
+//! The last good set in the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{SetFiles, Version};
+use crate::script::Sources;
+use crate::store::{Store, StoreError, Write};
+
+const SPACE: &str = "script_sets";
+const LIVE: &str = "live";
+
+/// The files of a set, as the store keeps them.
+#[derive(Serialize, Deserialize)]
+struct StoredSet {
+    version: Version,
+    rules_toml: Arc<str>,
+    scripts: BTreeMap<String, Arc<str>>,
+    tables: BTreeMap<String, Arc<str>>,
+}
+
+/// Why the stored set cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoredError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Written by something else, or damaged.
+    #[error("the stored set cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Its content is not what its version says.
+    #[error("the stored set is damaged: its content does not have the hash {0}")]
+    Hash(Version),
+}
+
+/// Keeps a set as the last good one.
+pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version) -> Result<(), StoredError> {
+    let set = StoredSet {
+        version: version.clone(),
+        rules_toml: files.rules_toml.clone(),
+        scripts: files.sources.scripts.clone(),
+        tables: files.sources.tables.clone(),
+    };
+    let value = serde_json::to_vec(&set)?;
+    Ok(store.commit(vec![Write::KvPut { space: SPACE.to_owned(), key: LIVE.to_owned(), value }]).await?)
+}
+
+/// The last good set; none when there was none.
+pub(super) async fn load(store: &dyn Store) -> Result<Option<SetFiles>, StoredError> {
+    let Some(value) = store.kv_get(SPACE, LIVE).await? else { return Ok(None) };
+    let set: StoredSet = serde_json::from_slice(&value)?;
+    let files = SetFiles { rules_toml: set.rules_toml, sources: Sources { scripts: set.scripts, tables: set.tables } };
+    if files.version() == set.version { Ok(Some(files)) } else { Err(StoredError::Hash(set.version)) }
+}
