@@ -4,8 +4,7 @@
 //! - A request takes a slot when it is sent and holds it until 2 s after its answer. As the server counts a request somewhere between
 //!   the two, no window of 2 s on the server's clock holds more requests than the limit.
 //! - Searches take a slot of their own window and one of the general window.
-//! - Turns are first come, first served within searches and within the rest; a search that waits for its own window holds up
-//!   nobody else.
+//! - First come, first served; a search that waits for its own window is passed by, and keeps its place.
 //! - A long pause (no budget left, shut out by the firewall) fails waiting requests at once instead of holding them; when it is
 //!   over, one request goes first as a probe and the others wait for what becomes of it.
 
@@ -14,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 /// How long a slot counts after its answer: the server's window, and a little for clocks that run at different speeds.
@@ -45,21 +44,30 @@ pub(super) struct Refused {
 pub(super) struct Limiter {
     state: Mutex<State>,
     changed: Notify,
-    /// Turnstiles: Tokio's mutex is first come, first served.
-    general_turn: tokio::sync::Mutex<()>,
-    search_turn: tokio::sync::Mutex<()>,
-    under_way: Arc<Semaphore>,
+    /// Held by the one waiter that watches the time for all.
+    watch: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
     general: Window,
     search: Window,
+    /// Requests that may still be under way beside those that are.
+    free: usize,
+    /// Waiting requests: general, searches; each in the order of arrival.
+    waiting: [VecDeque<Waiter>; 2],
+    arrivals: u64,
     /// No request before.
     short_until: Option<Instant>,
     /// No search before.
     search_short_until: Option<Instant>,
     long: Option<Long>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    arrival: u64,
+    turn: oneshot::Sender<Result<Permit, Refused>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +101,6 @@ impl Window {
         self.in_flight as usize + self.cooling.len() < self.limit as usize
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        let room = self.has_room(now);
-        self.in_flight += u32::from(room);
-        room
-    }
-
     fn give_back(&mut self, cools_until: Option<Instant>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.cooling.extend(cools_until);
@@ -112,9 +114,6 @@ pub(super) struct Permit {
     search: bool,
     sent: bool,
     probe: bool,
-    /// None while the search slot is held and the rest is waited for.
-    under_way: Option<OwnedSemaphorePermit>,
-    general: bool,
 }
 
 impl Permit {
@@ -132,28 +131,20 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let cools = self.sent.then(|| Instant::now() + COOL);
-        let mut state = self.limiter.state.lock();
-        if self.general {
+        self.limiter.change(|state| {
+            state.free += 1;
             state.general.give_back(cools);
-        }
-        if self.search {
-            state.search.give_back(cools);
-        }
-        if self.probe
-            && let Some(long) = &mut state.long
-        {
-            // Neither passed nor failed (cancelled, no connection): the next request probes.
-            long.probing = false;
-        }
-        drop(state);
-        self.limiter.changed.notify_waiters();
+            if self.search {
+                state.search.give_back(cools);
+            }
+            if self.probe
+                && let Some(long) = &mut state.long
+            {
+                // Neither passed nor failed (cancelled, no connection): the next request probes.
+                long.probing = false;
+            }
+        });
     }
-}
-
-enum Turn {
-    Go { probe: bool },
-    Wait(Option<Instant>),
-    No(Refused),
 }
 
 impl Limiter {
@@ -162,123 +153,116 @@ impl Limiter {
             state: Mutex::new(State {
                 general: Window::new(burst),
                 search: Window::new(search_burst),
+                free: concurrency.max(1),
+                waiting: [VecDeque::new(), VecDeque::new()],
+                arrivals: 0,
                 short_until: None,
                 search_short_until: None,
                 long: None,
             }),
             changed: Notify::new(),
-            general_turn: tokio::sync::Mutex::new(()),
-            search_turn: tokio::sync::Mutex::new(()),
-            under_way: Arc::new(Semaphore::new(concurrency.max(1))),
+            watch: tokio::sync::Mutex::new(()),
         })
     }
 
     /// Waits for a turn.
     pub(super) async fn acquire(self: &Arc<Self>, search: bool) -> Result<Permit, Refused> {
-        let mut permit =
-            Permit { limiter: Arc::clone(self), search: false, sent: false, probe: false, under_way: None, general: false };
-        if search {
-            let _turn = self.search_turn.lock().await;
-            self.wait(Self::search_step).await?;
-            permit.search = true;
-        }
-        // Before the general turn, so that the turn's holder never waits for a request to end for want of anything but a slot.
-        permit.under_way = Arc::clone(&self.under_way).acquire_owned().await.ok();
-        let _turn = self.general_turn.lock().await;
-        permit.probe = self.wait(Self::general_step).await?;
-        permit.general = true;
-        Ok(permit)
-    }
-
-    async fn wait(&self, step: fn(&mut State, Instant) -> Turn) -> Result<bool, Refused> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let turn = step(&mut self.state.lock(), Instant::now());
-            match turn {
-                Turn::Go { probe } => return Ok(probe),
-                Turn::No(refused) => return Err(refused),
-                Turn::Wait(Some(until)) => {
-                    let _ = tokio::time::timeout_at(until, changed).await;
+        let (turn, mut given) = oneshot::channel();
+        self.change(|state| {
+            state.arrivals += 1;
+            let arrival = state.arrivals;
+            state.waiting[usize::from(search)].push_back(Waiter { arrival, turn });
+        });
+        // Changes give turns by themselves; one of those who wait gives the turns that come by time alone.
+        tokio::select! {
+            biased;
+            turn = &mut given => return turn.unwrap_or_else(|_| unreachable!("a waiter is answered before it is dropped")),
+            _watch = self.watch.lock() => loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let next = self.give_turns();
+                let time = async {
+                    match next {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    turn = &mut given => return turn.unwrap_or_else(|_| unreachable!("a waiter is answered before it is dropped")),
+                    () = changed => {}
+                    () = time => {}
                 }
-                Turn::Wait(None) => changed.await,
-            }
+            },
         }
     }
 
-    fn search_step(state: &mut State, now: Instant) -> Turn {
-        if let Some(refused) = state.refused(now) {
-            return Turn::No(refused);
-        }
-        if let Some(until) = state.search_short_until.filter(|until| *until > now) {
-            return Turn::Wait(Some(until));
-        }
-        if state.search.take(now) { Turn::Go { probe: false } } else { Turn::Wait(state.search.cooling.front().copied()) }
+    /// Makes a change and gives the turns that it makes possible.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.give_turns();
+        self.changed.notify_waiters();
     }
 
-    fn general_step(state: &mut State, now: Instant) -> Turn {
-        if let Some(refused) = state.refused(now) {
-            return Turn::No(refused);
-        }
-        if let Some(until) = state.short_until.filter(|until| *until > now) {
-            return Turn::Wait(Some(until));
-        }
-        if state.long.is_some_and(|long| long.probing) {
-            return Turn::Wait(None);
-        }
-        if !state.general.take(now) {
-            return Turn::Wait(state.general.cooling.front().copied());
-        }
-        match &mut state.long {
-            Some(long) => {
-                long.probing = true;
-                Turn::Go { probe: true }
+    /// Gives every turn that can be given now; answers when time alone allows the next.
+    fn give_turns(self: &Arc<Self>) -> Option<Instant> {
+        loop {
+            let now = Instant::now();
+            let mut state = self.state.lock();
+            if let Some(refused) = state.refused(now) {
+                let waiting: Vec<Waiter> = state.waiting.iter_mut().flat_map(std::mem::take).collect();
+                drop(state);
+                for waiter in waiting {
+                    let _ = waiter.turn.send(Err(refused));
+                }
+                return None;
             }
-            None => Turn::Go { probe: false },
+            let Some((waiter, search, probe)) = state.next(now) else { return state.wakes(now) };
+            drop(state);
+            let permit = Permit { limiter: Arc::clone(self), search, sent: false, probe };
+            // Whoever has given up this very moment gives its permit back here, unlocked.
+            drop(waiter.turn.send(Ok(permit)));
         }
     }
 
     /// An answer that is neither 429 nor a firewall page came: after a probe's, the long pause is over. The header may set the limit.
-    pub(super) fn passed(&self, search: bool, probe: bool, limit: Option<u32>) {
-        let mut state = self.state.lock();
-        // What was sent before the pause proves nothing.
-        if probe {
-            state.long = None;
-        }
-        if let Some(limit) = limit.filter(|limit| SANE_LIMIT.contains(limit)) {
-            let window = if search { &mut state.search } else { &mut state.general };
-            window.limit = limit;
-        }
-        drop(state);
-        self.changed.notify_waiters();
+    pub(super) fn passed(self: &Arc<Self>, search: bool, probe: bool, limit: Option<u32>) {
+        self.change(|state| {
+            // What was sent before the pause proves nothing.
+            if probe {
+                state.long = None;
+            }
+            if let Some(limit) = limit.filter(|limit| SANE_LIMIT.contains(limit)) {
+                let window = if search { &mut state.search } else { &mut state.general };
+                window.limit = limit;
+            }
+        });
     }
 
     /// The burst window is full on the server's side: waits it out.
-    pub(super) fn pause_short(&self, search: bool, wait: Duration) {
+    pub(super) fn pause_short(self: &Arc<Self>, search: bool, wait: Duration) {
         let until = Instant::now() + wait.min(SHORT);
-        let mut state = self.state.lock();
-        let at = if search { &mut state.search_short_until } else { &mut state.short_until };
-        *at = Some(at.map_or(until, |at| at.max(until)));
-        drop(state);
-        self.changed.notify_waiters();
+        self.change(|state| {
+            let at = if search { &mut state.search_short_until } else { &mut state.short_until };
+            *at = Some(at.map_or(until, |at| at.max(until)));
+        });
     }
 
     /// Stops all traffic; answers for how long. Pauses in a row double, up to `longest`.
-    pub(super) fn pause_long(&self, reason: PauseReason, first: Duration, longest: Duration) -> Duration {
+    pub(super) fn pause_long(self: &Arc<Self>, reason: PauseReason, first: Duration, longest: Duration) -> Duration {
         let now = Instant::now();
-        let mut state = self.state.lock();
-        let (times, running) = match state.long {
-            // Several requests that were under way together fail together: one pause.
-            Some(long) if long.until > now => (long.times, Some(long.until)),
-            Some(long) => (long.times + 1, None),
-            None => (0, None),
-        };
-        let fresh = now + first.saturating_mul(1 << times.min(16)).min(longest);
-        let until = running.map_or(fresh, |running| running.max(fresh));
-        state.long = Some(Long { reason, until, probing: false, times });
-        drop(state);
-        self.changed.notify_waiters();
+        let mut until = now;
+        self.change(|state| {
+            let (times, running) = match state.long {
+                // Several requests that were under way together fail together: one pause.
+                Some(long) if long.until > now => (long.times, long.until),
+                Some(long) => (long.times + 1, now),
+                None => (0, now),
+            };
+            until = running.max(now + first.saturating_mul(1 << times.min(16)).min(longest));
+            state.long = Some(Long { reason, until, probing: false, times });
+        });
         until - now
     }
 
@@ -298,5 +282,47 @@ impl State {
     fn refused(&self, now: Instant) -> Option<Refused> {
         let long = self.long?;
         (long.until > now).then(|| Refused { reason: long.reason, wait: long.until - now })
+    }
+
+    /// Takes slots for the one that has waited longest of those that may go: who, whether a search, whether a probe.
+    fn next(&mut self, now: Instant) -> Option<(Waiter, bool, bool)> {
+        for queue in &mut self.waiting {
+            while queue.front().is_some_and(|waiter| waiter.turn.is_closed()) {
+                queue.pop_front();
+            }
+        }
+        let may_go = self.free > 0
+            && self.short_until.is_none_or(|until| until <= now)
+            && !self.long.is_some_and(|long| long.probing)
+            && self.general.has_room(now);
+        let may_search = self.search_short_until.is_none_or(|until| until <= now) && self.search.has_room(now);
+        let [general, searches] = self.waiting.each_ref().map(|queue| queue.front().map(|waiter| waiter.arrival));
+        let searches = searches.filter(|_| may_search);
+        let search = match (general, searches) {
+            _ if !may_go => return None,
+            (None, None) => return None,
+            (Some(general), Some(search)) => search < general,
+            (general, _) => general.is_none(),
+        };
+        let waiter = self.waiting[usize::from(search)].pop_front()?;
+        self.free -= 1;
+        self.general.in_flight += 1;
+        self.search.in_flight += u32::from(search);
+        let probe = self.long.is_some();
+        if let Some(long) = &mut self.long {
+            long.probing = true;
+        }
+        Some((waiter, search, probe))
+    }
+
+    /// The next moment at which time alone may allow more.
+    fn wakes(&self, now: Instant) -> Option<Instant> {
+        let moments = [
+            self.short_until,
+            self.search_short_until,
+            self.general.cooling.front().copied(),
+            self.search.cooling.front().copied(),
+        ];
+        moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 }

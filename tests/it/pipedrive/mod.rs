@@ -6,5 +6,6 @@ mod find;
 mod http;
 mod limiter;
 mod metadata;
+mod mocked;
 mod reconcile;
 mod scripted;
