@@ -121,7 +121,10 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
         warnings: reader.warnings,
         operation,
     };
-    required::check(&step, refusals);
+    // A field whose value was refused is not missing as well.
+    if refusals.is_empty() {
+        required::check(&step, refusals);
+    }
     Some(step)
 }
 

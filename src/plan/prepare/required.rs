@@ -2,7 +2,7 @@
 
 use crate::crm::{Address, Lookup};
 use crate::pipedrive::Kind;
-use crate::plan::field::{article, plural};
+use crate::plan::field::plural;
 use crate::plan::refusal::{Refusal, listed};
 use crate::plan::shape;
 use crate::plan::{FieldEntry, ListOp, Operation, Step, WireField, WireTarget, WireValue};
@@ -74,13 +74,13 @@ pub(in crate::plan) fn may_be_unlinked(step: &Step, kind: Kind) -> bool {
 
 /// A create without the field that its kind needs.
 pub(in crate::plan) fn missing_field(kind: Kind, key: &str) -> Refusal {
-    Refusal::required(format!("{} new {kind} needs `{key}`, and the event gave none", article(kind)))
+    Refusal::required(format!("a new {kind} needs `{key}`, and the event gave none"))
         .help(format!("give `{key}` in the fields or under `on_create`, with `??` for a fallback"))
 }
 
 /// A create without the link that its kind needs.
 pub(in crate::plan) fn missing_link(kind: Kind) -> Refusal {
-    let refusal = Refusal::link(format!("{} new {kind} needs a link to another entity, and none was found", article(kind)));
+    let refusal = Refusal::link(format!("a new {kind} needs a link to another entity, and none was found"));
     let fields = listed(shape::links(kind));
     refusal.help(match kind {
         Kind::Deal | Kind::Activity => format!("give one of {fields}, or `unlinked: true`"),

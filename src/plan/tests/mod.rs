@@ -1,3 +1,6 @@
 //! Tests of the plan layer as a whole: from a script's words to request bodies.
 
+mod any;
 mod bodies;
+mod problems;
+mod shapes;
