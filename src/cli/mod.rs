@@ -4,9 +4,13 @@
 //! document; the exit code is 0, or 1 when a command found something or could not do it, or 2 when it was used wrongly (arguments,
 //! configuration); a closed pipe ends a command quietly.
 
+mod account;
+mod check;
 mod client;
 mod events;
 mod exit;
+mod fields;
+mod mock;
 mod output;
 mod pause;
 mod reload;
@@ -43,16 +47,20 @@ Exit codes: 0 all is well; 1 something was found or could not be done; 2 used wr
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Check(check::Check),
     Try(try_event::Try),
     Test(test::Test),
     #[command(subcommand)]
     Events(events::Events),
+    #[command(subcommand)]
+    Fields(fields::Fields),
     Status(status::Status),
     Reload(reload::Reload),
     #[command(subcommand)]
     Pause(pause::Pause),
     #[command(subcommand)]
     Resume(pause::Resume),
+    Mock(mock::Mock),
 }
 
 /// The folder that a command works on.
@@ -91,12 +99,15 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Try(args) => try_event::run(args),
         Command::Test(args) => test::run(args),
         Command::Events(args) => events::run(args),
+        Command::Fields(args) => fields::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Mock(args) => mock::run(args),
     }
 }

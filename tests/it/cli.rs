@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::temp_dir;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::support::{get, request, temp_dir, write};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
@@ -81,7 +84,7 @@ fn wrong_use_is_exit_code_2_with_a_suggestion() {
 #[test]
 fn without_a_daemon_the_socket_is_named_and_what_to_do() {
     let dir = temp_dir();
-    crate::support::write(dir.path(), "rules.toml", "[server]\ndata_dir = \"var\"\n");
+    write(dir.path(), "rules.toml", "[server]\ndata_dir = \"var\"\n");
     for args in [&["status"][..], &["events", "list"], &["reload"], &["pause", "rule", "person"]] {
         let output = in_dir(dir.path(), args);
         assert_eq!(code(&output), 1, "{args:?}");
@@ -111,4 +114,111 @@ fn a_closed_pipe_ends_a_command_quietly() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(code(&output), 0);
     assert!(!err(&output).contains("panicked"), "{}", err(&output));
+}
+
+const RULES: &str = r#"
+[sources.website]
+write_keys = ["env:PIPEWRIGHT_TEST_UNSET"]
+
+[pipedrive.main]
+domain = "acme"
+api_token = "env:PIPEWRIGHT_TEST_UNSET"
+
+[[rules]]
+name = "person"
+when = 'type = "identify"'
+script = "person.rhai"
+"#;
+
+/// A folder with one rule.
+fn folder(rules: &str, script: &str) -> tempfile::TempDir {
+    let dir = temp_dir();
+    write(dir.path(), "rules.toml", rules);
+    write(dir.path(), "scripts/person.rhai", script);
+    dir
+}
+
+#[test]
+fn check_passes_a_good_folder_and_says_what_it_holds() {
+    let dir = folder(RULES, "fn handle(event) { skip(\"nothing\"); }");
+    let output = in_dir(dir.path(), &["check"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("ok: 1 rules (1 on), 1 scripts"), "{}", out(&output));
+
+    let output = run(&["check", "--json", "--dir", dir.path().to_str().expect("a path")]);
+    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    assert_eq!((&answer["ok"], &answer["rules"], &answer["diagnostics"]), (&json!(true), &json!(1), &json!([])));
+}
+
+#[test]
+fn a_typo_in_rules_toml_is_shown_with_line_caret_and_suggestion() {
+    let dir = folder(&format!("{RULES}enbled = false\n"), "fn handle(event) { }");
+    let output = in_dir(dir.path(), &["check"]);
+    assert_eq!(code(&output), 2);
+    let text = err(&output);
+    assert!(text.contains("--> rules.toml:13:1") && text.contains("^^^^^^") && text.contains("`enabled`"), "{text}");
+    assert_eq!(out(&output), "refused: 1 error\n");
+
+    let output = in_dir(dir.path(), &["check", "--json"]);
+    assert_eq!(code(&output), 2);
+    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    assert_eq!((&answer["ok"], &answer["diagnostics"][0]["place"]["line"]), (&json!(false), &json!(13)));
+}
+
+#[test]
+fn a_script_that_does_not_compile_is_a_finding() {
+    let dir = folder(RULES, "fn handle(event) {\n    let x = ;\n}\n");
+    let output = in_dir(dir.path(), &["check"]);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    assert!(err(&output).contains("scripts/person.rhai:2:"), "{}", err(&output));
+}
+
+#[test]
+fn check_in_a_folder_without_rules_is_wrong_use() {
+    let dir = temp_dir();
+    let output = in_dir(dir.path(), &["check"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("rules.toml"), "{}", err(&output));
+}
+
+#[test]
+fn the_fields_of_the_embedded_pipedrive_are_listed() {
+    let output = run(&["fields", "list", "--mock", "--kind", "person"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let plan = out(&output).lines().find(|l| l.contains(" Plan ")).map(str::to_owned).unwrap_or_default();
+    assert!(plan.contains("enum, custom") && plan.contains("Free, Pro, Enterprise"), "{}", out(&output));
+
+    let output = run(&["fields", "list", "--mock", "--custom", "--json"]);
+    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let person = answer["fields"]["person"].as_array().expect("fields");
+    assert!(person.iter().all(|f| f["custom"] == true) && person.iter().any(|f| f["name"] == "Segment User ID"));
+}
+
+#[test]
+fn fields_of_an_account_name_what_is_missing() {
+    let dir = folder(RULES, "");
+    let output = in_dir(dir.path(), &["fields", "list"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("PIPEWRIGHT_TEST_UNSET is not set"), "{}", err(&output));
+    let output = in_dir(dir.path(), &["fields", "list", "--account", "mian"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("did you mean `main`?"), "{}", err(&output));
+}
+
+#[tokio::test]
+async fn the_mock_serves_its_api_until_it_is_stopped() {
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_pipewright"))
+        .args(["mock", "--listen", "127.0.0.1:0", "--token", "t0ken"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let line = lines.next_line().await.expect("readable").expect("a line");
+    let addr = line.rsplit('/').next().expect("an address").parse().expect("an address");
+
+    assert_eq!(get(addr, "/api/v2/persons").await.status, 401);
+    let persons = request(addr, "GET", "/api/v2/persons", &[("x-api-token", "t0ken")], "").await;
+    assert_eq!(persons.status, 200);
+    assert!(!persons.json()["data"].as_array().expect("persons").is_empty());
 }

@@ -1,0 +1,110 @@
+//! `pipewright check`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{FOUND, Failure, Outcome};
+use super::output::{complain, say, say_json};
+use super::{Folder, Format, account};
+use crate::crm::Metadata;
+use crate::diagnostic::{Diagnostic, render_all};
+use crate::rules::{self, BuildOptions, Built, ScriptSet, SetFiles};
+
+/// Check rules.toml and scripts: syntax, triggers, unknown functions and variables, and names against an account
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pipewright check
+  pipewright check --mock               field names, options, owners against the embedded Pipedrive
+  pipewright check --live --json        against the accounts in rules.toml (reads only)
+
+Exits with 2 when rules.toml is wrong, with 1 when a script is. Warnings alone are no failure.")]
+pub(super) struct Check {
+    #[command(flatten)]
+    folder: Folder,
+    /// Check names against the embedded Pipedrive
+    #[arg(long)]
+    mock: bool,
+    /// Check names against the accounts in rules.toml; needs their tokens
+    #[arg(long, conflicts_with = "mock")]
+    live: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Check) -> Outcome {
+    let checked = match SetFiles::read(&args.folder.dir) {
+        // Without --live nothing is sent anywhere: secrets that are not set here may well be set where the daemon runs.
+        Ok(files) => ScriptSet::build(files, &BuildOptions { dir: args.folder.dir.clone(), mock: !args.live, metadata: None }),
+        Err(diagnostics) => Err(diagnostics),
+    };
+    let Built { set, warnings: mut found } = match checked {
+        Ok(built) => built,
+        Err(diagnostics) => return refuse(args.format, diagnostics),
+    };
+    let metadata = metadata(args, &set)?;
+    if !metadata.is_empty() {
+        // The build has found what the files alone show; this finds it again, with what the accounts show.
+        found = rules::check(&set, &metadata);
+    }
+    if found.iter().any(Diagnostic::is_error) {
+        return refuse(args.format, found);
+    }
+    if !found.is_empty() && !args.format.json {
+        complain(&render_all(&found));
+    }
+    let accounts: Vec<&String> = metadata.keys().collect();
+    let enabled = set.rules.iter().filter(|r| r.config.enabled).count();
+    let scripts = set.files.sources.scripts.len();
+    if args.format.json {
+        return Ok(say_json(&json!({
+            "ok": true, "version": set.version, "rules": set.rules.len(), "enabled": enabled, "scripts": scripts,
+            "accounts": accounts, "diagnostics": found,
+        }))?);
+    }
+    let names = match (accounts.as_slice(), args.mock) {
+        ([], _) => "names not checked against an account (--mock or --live does)".to_owned(),
+        (_, true) => "names checked against the embedded Pipedrive".to_owned(),
+        (accounts, false) => {
+            format!("names checked against {}", accounts.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", "))
+        }
+    };
+    let warnings = match found.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        n => format!(", {n} warnings"),
+    };
+    Ok(say(&format!("ok: {} rules ({enabled} on), {scripts} scripts, set {}{warnings}\n{names}", set.rules.len(), set.version))?)
+}
+
+fn metadata(args: &Check, set: &ScriptSet) -> Result<BTreeMap<String, Arc<Metadata>>, Failure> {
+    let mut all = BTreeMap::new();
+    if args.mock {
+        let mock = Arc::new(account::of_mock()?);
+        all.extend(set.config.pipedrive.keys().map(|name| (name.clone(), Arc::clone(&mock))));
+    }
+    if args.live {
+        for (name, config) in &set.config.pipedrive {
+            let token = set.tokens.get(name).ok_or_else(|| Failure::wrong(format!("[pipedrive.{name}] has no api_token")))?;
+            all.insert(name.clone(), Arc::new(account::of_account(name, config, token)?));
+        }
+    }
+    Ok(all)
+}
+
+fn refuse(format: Format, diagnostics: Vec<Diagnostic>) -> Outcome {
+    let errors = diagnostics.iter().filter(|d| d.is_error()).count();
+    if format.json {
+        say_json(&json!({ "ok": false, "diagnostics": diagnostics }))?;
+    } else {
+        say(&format!("refused: {errors} error{}", if errors == 1 { "" } else { "s" }))?;
+    }
+    match Failure::refused(diagnostics) {
+        Failure::Refused(_, code) if format.json => Err(Failure::Code(code)),
+        Failure::Refused(diagnostics, code) => Err(Failure::Refused(diagnostics, code)),
+        _ => Err(Failure::Code(FOUND)),
+    }
+}
