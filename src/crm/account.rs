@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Metadata, fetch_metadata};
@@ -34,7 +35,9 @@ pub struct Account {
     /// Where look-ups are counted.
     pub metrics: Metrics,
     metadata: ArcSwapOption<Snapshot>,
-    fetching: tokio::sync::Mutex<Option<(Instant, ApiError)>>,
+    fetching: tokio::sync::Mutex<()>,
+    /// The last fetch, when it failed.
+    failed: Mutex<Option<(Instant, ApiError)>>,
 }
 
 struct Snapshot {
@@ -60,7 +63,8 @@ impl Account {
         metrics: Metrics,
     ) -> Self {
         let metadata = ArcSwapOption::empty();
-        Self { name: name.into(), client, store, config, metrics, metadata, fetching: tokio::sync::Mutex::new(None) }
+        let fetching = tokio::sync::Mutex::new(());
+        Self { name: name.into(), client, store, config, metrics, metadata, fetching, failed: Mutex::new(None) }
     }
 
     /// Takes the metadata that the store kept, when there is some; answers whether.
@@ -99,6 +103,8 @@ impl Account {
             return self.fetch(session, asked).await;
         };
         let fresh = now.fetched.is_some_and(|at| asked - at < self.config.metadata_ttl.get());
+        // While Pipedrive is down, deliveries do not each try to fetch before they go on with what is known.
+        let fresh = fresh || self.failed.lock().as_ref().is_some_and(|(at, _)| asked - *at < REFRESH_AT_MOST);
         if fresh {
             Ok(Arc::clone(&now.metadata))
         } else {
@@ -123,20 +129,18 @@ impl Account {
 
     /// One fetch for all who asked before it ended.
     async fn fetch(&self, session: &Session, asked: Instant) -> Result<Arc<Metadata>, ApiError> {
-        let mut failed = self.fetching.lock().await;
+        let _fetching = self.fetching.lock().await;
         if let Some(now) = self.metadata.load_full()
             && now.fetched.is_some_and(|at| at >= asked)
         {
             return Ok(Arc::clone(&now.metadata));
         }
-        if let Some((at, error)) = &*failed
-            && *at >= asked
-        {
+        if let Some((_, error)) = self.failed.lock().as_ref().filter(|(at, _)| *at >= asked) {
             return Err(error.clone());
         }
         match fetch_metadata(session).await {
             Ok(metadata) => {
-                *failed = None;
+                *self.failed.lock() = None;
                 self.metrics.metadata_refreshed(&self.name);
                 self.keep(&metadata).await;
                 self.set_metadata(metadata);
@@ -144,7 +148,7 @@ impl Account {
             }
             Err(error) => {
                 self.metrics.metadata_refresh_failed(&self.name, error.class());
-                *failed = Some((Instant::now(), error.clone()));
+                *self.failed.lock() = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const COOL: Duration = Duration::from_millis(2_010);
 /// A pause up to this long is waited out in the queue; a longer one fails the waiting requests.
 const SHORT: Duration = Duration::from_secs(5);
+/// Why a waiter's channel cannot be closed: it leaves the queue only to be answered, and the queue outlives those who wait.
+const ANSWERED: &str = "a waiter is answered before it is dropped";
 /// Limits that an answer's header may set.
 const SANE_LIMIT: std::ops::RangeInclusive<u32> = 1..=1_000;
 
@@ -176,7 +178,7 @@ impl Limiter {
         // Changes give turns by themselves; one of those who wait gives the turns that come by time alone.
         tokio::select! {
             biased;
-            turn = &mut given => return turn.unwrap_or_else(|_| unreachable!("a waiter is answered before it is dropped")),
+            turn = &mut given => turn.expect(ANSWERED),
             _watch = self.watch.lock() => loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
@@ -190,7 +192,7 @@ impl Limiter {
                 };
                 tokio::select! {
                     biased;
-                    turn = &mut given => return turn.unwrap_or_else(|_| unreachable!("a waiter is answered before it is dropped")),
+                    turn = &mut given => return turn.expect(ANSWERED),
                     () = changed => {}
                     () = time => {}
                 }

@@ -311,7 +311,8 @@ impl Session {
         }
         let items = entity::many(body).map_err(|e| failed(&request, e))?;
         if more {
-            return Err(failed(&request, unreadable("more than 500 candidates; the term is too common to find one entity by")));
+            let message = format!("more than {PAGE} candidates; the term is too common to find one {kind} by");
+            return Err(failed(&request, ErrorKind::Refused { status: 200, code: None, message }));
         }
         let hit = |mut entity: Entity| {
             let item = match entity.get_mut("item").map(Value::take) {

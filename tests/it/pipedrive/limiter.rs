@@ -86,7 +86,7 @@ fn paused() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_server_never_counts_more_than_the_limits(
         latencies in prop::collection::vec((0u64..900, 0u64..900), 1..40),
