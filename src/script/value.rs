@@ -202,6 +202,12 @@ fn entry(name: &str, value: &Dynamic, custom: bool) -> Result<FieldEntry, Unfit>
     Ok(FieldEntry { name: name.to_owned(), custom, value })
 }
 
+/// A text or whole number in place of a match: the account's match field equals it.
+pub(super) fn bare(value: &Dynamic) -> Option<Criteria> {
+    let plain = value.is_string() || value.is_int();
+    plain.then(|| field_value(value).ok()).flatten().map(|value| Criteria(vec![Criterion::bare(value)]))
+}
+
 /// A match: a map (and), an array of maps (else), or `()` (no criterion).
 pub(super) fn criteria(value: &Dynamic) -> Result<Criteria, Unfit> {
     if value.is_unit() {

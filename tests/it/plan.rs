@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use pipewright::config::{MatchFields, WritePolicy};
+use pipewright::config::{MatchFields, ScriptConfig, WritePolicy};
+use pipewright::crm::WireValue;
 use pipewright::crm::{Metadata, fetch_metadata};
 use pipewright::mock::{Mock, MockOptions};
 use pipewright::pipedrive::{Client, ClientOptions, Id, Kind, Purpose, Session, Trace};
 use pipewright::plan::{
     self, Action, At, BodyFor, BodyOutcome, FieldEntry, Options, Plan, PrepareContext, Step, Value, Verb, WireTarget,
 };
+use pipewright::script::{Memo, Outcome, Pool, Program, RunRequest, Sources};
 use serde_json::{Map, Value as Json, json};
 
 const LEAD_LABELS: [&str; 2] = ["Hot", "warm"];
@@ -57,6 +59,23 @@ impl Account {
         let entity = self.read(kind, &id).await;
         let again = self.body(&step, BodyFor::Update { present: Some(&entity), known: None });
         (entity, again)
+    }
+}
+
+/// The steps of a script's text.
+async fn scripted(account: &Account, text: &str, event: Json) -> Vec<Step> {
+    let sources = Sources { scripts: [("a.rhai".to_owned(), text.into())].into(), ..Sources::default() };
+    let program = Program::compile(&sources, &ScriptConfig::default()).expect("compiles");
+    let request = RunRequest {
+        rule: "r".into(),
+        script: "a.rhai".into(),
+        payload: event.to_string().into(),
+        message_id: "m".into(),
+        memo: Memo::default(),
+    };
+    match Pool::start(1).run(Arc::new(program), request).await.outcome {
+        Outcome::Plan(mut plan) => account.steps(plan.actions.remove(0).verb, WritePolicy::Changed),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -227,4 +246,20 @@ async fn a_script_sees_names_and_labels() {
     let deal = account.read(Kind::Deal, &Id::Number(2)).await;
     let seen = plan::present(&deal, Kind::Deal, &account.metadata);
     assert_eq!((&seen["stage"], &seen["pipeline"]), (&json!("Qualified"), &json!("Sales")));
+}
+
+#[tokio::test]
+async fn a_bare_value_in_by_is_the_accounts_match_field() {
+    let account = account().await;
+    let text = r#"fn handle(event) { note::create(#{ content: "x", person_id: by(event.userId), org_id: by(event.groupId) }) }"#;
+    let key = account.mock.custom_key("persons", "Segment User ID").expect("the field");
+    for (user_id, value) in [(json!("u-1001"), "u-1001"), (json!(42), "42")] {
+        let steps = scripted(&account, text, json!({"type": "track", "messageId": "m", "userId": user_id})).await;
+        let links: Vec<_> = steps[0].fields.iter().filter(|f| f.name.ends_with("_id")).collect();
+        let [plan::WireField { value: WireValue::Link { target: WireTarget::Lookups(lookups), .. }, .. }] = links.as_slice()
+        else {
+            panic!("{links:?}")
+        };
+        assert_eq!((lookups[0].0[0].address.key(), lookups[0].0[0].value.as_str()), (key.as_str(), value));
+    }
 }

@@ -118,6 +118,13 @@ impl<'a> Reader<'a> {
             }
             value => self.read(field, value, &Hints::default())?.into_iter().collect(),
         };
+        if wires.iter().any(|w| matches!(w, WireValue::Link { target: WireTarget::Reference(_) | WireTarget::Lookups(_), .. })) {
+            return Err(Refusal::link(format!(
+                "`{}` in a match takes an id: what a reference or `by(..)` comes to is not known yet",
+                field.label
+            ))
+            .help("read it first, as in `person::find(#{ email: .. })?.id`"));
+        }
         Ok(wires.into_iter().filter_map(|wire| term(field, wire)).collect())
     }
 }

@@ -64,7 +64,10 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
                 Some("a reference links by itself: `org_id: org`".to_owned()),
             ));
         }
-        let criteria = value::criteria(&criteria).map_err(|u| unfit("by", u))?;
+        let criteria = match value::bare(&criteria) {
+            Some(criteria) => criteria,
+            None => value::criteria(&criteria).map_err(|u| unfit("by", u))?,
+        };
         Ok(if value::is_void(&criteria) { Dynamic::UNIT } else { Dynamic::from(By(criteria)) })
     });
     for (name, op, docs) in [
@@ -178,7 +181,7 @@ person::upsert(#{ email: "ada@acme.com" }, #{ "Lifetime Value": money("1250.50",
 "#;
     pub(super) const BY: &str = r#"
 A link to an entity that a match finds, for `person_id`, `org_id`, `deal_id` and `lead_id`. The entity is found, not changed. A
-value that is given but not found yet makes the delivery wait up to the rule's `link_wait`; then the option `on_missing`
+text or number in place of a match is compared with the account's match field (`match_fields` in rules.toml). A value that is given but not found yet makes the delivery wait up to the rule's `link_wait`; then the option `on_missing`
 decides. A match without any value is `()`: the field is left alone.
 
 ```rhai
