@@ -77,12 +77,9 @@ pub(super) fn deal(world: &mut World, call: &Call<'_>) -> Handled {
         }
     }
     body.insert("value".to_owned(), json!({ "amount": deal.object.get("value"), "currency": deal.object.get("currency") }));
-    let lead = insert(world, Entity::Lead, &body, call.now).map_err(|mut reply| {
-        // The answer belongs to a v2 call.
-        let error = reply.body["error"].take();
-        reply = bad_request(Version::V2, error.as_str().unwrap_or("The deal cannot be converted"));
-        reply
-    })?;
+    // The refusal is a v1 one; the call is v2.
+    let lead = insert(world, Entity::Lead, &body, call.now)
+        .map_err(|reply| bad_request(Version::V2, reply.body["error"].as_str().unwrap_or("The deal cannot be converted")))?;
     let id = json!(deal.id);
     finish(world, Entity::Lead, lead, &deal, |row| row.set("source_deal_id", id.clone()), call.now);
     let uuid = world.table(Entity::Lead).get(lead).and_then(|r| r.object.get("id").cloned()).unwrap_or(Value::Null);

@@ -91,11 +91,11 @@ pub(super) async fn carry(mock: &Mock, request: &Request, proof: Proof<'_>) -> E
 async fn faulty(mock: &Mock, request: &Request, proof: Proof<'_>, fault: Fault) -> Ending {
     let not_carried_out = |ending: Ending| {
         let status = if let Ending::Answer(answer) = &ending { Some(answer.status) } else { None };
-        record(mock, request, status, false, Some("fault".to_owned()), 0);
+        refused(mock, request, status, "fault");
         ending
     };
     match fault {
-        Fault::Status { status, body } => not_carried_out(Ending::Answer(answer_of(&Reply { status, body }))),
+        Fault::Status { status, body } => not_carried_out(Ending::Answer(answer_of(Reply { status, body }))),
         Fault::Firewall => not_carried_out(Ending::Answer(firewall())),
         Fault::TooMany { remaining, reset, retry_after } => {
             let window = Window { limit: mock.inner.lock().allowance.burst, remaining, reset: i64::from(reset) };
@@ -117,7 +117,7 @@ async fn faulty(mock: &Mock, request: &Request, proof: Proof<'_>, fault: Fault) 
         Fault::FailedAfter { status } => {
             exchange(mock, request, proof);
             let body = json!({ "success": false, "error": "Internal Server Error", "code": "ERR_UNKNOWN" });
-            Ending::Answer(answer_of(&Reply { status, body }))
+            Ending::Answer(answer_of(Reply { status, body }))
         }
         Fault::Truncated => {
             let mut answer = exchange(mock, request, proof);
@@ -150,15 +150,15 @@ fn exchange(mock: &Mock, request: &Request, proof: Proof<'_>) -> Answer {
         && token != Some(mock.token.as_str())
     {
         let reply = unauthorized();
-        record(mock, request, Some(reply.status), false, Some("unauthorized access".to_owned()), 0);
-        return answer_of(&reply);
+        refused(mock, request, Some(reply.status), "unauthorized access");
+        return answer_of(reply);
     }
     let request = &*split(request);
     let (operation, values) = match routed(request) {
         Ok(found) => found,
         Err(reply) => {
-            record(mock, request, Some(reply.status), false, error_text(&reply), 0);
-            return answer_of(&reply);
+            refused(mock, request, Some(reply.status), &error_text(&reply));
+            return answer_of(reply);
         }
     };
     let now = mock.clock.now_ms();
@@ -169,14 +169,13 @@ fn exchange(mock: &Mock, request: &Request, proof: Proof<'_>) -> Answer {
         Verdict::Allowed(window) => window,
         Verdict::Burst(window) | Verdict::Budget(window) => {
             inner.log.throttled += 1;
-            drop(guard);
-            record(mock, request, Some(429), false, Some("too many requests".to_owned()), 0);
+            let exchange = Exchanged { status: Some(429), error: Some("too many requests"), tokens: 0 };
+            record(inner, mock.keep_log, request, now, &exchange);
             return too_many(window);
         }
         Verdict::Blocked => {
             inner.log.throttled += 1;
-            drop(guard);
-            record(mock, request, Some(403), false, Some("shut out".to_owned()), 0);
+            record(inner, mock.keep_log, request, now, &Exchanged { status: Some(403), error: Some("shut out"), tokens: 0 });
             return firewall();
         }
     };
@@ -188,14 +187,18 @@ fn exchange(mock: &Mock, request: &Request, proof: Proof<'_>) -> Answer {
         now,
         conversion_polls: mock.conversion_polls,
     };
-    let (reply, carried_out) = match call.run(&mut inner.world) {
-        Ok(reply) => (reply, true),
-        Err(reply) => (reply, false),
+    let (reply, error) = match call.run(&mut inner.world) {
+        Ok(reply) => (reply, None),
+        Err(reply) => {
+            let error = error_text(&reply);
+            (reply, Some(error))
+        }
     };
+    // Within the same lock, so that the log has the order in which things happened.
+    let exchange = Exchanged { status: Some(reply.status), error: error.as_deref(), tokens: operation.tokens };
+    record(inner, mock.keep_log, request, now, &exchange);
     drop(guard);
-    let error = if carried_out { None } else { error_text(&reply) };
-    record(mock, request, Some(reply.status), carried_out, error, operation.tokens);
-    let mut answer = answer_of(&reply);
+    let mut answer = answer_of(reply);
     answer.headers.extend(rate_headers(window));
     answer
 }
@@ -205,7 +208,7 @@ pub(super) fn aside(mock: &Mock, request: &Request) -> Answer {
     let request = &*split(request);
     let (operation, values) = match routed(request) {
         Ok(found) => found,
-        Err(reply) => return answer_of(&reply),
+        Err(reply) => return answer_of(reply),
     };
     let call = Call {
         operation,
@@ -216,7 +219,7 @@ pub(super) fn aside(mock: &Mock, request: &Request) -> Answer {
         conversion_polls: mock.conversion_polls,
     };
     let reply = call.run(&mut mock.inner.lock().world).unwrap_or_else(|refusal| refusal);
-    answer_of(&reply)
+    answer_of(reply)
 }
 
 fn routed(request: &Request) -> Result<(&'static super::spec::Operation, Vec<&str>), Reply> {
@@ -246,29 +249,44 @@ pub(super) fn parse_query(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn error_text(reply: &Reply) -> Option<String> {
+fn error_text(reply: &Reply) -> String {
     let text = reply.body.get("error").and_then(Value::as_str);
-    Some(text.map_or_else(|| reply.body.to_string(), str::to_owned))
+    text.map_or_else(|| reply.body.to_string(), str::to_owned)
 }
 
-fn record(mock: &Mock, request: &Request, status: Option<u16>, carried_out: bool, error: Option<String>, tokens: u32) {
-    let exchange = (mock.keep_log > 0).then(|| MockExchange {
-        at: mock.now(),
+/// What the log wants to know of an exchange's end.
+struct Exchanged<'e> {
+    status: Option<u16>,
+    /// `None`: it was carried out.
+    error: Option<&'e str>,
+    tokens: u32,
+}
+
+/// Logs a request that did not reach the account.
+fn refused(mock: &Mock, request: &Request, status: Option<u16>, error: &str) {
+    let now = mock.clock.now_ms();
+    let exchange = Exchanged { status, error: Some(error), tokens: 0 };
+    record(&mut mock.inner.lock(), mock.keep_log, request, now, &exchange);
+}
+
+fn record(inner: &mut Inner, keep: usize, request: &Request, now: i64, end: &Exchanged<'_>) {
+    inner.log.requests += 1;
+    inner.log.tokens += u64::from(end.tokens);
+    if keep == 0 {
+        return;
+    }
+    let exchange = MockExchange {
+        at: jiff::Timestamp::from_millisecond(now).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         method: request.method,
         path: request.path.clone(),
         query: request.query.clone(),
         body: request.body.clone(),
-        status,
-        carried_out,
-        error,
-        tokens,
-    });
-    let mut inner = mock.inner.lock();
-    inner.log.requests += 1;
-    inner.log.tokens += u64::from(tokens);
-    if let Some(exchange) = exchange {
-        inner.log.push(exchange, mock.keep_log);
-    }
+        status: end.status,
+        carried_out: end.error.is_none(),
+        error: end.error.map(str::to_owned),
+        tokens: end.tokens,
+    };
+    inner.log.push(exchange, keep);
 }
 
 fn rate_headers(window: Window) -> Vec<(String, String)> {
@@ -283,16 +301,16 @@ fn rate_headers(window: Window) -> Vec<(String, String)> {
 }
 
 /// An answer of a reply.
-pub(super) fn answer_of(reply: &Reply) -> Answer {
+pub(super) fn answer_of(reply: Reply) -> Answer {
     Answer {
         status: reply.status,
         headers: vec![("content-type".to_owned(), "application/json; charset=utf-8".to_owned())],
-        body: Body::Json(reply.body.clone()),
+        body: Body::Json(reply.body),
     }
 }
 
 fn too_many(window: Window) -> Answer {
-    let mut answer = answer_of(&v1(429, "request over limit", "Too many requests have been made."));
+    let mut answer = answer_of(v1(429, "request over limit", "Too many requests have been made."));
     answer.headers.extend(rate_headers(window));
     answer
 }

@@ -101,6 +101,10 @@ pub(super) fn update(world: &mut World, call: &Call<'_>, entity: Entity) -> Hand
 pub(super) fn delete(world: &mut World, call: &Call<'_>, entity: Entity) -> Handled {
     find_custom(world, call, entity)?;
     let field = world.fields_mut(entity).remove(call.id()).ok_or_else(|| call.missing())?;
+    world.table_mut(entity).forget_custom(call.id());
+    if entity == Entity::Deal {
+        world.table_mut(Entity::Lead).forget_custom(call.id());
+    }
     Ok(Reply::data(field.v2()))
 }
 

@@ -36,6 +36,9 @@ pub(super) fn merge(world: &mut World, call: &Call<'_>, entity: Entity) -> Handl
             world.relink(target, key, &from, key, &into, call.now);
         }
     }
+    if entity == Entity::Person {
+        participants(world, &from, &into, call.now);
+    }
     match entity {
         Entity::Person => world.relink(Entity::Lead, "person_id", &from, "person_id", &into, call.now),
         Entity::Organization => world.relink(Entity::Lead, "organization_id", &from, "organization_id", &into, call.now),
@@ -74,4 +77,30 @@ fn combine(mut kept: Row, dropped: &Row) -> Row {
         kept.custom.entry(key.clone()).or_insert_with(|| value.clone());
     }
     kept
+}
+
+/// Lets the kept person take part where the dropped one did.
+fn participants(world: &mut World, from: &Value, into: &Value, now: i64) {
+    let takes_part = |row: &&Row, id: &Value| {
+        let list = row.object.get("participants").and_then(Value::as_array);
+        list.into_iter().flatten().any(|p| p.get("person_id") == Some(id))
+    };
+    let rows: Vec<Row> = world.table(Entity::Activity).iter().filter(|r| takes_part(r, from)).cloned().collect();
+    for mut row in rows {
+        let both = takes_part(&&row, into);
+        let mut list = row.object.get("participants").and_then(Value::as_array).cloned().unwrap_or_default();
+        if both {
+            list.retain(|p| p.get("person_id") != Some(from));
+        }
+        for item in &mut list {
+            if item.get("person_id") == Some(from) {
+                item["person_id"] = into.clone();
+            }
+            if both && row.object.get("person_id") == item.get("person_id") {
+                item["primary"] = true.into();
+            }
+        }
+        row.set("participants", list);
+        world.put(Entity::Activity, row, now);
+    }
 }

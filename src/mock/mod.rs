@@ -313,7 +313,7 @@ impl Mock {
     /// Changes a record as another of the account's users would.
     pub fn edit(&self, kind_path: &str, id: impl std::fmt::Display, body: Map<String, Value>) -> Answer {
         let Some(entity) = kind(kind_path) else {
-            return engine::answer_of(&reply::not_found(reply::Version::V2));
+            return engine::answer_of(reply::not_found(reply::Version::V2));
         };
         let (version, method) = match entity {
             Entity::Lead => ("v1", crate::pipedrive::Method::Patch),

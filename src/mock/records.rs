@@ -89,8 +89,12 @@ pub(super) fn stamp(entity: Entity, row: &mut Row, creating: bool, now: i64) {
 
 /// Makes a new record from a body, as the API and the seed do.
 pub(super) fn insert(world: &mut World, entity: Entity, body: &Object, now: i64) -> Result<u64, Reply> {
+    let mut row = Row::new(0, now);
+    write(world, entity, &mut row, body, true, now)?;
+    stamp(entity, &mut row, true, now);
+    // Only now, so that a refused body uses up no id.
     let id = world.table_mut(entity).take_id();
-    let mut row = Row::new(id, now);
+    row.id = id;
     if entity == Entity::Lead {
         let uuid = world.take_uuid();
         row.set("id", uuid.to_string());
@@ -98,8 +102,6 @@ pub(super) fn insert(world: &mut World, entity: Entity, body: &Object, now: i64)
     } else {
         row.set("id", id);
     }
-    write(world, entity, &mut row, body, true, now)?;
-    stamp(entity, &mut row, true, now);
     world.put(entity, row, now);
     Ok(id)
 }

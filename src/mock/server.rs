@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -39,8 +40,8 @@ pub async fn serve(listener: TcpListener, mock: Arc<Mock>, mut shutdown: watch::
             () = &mut stop => break,
         };
         let Ok((stream, peer)) = accepted else {
-            // Out of descriptors, or the peer is gone already: the next accept tells.
-            tokio::task::yield_now().await;
+            // The peer is gone already, or the process is out of descriptors, which must not become a busy loop.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let _nodelay = stream.set_nodelay(true);
@@ -85,11 +86,11 @@ async fn answer(
     if !body.is_empty() {
         let json = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
         if !json.is_some_and(|t| t.starts_with("application/json")) {
-            return Ok(respond(engine::answer_of(&super::reply::v1(400, "Bad request", "The body must be JSON."))));
+            return Ok(respond(engine::answer_of(super::reply::v1(400, "Bad request", "The body must be JSON."))));
         }
         match serde_json::from_slice(&body) {
             Ok(json) => request.body = Some(json),
-            Err(_) => return Ok(respond(engine::answer_of(&super::reply::v1(400, "Bad request", "The body is not JSON.")))),
+            Err(_) => return Ok(respond(engine::answer_of(super::reply::v1(400, "Bad request", "The body is not JSON.")))),
         }
     }
     let token = parts.headers.get("x-api-token").and_then(|v| v.to_str().ok());

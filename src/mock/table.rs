@@ -143,6 +143,13 @@ impl Table {
         Some(self.by_link.get(&(i, value)).into_iter().flatten().filter_map(|id| self.rows.get(id)))
     }
 
+    /// Drops every value of a custom field.
+    pub(super) fn forget_custom(&mut self, key: &str) {
+        for row in self.rows.values_mut() {
+            row.custom.remove(key);
+        }
+    }
+
     /// How many rows are not deleted.
     pub(super) fn count(&self) -> usize {
         self.rows.values().filter(|r| !r.deleted).count()
