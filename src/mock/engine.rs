@@ -98,7 +98,9 @@ async fn faulty(mock: &Mock, request: &Request, proof: Proof<'_>, fault: Fault) 
         Fault::Status { status, body } => not_carried_out(Ending::Answer(answer_of(Reply { status, body }))),
         Fault::Firewall => not_carried_out(Ending::Answer(firewall())),
         Fault::TooMany { remaining, reset, retry_after } => {
-            let window = Window { limit: mock.inner.lock().allowance.burst, remaining, reset: i64::from(reset) };
+            // A mock without limits shows none; the fault must.
+            let limit = Some(mock.inner.lock().allowance.burst).filter(|b| *b != u32::MAX).unwrap_or(100);
+            let window = Window { limit, remaining, reset: i64::from(reset) };
             let mut answer = too_many(window);
             answer.headers.extend(retry_after.map(|s| ("retry-after".to_owned(), s.to_string())));
             not_carried_out(Ending::Answer(answer))

@@ -49,7 +49,10 @@ fn parameter_problem(name: &str, parameter: &Parameter, value: &str) -> Option<S
     let known = |v: &str| {
         parameter.allowed.iter().any(|a| match a {
             Value::String(s) => s == v,
-            other => other.to_string() == v,
+            other => {
+                let text = other.to_string();
+                text == v
+            }
         })
     };
     let fine = if LISTS.contains(&name) { value.split(',').all(|v| known(v.trim())) } else { known(value) };
