@@ -45,7 +45,8 @@ impl Answer {
                 Ok(problem) => problem.error,
                 Err(_) => format!("the daemon answered {}", self.status),
             };
-            return Err(Failure::found(reason));
+            // What the daemon does not understand was asked wrongly; the rest could not be done.
+            return Err(if self.status == 400 { Failure::wrong(reason) } else { Failure::found(reason) });
         }
         self.parse()
     }

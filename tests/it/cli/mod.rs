@@ -1,5 +1,7 @@
 //! The command line: the real binary, its answers and exit codes.
 
+mod commands;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -1,0 +1,211 @@
+//! An admin API on a real store, whose scheduler and reloader are answered by the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pipewright::config::Secret;
+use pipewright::console::{self, State};
+use pipewright::delivery::{
+    AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope,
+};
+use pipewright::diagnostic::Diagnostic;
+use pipewright::failure::FailureClass;
+use pipewright::reload::{self, ReloadOutcome, ReloadStatus};
+use pipewright::rules::{BuildOptions, ScriptSet, SetFiles, Version};
+use pipewright::store::sqlite::{OpenOptions, SqliteStore};
+use pipewright::store::{Dedupe, DeliveryId, DeliveryState, Feed, Finish, NewDelivery, NewEvent, Seq, Store, Write};
+use pipewright::telemetry::Metrics;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::support::{loopback, temp_dir, write};
+
+const RULES: &str = r#"
+[sources.website]
+write_keys = ["env:PIPEWRIGHT_TEST_UNSET"]
+
+[pipedrive.main]
+domain = "acme"
+api_token = "env:PIPEWRIGHT_TEST_UNSET"
+
+[[rules]]
+name = "person"
+when = 'type = "identify"'
+script = "person.rhai"
+
+[[rules]]
+name = "other"
+when = 'type = "group"'
+script = "person.rhai"
+enabled = false
+"#;
+
+/// The commands that reached the scheduler, as text.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+pub(crate) struct Admin {
+    pub(crate) state: State,
+    pub(crate) store: Arc<dyn Store>,
+    seen: Seen,
+    pub(crate) reload: watch::Sender<ReloadStatus>,
+    pub(crate) stop: watch::Sender<bool>,
+    _feed: Feed,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Admin {
+    pub(crate) async fn start() -> Self {
+        let dir = temp_dir();
+        write(dir.path(), "rules.toml", RULES);
+        write(dir.path(), "scripts/person.rhai", "fn handle(event) { skip(\"nothing to do\"); }");
+        let files = SetFiles::read(dir.path()).expect("files");
+        let options = BuildOptions { dir: dir.path().to_owned(), mock: true, metadata: None };
+        let set = ScriptSet::build(files, &options).unwrap_or_else(|d| panic!("{}", pipewright::diagnostic::render_all(&d))).set;
+
+        let open = OpenOptions { dir: dir.path().join("data"), ..OpenOptions::default() };
+        let (store, feed) = SqliteStore::open(open).expect("a store");
+        let store: Arc<dyn Store> = Arc::new(store);
+
+        let (delivery, mut commands) = Handle::channel();
+        let seen = Seen::default();
+        let note = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                answer(&note, command);
+            }
+        });
+        let (handle, reload::HandleEnd { mut requests, status }) = reload::Handle::channel(settled());
+        tokio::spawn(async move {
+            while let Some(reply) = requests.recv().await {
+                drop(reply.send(refusal()));
+            }
+        });
+        let (stop, _) = watch::channel(false);
+        let state = State {
+            store: Arc::clone(&store),
+            live: Arc::new(ArcSwap::from_pointee(set)),
+            delivery,
+            reload: handle,
+            metrics: Metrics::default(),
+            started_at: jiff::Timestamp::now(),
+            version: "0.0.0-test",
+        };
+        Self { state, store, seen, reload: status, stop, _feed: feed, dir }
+    }
+
+    /// Serves it on a loopback listener.
+    pub(crate) async fn listen(&self, token: Option<&str>) -> SocketAddr {
+        let (listener, addr) = loopback().await;
+        let serving = console::serve(listener, self.state.clone(), token.map(Secret::new), self.stop.subscribe());
+        tokio::spawn(serving.expect("loopback needs no token"));
+        addr
+    }
+
+    /// Stores an identify of `user` for the rule `person`.
+    pub(crate) async fn event(&self, message_id: &str, user: &str) -> DeliveryId {
+        let deliveries = vec![NewDelivery { rule: "person".into(), account: "main".into(), key: format!("u:{user}") }];
+        DeliveryId { seq: self.append(message_id, user, deliveries).await, rule: "person".into() }
+    }
+
+    pub(crate) async fn append(&self, message_id: &str, user: &str, deliveries: Vec<NewDelivery>) -> Seq {
+        let body = json!({
+            "type": "identify", "messageId": message_id, "userId": user, "traits": { "name": "Ada" },
+            "timestamp": "2026-07-01T12:00:00Z", "receivedAt": "2026-07-01T12:00:00Z",
+        });
+        let event = NewEvent {
+            source: "website".to_owned(),
+            message_id: message_id.to_owned(),
+            kind: "identify",
+            name: None,
+            user: Some(user.to_owned()),
+            received_at: jiff::Timestamp::now(),
+            payload: Bytes::from(body.to_string()),
+            deliveries,
+            dedupe: Dedupe::Window,
+            replay_of: None,
+        };
+        match self.store.append(vec![event]).await.expect("stored")[0] {
+            pipewright::store::Appended::Fresh(seq) => seq,
+            other => panic!("not fresh: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn finish(&self, id: &DeliveryId, state: DeliveryState, reason: Option<&str>) {
+        let record = json!({ "attempt": 1, "outcome": state.as_str(), "tokens": 5 }).to_string().into_bytes();
+        let finish = Finish {
+            id: id.clone(),
+            state,
+            at: jiff::Timestamp::now(),
+            version: Some("abc".to_owned()),
+            reason: reason.map(str::to_owned),
+        };
+        let writes = vec![Write::Record { id: id.clone(), attempt: 1, record }, Write::Finish(finish)];
+        self.store.commit(writes).await.expect("committed");
+    }
+
+    pub(crate) fn commands(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock())
+    }
+}
+
+pub(crate) fn settled() -> ReloadStatus {
+    ReloadStatus {
+        live_since: jiff::Timestamp::now(),
+        warnings: Vec::new(),
+        refused: None,
+        from_store: false,
+        restart_needed: Vec::new(),
+    }
+}
+
+pub(crate) fn bad_script() -> Diagnostic {
+    Diagnostic::error("unknown function `fobar`").at("scripts/person.rhai", "fobar()", 1, 1, 5)
+}
+
+pub(crate) fn refusal() -> ReloadOutcome {
+    ReloadOutcome::Refused { version: Version("abc".into()), diagnostics: vec![bad_script()] }
+}
+
+fn answer(seen: &Seen, command: Command) {
+    match command {
+        Command::Status(reply) => {
+            let since = jiff::Timestamp::now();
+            let pause = PauseInfo { reason: "401".to_owned(), class: Some(FailureClass::Misconfigured), since, until: None };
+            let status = DeliveryStatus {
+                pending: 3,
+                accounts: vec![AccountStatus { name: "main".to_owned(), pending: 3, running: 0, paused: Some(pause) }],
+                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, paused: None }],
+                ..DeliveryStatus::default()
+            };
+            drop(reply.send(Ok(status)));
+        }
+        Command::Pause(scope, reason, reply) => {
+            seen.lock().push(format!("pause {scope:?} {reason}"));
+            drop(reply.send(match scope {
+                Scope::Rule(name) if name == "nobody" => Err(ControlError::Unknown("there is no rule `nobody`".to_owned())),
+                _ => Ok(()),
+            }));
+        }
+        Command::Resume(scope, reply) => {
+            seen.lock().push(format!("resume {scope:?}"));
+            drop(reply.send(Err(ControlError::Refused("it is not paused".to_owned()))));
+        }
+        Command::Replay(ids, reply) => {
+            seen.lock().push(format!("replay {}", words(&ids)));
+            let anew = |of: DeliveryId| Replayed { id: DeliveryId { seq: Seq(of.seq.0 + 100), rule: of.rule.clone() }, of };
+            drop(reply.send(Ok(ids.into_iter().map(anew).collect())));
+        }
+        Command::Discard(ids, reply) => {
+            seen.lock().push(format!("discard {}", words(&ids)));
+            drop(reply.send(Ok(ids.len() as u64)));
+        }
+        Command::Reloaded => {}
+    }
+}
+
+fn words(ids: &[DeliveryId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

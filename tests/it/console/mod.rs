@@ -1,0 +1,4 @@
+//! The admin API.
+
+mod api;
+pub(crate) mod harness;
