@@ -45,7 +45,6 @@ impl<'a> Reader<'a> {
 
     fn criterion(&mut self, kind: Kind, criterion: &Criterion) -> Result<Vec<Lookup>> {
         let mut alternatives: Vec<Vec<Term>> = vec![Vec::new()];
-        let mut empty = criterion.0.is_empty();
         let mut unsearchable = None;
         let mut found = false;
         for entry in &criterion.0 {
@@ -59,7 +58,7 @@ impl<'a> Reader<'a> {
             }
             // Every name is looked at, also after an empty value: a misspelt one shows on the first event.
             let terms = self.terms(&field, &entry.value)?;
-            empty |= terms.is_empty();
+            // No terms, no alternatives: the criterion is dropped as a whole.
             if alternatives.len() * terms.len() > MOST_ALTERNATIVES {
                 return Err(Refusal::value(format!("the match gives more than {MOST_ALTERNATIVES} alternatives"))
                     .help("give fewer values in its arrays"));
@@ -72,7 +71,7 @@ impl<'a> Reader<'a> {
         if let Some(refusal) = unsearchable.filter(|_| !found) {
             return Err(refusal);
         }
-        Ok(if empty { Vec::new() } else { alternatives.into_iter().map(Lookup).collect() })
+        Ok(alternatives.into_iter().filter(|terms| !terms.is_empty()).map(Lookup).collect())
     }
 
     fn criterion_field<'e>(&self, kind: Kind, entry: &'e FieldEntry) -> Result<FieldRef<'e>>
