@@ -263,3 +263,21 @@ async fn a_bare_value_in_by_is_the_accounts_match_field() {
         assert_eq!((lookups[0].0[0].address.key(), lookups[0].0[0].value.as_str()), (key.as_str(), value));
     }
 }
+
+#[tokio::test]
+async fn a_read_has_the_look_ups_of_a_match() {
+    let account = account().await;
+    let context = PrepareContext {
+        metadata: &account.metadata,
+        match_fields: &MatchFields::default(),
+        rule: "r",
+        message_id: "m",
+        write: WritePolicy::Changed,
+    };
+    let by = |json| plan::Criteria(vec![plan::Criterion(entries(json))]);
+    let found =
+        plan::lookups(Kind::Person, &by(json!({"email": "Hank@globex.example"})), &At::default(), &context).expect("look-ups");
+    assert_eq!(found[0].0[0].value, "hank@globex.example");
+    let refused = plan::lookups(Kind::Person, &by(json!({"emial": "x"})), &At::default(), &context).expect_err("refused");
+    assert_eq!(refused.help.as_deref(), Some("did you mean `email`?"));
+}

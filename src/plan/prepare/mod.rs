@@ -18,11 +18,11 @@ use reader::Reader;
 
 use super::refusal::Refusal;
 use super::{
-    Action, At, FieldEntry, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Operation, Options, Plan, PlanProblem,
-    Step, Target, Verb, WireTarget,
+    Action, At, Criteria, FieldEntry, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Operation, Options, Plan,
+    PlanProblem, Step, Target, Verb, WireTarget,
 };
 use crate::config::{MatchFields, WritePolicy};
-use crate::crm::Metadata;
+use crate::crm::{Lookup, Metadata};
 use crate::pipedrive::Kind;
 
 /// What a plan is validated against.
@@ -57,6 +57,15 @@ pub fn prepare(plan: &Plan, context: &PrepareContext<'_>) -> Result<Vec<Step>, V
         problems.extend(refusals.into_iter().map(|refusal| problem(&action.at, ordinal, refusal)));
     }
     if problems.is_empty() { Ok(steps) } else { Err(problems) }
+}
+
+/// The look-ups of a read (`person::find(..)`), which stands outside any plan. Empty when no criterion is left.
+///
+/// # Errors
+/// The first thing that is wrong with the criteria.
+pub fn lookups(kind: Kind, criteria: &Criteria, at: &At, context: &PrepareContext<'_>) -> Result<Vec<Lookup>, PlanProblem> {
+    let mut reader = Reader { context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Drop, warnings: Vec::new() };
+    reader.lookups(kind, criteria).map_err(|refusal| problem(at, 0, refusal))
 }
 
 /// Places a refusal.
