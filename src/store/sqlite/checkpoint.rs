@@ -19,8 +19,8 @@ use crate::store::StoreError;
 
 /// Between two passive checkpoints.
 const REST: Duration = Duration::from_millis(200);
-/// Pages in the WAL beyond which the writer makes it start over: 32 MiB.
-const BOUND: i64 = 8_192;
+/// Pages in the WAL beyond which the writer makes it start over: 16 MiB. The reserve has room for all of it twice.
+const BOUND: i64 = 4_096;
 /// How long the writer waits for readers of old pages.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -37,8 +37,6 @@ pub(super) struct Checkpoints {
 struct State {
     /// There were commits since the last checkpoint.
     dirty: bool,
-    /// Pages in the WAL, as last seen.
-    pages: i64,
     stopped: bool,
 }
 
@@ -69,9 +67,8 @@ impl Checkpoints {
                 let _running = self.running.lock();
                 checkpoint(conn, "PASSIVE")
             };
-            match result {
-                Ok(pages) => self.state.lock().pages = pages,
-                Err(trouble) => report(trouble, queue),
+            if let Err(trouble) = result {
+                report(trouble, queue);
             }
             let mut state = self.state.lock();
             if !state.stopped {
@@ -83,29 +80,42 @@ impl Checkpoints {
 
     /// The writer has committed.
     pub(super) fn committed(&self, conn: &Connection, queue: &Queue) {
-        let pages = {
+        {
             let mut state = self.state.lock();
             if !state.dirty {
                 state.dirty = true;
                 self.wake.notify_one();
             }
-            state.pages
-        };
-        if pages < BOUND {
-            return;
         }
-        // A passive one under way is left alone: this is tried again after the next commit.
-        let Some(_running) = self.running.try_lock() else { return };
-        let result = conn
-            .busy_timeout(PATIENCE)
-            .map_err(Trouble::from)
-            .and_then(|()| checkpoint(conn, "RESTART"))
-            .and_then(|pages| conn.busy_timeout(self.busy_timeout).map_err(Trouble::from).map(|()| pages));
-        match result {
-            // A reader may have kept it from starting over; then the next passive one says how large it is.
-            Ok(_) => self.state.lock().pages = 0,
-            Err(trouble) => report(trouble, queue),
+        // Looks at the WAL's length, takes no lock and copies nothing.
+        let result = checkpoint(conn, "NOOP").and_then(|pages| {
+            let running = match pages {
+                ..BOUND => None,
+                // A passive one under way is left alone: this is tried again after the next commit.
+                pages if pages < 2 * BOUND => self.running.try_lock(),
+                _ => Some(self.running.lock()),
+            };
+            running.map_or(Ok(()), |_running| self.impatiently(conn, "RESTART"))
+        });
+        if let Err(trouble) = result {
+            report(trouble, queue);
         }
+    }
+
+    /// Empties the WAL and gives its room back, on a disk that is full.
+    pub(super) fn make_room(&self, conn: &Connection, queue: &Queue) {
+        let _running = self.running.lock();
+        if let Err(trouble) = self.impatiently(conn, "TRUNCATE") {
+            report(trouble, queue);
+        }
+    }
+
+    /// Readers of old pages can keep the WAL from starting over; then it is tried again after the next commit.
+    fn impatiently(&self, conn: &Connection, mode: &str) -> Result<(), Trouble> {
+        conn.busy_timeout(PATIENCE)?;
+        let result = checkpoint(conn, mode).map(drop);
+        conn.busy_timeout(self.busy_timeout)?;
+        result
     }
 
     /// The last one, when the store is closed in order: the file is whole without its WAL.

@@ -76,7 +76,7 @@ pub struct OpenOptions {
     pub max_unmatched: u64,
     /// How many refused events are kept.
     pub max_rejected: u32,
-    /// Room set aside for outcomes on a full disk.
+    /// Room set aside for outcomes on a full disk; at least twice the 16 MiB that the WAL may hold.
     pub reserve_bytes: usize,
     /// Events that may wait for the writer before more are refused as [`StoreError::Overloaded`].
     pub max_waiting_events: usize,
@@ -98,7 +98,7 @@ impl Default for OpenOptions {
             keep_unmatched: Duration::from_secs(7 * 24 * 3600),
             max_unmatched: 200_000,
             max_rejected: 10_000,
-            reserve_bytes: 8 * 1024 * 1024,
+            reserve_bytes: 32 * 1024 * 1024,
             max_waiting_events: 16_384,
             max_waiting_bytes: 64 * 1024 * 1024,
             readers: 4,

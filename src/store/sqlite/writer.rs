@@ -88,7 +88,11 @@ impl Writer {
                         self.queue.fail(&error);
                         break;
                     }
-                    self.checkpoints.committed(&self.conn, &self.queue);
+                    if self.reserve.is_released() {
+                        self.checkpoints.make_room(&self.conn, &self.queue);
+                    } else {
+                        self.checkpoints.committed(&self.conn, &self.queue);
+                    }
                 }
                 Taken::Idle => {}
                 Taken::End => {
@@ -118,6 +122,7 @@ impl Writer {
             Ok(()) => Ok(()),
             Err((jobs, Trouble::Full(why))) => {
                 self.reserve.release(&why);
+                self.checkpoints.make_room(&self.conn, &self.queue);
                 self.try_group(refuse_intake(jobs, &why)).or_else(|(jobs, trouble)| refuse(jobs, trouble))
             }
             Err((jobs, trouble)) => refuse(jobs, trouble),
