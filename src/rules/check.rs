@@ -7,17 +7,22 @@ use super::ScriptSet;
 use super::files::{RULES_TOML, shown};
 use crate::config::Places;
 use crate::crm::Metadata;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::plan;
+use crate::script::NameRole;
 
 /// Checks a set. Names in scripts are checked against the accounts whose metadata is given. Ordered by file and place,
 /// without repetitions.
 #[must_use]
-pub fn check(set: &ScriptSet, _metadata: &BTreeMap<String, Arc<Metadata>>) -> Vec<Diagnostic> {
+pub fn check(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>) -> Vec<Diagnostic> {
     let places = Places::new(RULES_TOML, &set.files.rules_toml);
     let mut found = Vec::new();
     entry_points(set, &places, &mut found);
-    unused(set, &places, &mut found);
-    tidy(found)
+    let reached = Reached::of(set);
+    unused(set, &reached, &places, &mut found);
+    found.extend(set.program.lint());
+    names(set, metadata, &reached, &mut found);
+    tidy(found.into_iter().map(below_scripts).collect())
 }
 
 /// Every rule's script exists and has an entry point. Disabled rules too: they can be enabled at any time.
@@ -26,7 +31,7 @@ fn entry_points(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
         let script = rule.config.script.as_str();
         let known = &set.files.sources.scripts;
         if known.contains_key(script) {
-            found.extend(set.program.entry_errors(script).into_iter().map(below_scripts));
+            found.extend(set.program.entry_errors(script));
             continue;
         }
         let d = Diagnostic::error(format!("rule `{}` runs {}, and there is no such file", rule.name, shown(script)));
@@ -38,17 +43,75 @@ fn entry_points(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Which scripts the rules reach, by themselves and through imports.
+#[derive(Debug, Default)]
+struct Reached<'a> {
+    /// Accounts of the rules that reach a script, and whether one of them is enabled.
+    accounts: BTreeMap<&'a str, BTreeMap<&'a str, bool>>,
+}
+
+impl<'a> Reached<'a> {
+    fn of(set: &'a ScriptSet) -> Self {
+        let mut reached = Self::default();
+        for rule in &set.rules {
+            let mut next = vec![rule.config.script.as_str()];
+            let mut seen = BTreeSet::new();
+            while let Some(script) = next.pop() {
+                if seen.insert(script) {
+                    *reached.accounts.entry(script).or_default().entry(&rule.account).or_default() |= rule.config.enabled;
+                    next.extend(set.program.imports_of(script));
+                }
+            }
+        }
+        reached
+    }
+}
+
 /// Scripts that nothing can run, and triggers that nothing can meet.
-fn unused(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
-    let mut used: BTreeSet<&str> = set.rules.iter().map(|rule| rule.config.script.as_str()).collect();
-    used.extend(set.program.imported());
-    for script in set.files.sources.scripts.keys().filter(|s| !used.contains(s.as_str())) {
+fn unused(set: &ScriptSet, reached: &Reached<'_>, places: &Places, found: &mut Vec<Diagnostic>) {
+    for script in set.files.sources.scripts.keys().filter(|s| !reached.accounts.contains_key(s.as_str())) {
         let d = Diagnostic::warning(format!("no rule runs {} and no script imports it", shown(script)));
         found.push(d.in_file(&shown(script)));
     }
     for rule in set.rules.iter().filter(|rule| rule.config.enabled && rule.trigger.cannot_be_met()) {
         let d = Diagnostic::warning(format!("no event can meet the trigger of rule `{}`", rule.name));
         found.push(places.at(d, &["rules", &rule.position.to_string(), "when"]));
+    }
+}
+
+/// Names and literal values that the accounts of the rules that reach a script do not have. With enabled rules a wrong name is
+/// an error: every event would meet it.
+fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &Reached<'_>, found: &mut Vec<Diagnostic>) {
+    if metadata.is_empty() {
+        return;
+    }
+    for used in set.program.names_written() {
+        let script = used.place.file.strip_prefix("scripts/").unwrap_or(&used.place.file);
+        for (account, enabled) in reached.accounts.get(script).into_iter().flatten() {
+            let Some(known) = metadata.get(*account) else { continue };
+            let say = |problem: plan::LiteralProblem, error: bool, place: &Place| {
+                let d = if error && *enabled { Diagnostic::error(problem.message) } else { Diagnostic::warning(problem.message) };
+                let d = if metadata.len() > 1 { d.note(format!("in the Pipedrive account `{account}`")) } else { d };
+                Diagnostic { place: Some(place.clone()), help: problem.help, ..d }
+            };
+            let matched = used.role == NameRole::Match;
+            if let Err(problem) = plan::check_name(used.kind, &used.name, used.custom, matched, known) {
+                found.push(say(problem, true, &used.place));
+                continue;
+            }
+            // What is not known is made, refused or left out, as the call says.
+            let on_unknown = used.on_unknown.as_deref();
+            for value in used.values.iter().filter(|_| !matched && on_unknown != Some("create")) {
+                if let Err(problem) = plan::check_value(used.kind, &used.name, used.custom, &value.text, known) {
+                    let d = say(problem, on_unknown == Some("fail"), &value.place);
+                    found.push(if on_unknown == Some("fail") {
+                        d
+                    } else {
+                        d.note("the field is left out until the account has it")
+                    });
+                }
+            }
+        }
     }
 }
 

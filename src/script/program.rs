@@ -99,9 +99,9 @@ impl Program {
         }]
     }
 
-    /// The files that scripts import.
-    pub fn imported(&self) -> impl Iterator<Item = &str> {
-        self.scripts.values().flat_map(|s| s.imports.iter().map(|i| i.file.as_str()))
+    /// The files that a script imports, directly.
+    pub fn imports_of(&self, script: &str) -> impl Iterator<Item = &str> {
+        self.scripts.get(script).into_iter().flat_map(|s| s.imports.iter().map(|i| i.file.as_str()))
     }
 
     /// The files of the program's scripts.

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use pipewright::config::{AccountConfig, Config, SourceConfig};
+use pipewright::crm::{Field, FieldOption, FieldType, Metadata, User};
 use pipewright::diagnostic::Diagnostic;
 use pipewright::event::{Event, EventType};
+use pipewright::pipedrive::Kind;
 use pipewright::rules::{BuildOptions, Built, ScriptSet, SetFiles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -212,8 +216,134 @@ proptest! {
     }
 }
 
+fn field(key: &str, name: &str, field_type: FieldType, options: &[&str]) -> Field {
+    let option = |(i, label): (usize, &&str)| FieldOption { id: i as i64 + 1, label: (*label).to_owned() };
+    let options = options.iter().enumerate().map(option).collect();
+    Field { key: key.repeat(40), name: name.to_owned(), field_type, options, custom: true }
+}
+
+/// An account with two custom fields of persons and one user.
+fn account() -> Arc<Metadata> {
+    let fields = vec![
+        field("a", "Segment User ID", FieldType::Varchar, &[]),
+        field("b", "Plan", FieldType::Enum, &["Free", "Pro"]),
+        field("c", "Signup", FieldType::Date, &[]),
+    ];
+    let users = vec![User { id: 1, name: "Ada".into(), email: "ada@acme.com".into(), active: true }];
+    Arc::new(Metadata { fields: BTreeMap::from([(Kind::Person, fields)]), users, ..Metadata::default() })
+}
+
+fn checked(rules: &str, scripts: &[(&str, &str)]) -> Vec<String> {
+    let built = build(rules, scripts).unwrap_or_else(|p| panic!("{}", pipewright::diagnostic::render_all(&p)));
+    let found = pipewright::rules::check(&built.set, &BTreeMap::from([("main".to_owned(), account())]));
+    found.iter().map(|d| format!("{:?} {} | {}", d.severity, d.one_line(), d.help.as_deref().unwrap_or(""))).collect()
+}
+
 #[test]
-fn metadata_of_other_accounts_changes_nothing() {
-    let built = build(&rule("x", "type = \"track\"", ""), &[("a.rhai", SCRIPT)]).expect("valid");
-    assert_eq!(pipewright::rules::check(&built.set, &BTreeMap::new()), []);
+fn names_that_the_account_does_not_have_are_errors_with_a_suggestion() {
+    let script = "fn handle(event) {\n    person::upsert(#{ \"Segmnt User ID\": event.userId },\n        #{ name: \"x\", \"Plann\": event.plan, nmae: 1 });\n}\n";
+    let found = checked(&rule("x", "type = \"track\"", ""), &[("a.rhai", script)]);
+    assert_eq!(
+        found,
+        [
+            "Error scripts/a.rhai:2:23: persons have no field `Segmnt User ID` | did you mean `Segment User ID`?",
+            "Error scripts/a.rhai:3:23: persons have no field `Plann` | did you mean `Plan`?",
+            "Error scripts/a.rhai:3:44: persons have no field `nmae` | did you mean `name`?",
+        ]
+    );
+}
+
+#[test]
+fn texts_that_the_account_does_not_know_are_warnings_unless_the_call_says_more() {
+    let script = |options: &str| {
+        format!(
+            "fn handle(event) {{\n    person::create(#{{ name: \"x\", \"Plan\": \"Proo\", owner: \"ada@acme.com\" }}{options});\n}}\n"
+        )
+    };
+    let found = |options: &str| checked(&rule("x", "type = \"track\"", ""), &[("a.rhai", &script(options))]);
+    let plain = found("");
+    assert_eq!(plain.len(), 1, "{plain:#?}");
+    assert!(
+        plain[0].starts_with("Warning scripts/a.rhai:2:")
+            && plain[0].contains("\"Proo\"")
+            && plain[0].ends_with("did you mean `Pro`?"),
+        "{plain:#?}"
+    );
+    assert!(found(", #{ on_unknown: \"fail\" }")[0].starts_with("Error "), "{:#?}", found(", #{ on_unknown: \"fail\" }"));
+    assert!(found(", #{ on_unknown: \"create\" }").is_empty());
+}
+
+#[test]
+fn names_in_imported_scripts_count_for_the_rules_that_reach_them() {
+    let library = "fn put(event) { person::create(#{ name: \"x\", \"Plann\": 1 }); }\n";
+    let script = "import \"lib/put\" as lib;\nfn handle(event) { lib::put(event); }\n";
+    let found = checked(&rule("x", "type = \"track\"", ""), &[("a.rhai", script), ("lib/put.rhai", library)]);
+    assert!(found.len() == 1 && found[0].starts_with("Error scripts/lib/put.rhai:1:"), "{found:#?}");
+    let found = checked(&rule("x", "type = \"track\"", "enabled = false"), &[("a.rhai", script), ("lib/put.rhai", library)]);
+    assert!(found.len() == 1 && found[0].starts_with("Warning scripts/lib/put.rhai:1:"), "{found:#?}");
+}
+
+#[test]
+fn unknown_functions_refuse_the_set() {
+    let found =
+        build(&rule("x", "type = \"track\"", ""), &[("a.rhai", "fn handle(event) { skp(\"x\"); }\n")]).expect_err("misspelt");
+    assert!(found[0].one_line().starts_with("scripts/a.rhai:1:20: "), "{found:#?}");
+    assert!(found[0].message.contains("skp"), "{found:#?}");
+}
+
+#[test]
+fn the_shipped_file_states_every_default_and_builds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = SetFiles::read(root).expect("readable");
+    let text = files.rules_toml.clone();
+    let built = ScriptSet::build(files, &options(root)).unwrap_or_else(|p| panic!("{}", pipewright::diagnostic::render_all(&p)));
+    assert_eq!(built.warnings, []);
+    let config = &built.set.config;
+    let account = &config.pipedrive["main"];
+    let defaults = Config {
+        sources: config.sources.clone(),
+        pipedrive: config.pipedrive.clone(),
+        rules: config.rules.clone(),
+        ..Config::default()
+    };
+    assert_eq!(**config, defaults);
+    let own = AccountConfig { domain: account.domain.clone(), api_token: account.api_token.clone(), ..AccountConfig::default() };
+    assert_eq!(*account, own);
+    assert_eq!(config.sources["website"].keep_unmatched, SourceConfig::default().keep_unmatched);
+    // A key that the file does not name is found by asking for one that does not exist: the message lists them all.
+    for (section, header) in [
+        ("server", "[server]"),
+        ("admin", "[admin]"),
+        ("delivery", "[delivery]"),
+        ("retention", "[retention]"),
+        ("scripts", "[scripts]"),
+        ("reload", "[reload]"),
+        ("sources.x", "[sources.x]"),
+        ("pipedrive.x", "[pipedrive.x]"),
+        ("rules", "[[rules]]"),
+    ] {
+        let wrong =
+            Config::parse("rules.toml", &format!("{header}\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n")).expect_err("unknown key");
+        let known = wrong.iter().find_map(|d| d.help.as_deref()?.strip_prefix("known keys: ")).expect("the known keys");
+        for key in known.split(", ") {
+            let stated = text
+                .lines()
+                .any(|l| l.trim_start_matches(['#', ' ']).strip_prefix(key).is_some_and(|r| r.trim_start().starts_with('=')));
+            assert!(stated, "rules.toml does not name `{key}` of `{section}`");
+        }
+    }
+}
+
+#[test]
+fn the_shipped_rules_want_segments_default_events() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let set = ScriptSet::build(SetFiles::read(root).expect("readable"), &options(root)).expect("valid").set;
+    let track = |name: &str| wanted(&set, &event("website", json!({"type": "track", "event": name})));
+    assert_eq!(wanted(&set, &event("website", json!({"type": "identify"}))), ["person"]);
+    assert_eq!(wanted(&set, &event("website", json!({"type": "group"}))), ["organization"]);
+    assert_eq!(track("Deal Upserted"), ["deal"]);
+    assert_eq!(track("Lead Upserted"), ["lead"]);
+    assert_eq!(track("Activity Upserted"), ["activity"]);
+    assert_eq!(track("Note Upserted"), ["note"]);
+    assert!(track("Button Clicked").is_empty());
 }

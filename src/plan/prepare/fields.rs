@@ -56,13 +56,7 @@ impl Reader<'_> {
 
     fn entry(&mut self, kind: Kind, entry: &FieldEntry, hints: &Hints) -> Result<Vec<WireField>, Refusal> {
         let field = field::resolve(kind, &entry.name, entry.custom, self.context.metadata)?;
-        if field.write == Writable::No {
-            let refusal = Refusal::name(format!("`{}` of {} cannot be written: Pipedrive sets it", entry.name, plural(kind)));
-            return Err(match field.shape {
-                Shape::Id => refusal.help("to change an entity of a known id, match by `id` or use `update(id, ..)`"),
-                _ => refusal,
-            });
-        }
+        writable(&field, &entry.name)?;
         let Some(value) = self.read(&field, &entry.value, hints)? else { return Ok(Vec::new()) };
         let mut made = vec![WireField { address: field.address.clone(), name: entry.name.clone(), value }];
         if let Some(currency) = deal_currency(&field, &entry.value)? {
@@ -99,6 +93,18 @@ impl Reader<'_> {
     }
 }
 
+/// Refuses what Pipedrive sets itself.
+pub(super) fn writable(field: &FieldRef<'_>, name: &str) -> Result<(), Refusal> {
+    if field.write != Writable::No {
+        return Ok(());
+    }
+    let refusal = Refusal::name(format!("`{name}` of {} cannot be written: Pipedrive sets it", plural(field.kind)));
+    Err(match field.shape {
+        Shape::Id => refusal.help("to change an entity of a known id, match by `id` or use `update(id, ..)`"),
+        _ => refusal,
+    })
+}
+
 /// The name of a currency that came inside a deal's money.
 const COMPANION: &str = "currency (of value)";
 
@@ -107,7 +113,8 @@ fn is_companion(first: &WireField, second: &WireField) -> bool {
 }
 
 /// Entries that are no fields themselves.
-fn is_hint(kind: Kind, entry: &FieldEntry) -> bool {
+/// Whether the entry is no field but says something about the others.
+pub(super) fn is_hint(kind: Kind, entry: &FieldEntry) -> bool {
     !entry.custom && matches!((kind, entry.name.as_str()), (Kind::Note | Kind::Activity, HTML) | (Kind::Lead, "currency"))
 }
 

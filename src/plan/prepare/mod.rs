@@ -3,6 +3,7 @@
 //! Invariants: pure, and total (any plan gives steps or problems, never a panic); either the whole plan is ready or nothing of
 //! it is; the same plan and metadata give the same steps.
 
+mod check;
 mod composite;
 mod criteria;
 mod fields;
@@ -11,6 +12,8 @@ mod options;
 mod reader;
 mod required;
 mod scalar;
+
+pub use check::{LiteralProblem, check_name, check_value};
 
 pub(super) use required::{may_be_unlinked, missing_field, missing_link};
 
