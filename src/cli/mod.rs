@@ -10,6 +10,7 @@ mod client;
 mod events;
 mod exit;
 mod fields;
+mod init;
 mod mock;
 mod output;
 mod pause;
@@ -61,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Resume(pause::Resume),
     Mock(mock::Mock),
+    Init(init::Init),
 }
 
 /// The folder that a command works on.
@@ -109,5 +111,6 @@ fn dispatch(command: Command) -> Outcome {
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Mock(args) => mock::run(args),
+        Command::Init(args) => init::run(&args),
     }
 }

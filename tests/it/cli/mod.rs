@@ -224,3 +224,26 @@ async fn the_mock_serves_its_api_until_it_is_stopped() {
     assert_eq!(persons.status, 200);
     assert!(!persons.json()["data"].as_array().expect("persons").is_empty());
 }
+
+#[test]
+fn init_makes_a_folder_that_passes_check_and_overwrites_nothing() {
+    let dir = temp_dir();
+    let output = in_dir(dir.path(), &["init", "mine"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("pipewright serve --mock --dir mine"), "{}", out(&output));
+
+    for args in [&["check", "--dir", "mine"][..], &["check", "--mock", "--dir", "mine"]] {
+        let output = in_dir(dir.path(), args);
+        assert_eq!(code(&output), 0, "{args:?}: {}", err(&output));
+        assert!(out(&output).starts_with("ok: "), "{}", out(&output));
+    }
+
+    let rules = dir.path().join("mine/rules.toml");
+    std::fs::write(&rules, "# mine").expect("written");
+    std::fs::remove_file(dir.path().join("mine/scripts/note.rhai")).expect("removed");
+    let output = in_dir(dir.path(), &["init", "mine"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("rules.toml"), "{}", err(&output));
+    assert_eq!(std::fs::read_to_string(&rules).expect("there"), "# mine");
+    assert!(!dir.path().join("mine/scripts/note.rhai").exists(), "nothing is written when something is in the way");
+}
