@@ -18,6 +18,7 @@ mod lint;
 mod names;
 mod pool;
 mod program;
+mod reference;
 mod run;
 mod sources;
 mod state;
@@ -27,6 +28,7 @@ pub use execute::run_blocking;
 pub use names::{LiteralValue, NameRole, NameUse};
 pub use pool::Pool;
 pub use program::Program;
+pub use reference::reference;
 pub use run::{LogLevel, LogLine, Memo, Outcome, Read, RunReport, RunRequest, ScriptError, ScriptErrorKind};
 pub use sources::Sources;
 

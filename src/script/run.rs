@@ -109,7 +109,7 @@ pub struct LogLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// `log::debug`, `print`, `debug`.
+    /// `print`, `debug`. (`log::debug` cannot be: the word is reserved.)
     Debug,
     /// `log::info`.
     Info,

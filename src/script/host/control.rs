@@ -43,12 +43,9 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
 
     let mut log = Module::new();
     log.set_doc("/// Lines for the decision record of the delivery: at most 100 of 1,000 bytes each.");
-    for (name, level, docs) in [
-        ("debug", LogLevel::Debug, docs::DEBUG),
-        ("info", LogLevel::Info, docs::INFO),
-        ("warn", LogLevel::Warn, docs::WARN),
-        ("error", LogLevel::Error, docs::ERROR),
-    ] {
+    for (name, level, docs) in
+        [("info", LogLevel::Info, docs::INFO), ("warn", LogLevel::Warn, docs::WARN), ("error", LogLevel::Error, docs::ERROR)]
+    {
         define(&mut log, name, &["value", "()"], docs, move |ctx: NativeCallContext<'_>, value: Dynamic| -> Hosted<()> {
             if let Some(reference) = value.read_lock::<Reference>() {
                 let kind = reference.kind;
@@ -102,15 +99,8 @@ Attempts are bounded by the retry policy in rules.toml. Cannot be caught.
 if organization::find(#{ "Segment Group ID": "acme" }) == () { retry("the organization is not there yet", 60); }
 ```
 "#;
-    pub(super) const DEBUG: &str = r#"
-Adds a line of level debug, as `print` and `debug` do. Values that are no text are written as JSON.
-
-```rhai
-log::debug(event.traits);
-```
-"#;
     pub(super) const INFO: &str = r#"
-Adds a line of level info.
+Adds a line of level info. Values that are no text are written as JSON. `print(..)` adds a line of level debug.
 
 ```rhai
 log::info(`plan is ${event.traits?.plan}`);

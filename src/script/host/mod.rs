@@ -4,6 +4,7 @@
 //! randomness, files or the network; functions with an effect go through `state`, which refuses once a run is stopped.
 
 mod control;
+mod helpers;
 mod kinds;
 pub(super) mod options;
 pub(super) mod table;
@@ -30,6 +31,7 @@ pub(super) fn register(engine: &mut Engine, tables: &Arc<BTreeMap<String, Arc<ta
     refusals(engine, &mut global);
     engine.register_global_module(global.into());
     kinds::register(engine);
+    helpers::register(engine);
 }
 
 /// How `catch (e)` sees a refusal: it prints as its message.

@@ -3,6 +3,7 @@
 mod support;
 
 mod decide;
+mod docs;
 mod errors;
 mod lint;
 mod plan;

@@ -1,0 +1,284 @@
+//! `docs/scripting.md`, made from the documentation that the host functions carry in the engine.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use super::engine;
+use crate::config::ScriptConfig;
+use crate::pipedrive::Kind;
+
+#[derive(Deserialize, Default)]
+struct Listing {
+    #[serde(default)]
+    functions: Vec<Function>,
+    #[serde(default)]
+    modules: BTreeMap<String, Listing>,
+    #[serde(default)]
+    doc: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Function {
+    name: String,
+    num_params: usize,
+    #[serde(default)]
+    params: Vec<Param>,
+    #[serde(default)]
+    return_type: String,
+    #[serde(default)]
+    doc_comments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Param {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+}
+
+/// One entry: its calls and its text.
+struct Entry {
+    calls: Vec<String>,
+    text: String,
+}
+
+/// The helper modules, in the order of the page.
+const HELPERS: &[&str] = &["email", "phone", "date", "number", "text", "html", "hash", "log"];
+/// The global functions, by section.
+const VALUES: &[&str] = &["money", "by", "add", "remove", "replace", "primary"];
+const DECISIONS: &[&str] = &["skip", "fail", "retry"];
+const TABLES: &[&str] = &["table", "get", "find", "rows"];
+/// The functions of the kinds, in the order of the page.
+const KIND_FUNCTIONS: &[&str] = &["upsert", "create", "update", "delete", "find", "get", "merge", "convert"];
+
+/// The page on scripting: what a script is, and every function that it can call. Each example on it runs in the tests.
+#[must_use]
+pub fn reference() -> String {
+    let limits = ScriptConfig::default();
+    let engine = engine::build(&limits, &std::sync::Arc::default());
+    let listing: Listing =
+        engine.gen_fn_metadata_to_json(false).ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+
+    let mut page = String::from(INTRODUCTION);
+    section(&mut page, "The six kinds", KINDS);
+    let kinds: BTreeMap<&str, BTreeMap<String, Entry>> = Kind::ALL
+        .iter()
+        .filter_map(|kind| Some((kind.as_str(), entries("KIND", &listing.modules.get(kind.as_str())?.functions))))
+        .collect();
+    for name in KIND_FUNCTIONS {
+        let having: Vec<&str> =
+            kinds.iter().filter(|(_, functions)| functions.contains_key(*name)).map(|(kind, _)| *kind).collect();
+        let Some(entry) = having.first().and_then(|kind| kinds[kind].get(*name)) else { continue };
+        let only = if having.len() < kinds.len() { format!("Only {}. ", having.join(", ")) } else { String::new() };
+        write_entry(&mut page, name, entry, &only);
+    }
+    module(&mut page, "Other requests", "", "pipedrive", &listing);
+    let global = entries("", &listing.functions);
+    section(&mut page, "Values", "");
+    some(&mut page, &global, VALUES);
+    section(&mut page, "Decisions", "");
+    some(&mut page, &global, DECISIONS);
+    section(&mut page, "Tables", "");
+    some(&mut page, &global, TABLES);
+    for name in HELPERS {
+        let doc = listing.modules.get(*name).map(|m| plain(&m.doc)).unwrap_or_default();
+        module(&mut page, &format!("`{name}`"), &doc, name, &listing);
+    }
+    section(&mut page, "Limits", &limits_text(&limits));
+    page
+}
+
+fn section(page: &mut String, title: &str, text: &str) {
+    let _ = write!(page, "\n## {title}\n");
+    if !text.is_empty() {
+        let _ = write!(page, "\n{}\n", text.trim());
+    }
+}
+
+fn module(page: &mut String, title: &str, text: &str, name: &str, listing: &Listing) {
+    section(page, title, text);
+    let Some(module) = listing.modules.get(name) else { return };
+    for (function, entry) in entries(name, &module.functions) {
+        write_entry(page, &format!("{name}::{function}"), &entry, "");
+    }
+}
+
+fn some(page: &mut String, entries: &BTreeMap<String, Entry>, names: &[&str]) {
+    for name in names {
+        if let Some(entry) = entries.get(*name) {
+            write_entry(page, name, entry, "");
+        }
+    }
+}
+
+fn write_entry(page: &mut String, title: &str, entry: &Entry, before: &str) {
+    let calls = entry.calls.iter().map(|call| format!("`{call}`")).collect::<Vec<_>>().join("  \n");
+    let _ = write!(page, "\n### {title}\n\n{calls}\n\n{before}{}\n", entry.text);
+}
+
+/// The documented functions by name; their calls with the fewest arguments first.
+fn entries(module: &str, functions: &[Function]) -> BTreeMap<String, Entry> {
+    let mut found: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut sorted: Vec<&Function> = functions.iter().filter(|f| !f.doc_comments.is_empty()).collect();
+    sorted.sort_by_key(|f| (f.name.clone(), f.num_params));
+    for function in sorted {
+        let text = function.doc_comments.iter().map(|c| plain(c)).collect::<Vec<_>>().join("\n");
+        let entry = found.entry(function.name.clone()).or_insert_with(|| Entry { calls: Vec::new(), text });
+        entry.calls.push(call(module, function));
+    }
+    found
+}
+
+fn call(module: &str, function: &Function) -> String {
+    let names = |params: &[Param]| params.iter().map(|p| p.name.clone().unwrap_or_default()).collect::<Vec<_>>().join(", ");
+    let shown = match function.params.first() {
+        // A method: its value stands before the name.
+        Some(first) if first.kind.is_some() => {
+            format!("{}.{}({})", first.name.as_deref().unwrap_or_default(), function.name, names(&function.params[1..]))
+        }
+        _ if module.is_empty() => format!("{}({})", function.name, names(&function.params)),
+        _ => format!("{module}::{}({})", function.name, names(&function.params)),
+    };
+    match function.return_type.as_str() {
+        "" | "()" | "!" => shown,
+        result => format!("{shown} -> {result}"),
+    }
+}
+
+/// A doc comment without its slashes.
+fn plain(comment: &str) -> String {
+    let lines = comment.lines().map(|line| {
+        let line = line.trim_start().trim_start_matches("///");
+        line.strip_prefix(' ').unwrap_or(line)
+    });
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+fn limits_text(limits: &ScriptConfig) -> String {
+    format!(
+        "A run that goes over a limit fails, with the limit's name and place. Those of the first table are set under `[scripts]` in\n\
+         rules.toml.\n\n\
+         | key | default |\n|---|---|\n\
+         | `max_operations` | {} steps of the interpreter, those in closures included |\n\
+         | `deadline` | {} of wall-clock time |\n\
+         | `max_string`, `max_array`, `max_map` | {} bytes, {} items, {} keys |\n\
+         | `max_actions`, `max_reads` | {} actions, {} reads |\n\n\
+         | fixed | |\n|---|---|\n\
+         | size of a script | {} KB |\n\
+         | calls within calls | {} |\n\
+         | nesting of an expression | {}, {} in functions |\n\
+         | variables, functions, imports | {}, {}, {} |",
+        limits.max_operations,
+        limits.deadline,
+        limits.max_string,
+        limits.max_array,
+        limits.max_map,
+        limits.max_actions,
+        limits.max_reads,
+        engine::MAX_SOURCE / 1024,
+        engine::MAX_CALLS,
+        engine::MAX_EXPR.0,
+        engine::MAX_EXPR.1,
+        engine::MAX_VARIABLES,
+        engine::MAX_FUNCTIONS,
+        engine::MAX_MODULES,
+    )
+}
+
+const INTRODUCTION: &str = r##"<!-- Made from the sources: PIPEWRIGHT_WRITE_DOCS=1 cargo test --test it script::docs -->
+# Scripting
+
+A rule's script is a file in `scripts/` that defines `fn handle(event)`. It is called once for each event that the rule wants,
+in [Rhai](https://rhai.rs/book/), and says what is to happen in Pipedrive:
+
+```rhai
+fn handle(event) {
+    let t = event.traits;
+    let org = organization::upsert(
+        #{ "Segment Group ID": event.context?.groupId },
+        #{},
+        #{ on_create: #{ name: t?.company?.name ?? event.context?.groupId } });
+    person::upsert(
+        [#{ "Segment User ID": event.userId }, #{ email: t?.email }],   // keys of one map: and; maps in order: else
+        #{ name: t?.name, emails: t?.email, org_id: org },
+        #{ on_create: #{ labels: ["Customer"] } });
+}
+```
+
+**Nothing is sent while a script runs.** Write functions add actions to a plan; the plan is checked whole against the account
+and carried out when the script has ended. A script that fails has written nothing. Functions that write return a *reference* to what
+will be there, for links of later actions; looking into it (`org.id`, printing, comparing) is an error, because the id is not
+known yet. Functions that read end the run, and the script runs again from its start once the answer is there.
+
+**Empty values.** `()`, JSON's null and `""` leave a field alone and drop a match criterion; empty items of a list are left
+out. `CLEAR` empties a field:
+
+```rhai
+person::update(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name, "Plan": CLEAR });
+```
+
+**Missing keys** of an event are `()`. Behind something that may be missing write `?.`, and give defaults with `??`:
+
+```rhai
+event.traits?.address?.city ?? "unknown";  // => "unknown"
+```
+
+**Fields** go by their API name first, then by a custom field's name or 40-character key as seen in Pipedrive. When a name is
+both, `custom` says which is meant:
+
+```rhai
+deal::create(#{ title: "Renewal", custom: #{ "Status": "New" } }, #{ unlinked: true });
+```
+
+**Words that Rhai keeps for itself** (`match`, `default`, `new`, `is`, `in`, `null` and others) are written in brackets as keys:
+`event.properties["new"]`.
+
+**Other scripts** are imported by their path within `scripts/`; their functions are called by the alias. Functions see their
+parameters and their own variables only; constants of a file are `global::NAME`.
+
+```rhai
+import "lib/names" as names;
+
+const UNKNOWN = "Unknown";
+
+fn handle(event) {
+    person::upsert(#{ email: event.traits?.email }, #{ name: names::full(event.traits) ?? global::UNKNOWN });
+}
+```
+
+**The same event gives the same plan.** There is no clock but `event.timestamp` and `event.receivedAt`, no randomness, no file, no
+network, no `eval`. Errors of a script can be caught with `try`; what ends a run (`skip`, `fail`, `retry`, limits) cannot.
+
+In the examples `// =>` says what a line comes to.
+"##;
+
+const KINDS: &str = "`person`, `organization`, `deal`, `lead`, `activity` and `note` are modules with the same functions; `KIND` stands for one of
+them. `criteria` is a map, whose fields must all be equal, or an array of maps, of which the first that finds something decides. A
+`target` is such criteria, a reference, or a Pipedrive id.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::known::Known;
+
+    #[test]
+    fn every_function_of_a_module_is_documented() {
+        let page = reference();
+        let engine = engine::build(&ScriptConfig::default(), &std::sync::Arc::default());
+        let known = Known::of(&engine);
+        let mut missing = Vec::new();
+        for module in known.modules() {
+            let prefix = if Kind::parse(module).is_some() { "KIND" } else { module };
+            for function in known.module(module).into_iter().flat_map(|functions| functions.keys()) {
+                if !page.contains(&format!("`{prefix}::{function}(")) {
+                    missing.push(format!("{module}::{function}"));
+                }
+            }
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
