@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::engine::{MAX_CALLS, MAX_EXPR, MAX_FUNCTIONS, MAX_MODULES, MAX_VARIABLES, PARSE_OVERDUE};
 use super::execute::Raised;
 use super::known::Known;
-use super::program::{Program, Script};
+use super::program::{ENTRY, Program, Script};
 use super::run::ScriptErrorKind;
 use super::state::{Refusal, cut};
 use super::value::type_word;
@@ -175,11 +175,21 @@ impl<'e> Trace<'e> {
     }
 
     fn place(&self, problem: Diagnostic, scripts: &BTreeMap<String, Script>) -> Diagnostic {
-        let (file, position) = match self.calls.last() {
-            Some((_, caller, call)) if self.position.is_none() => (caller, *call),
-            _ => (&self.file, self.position),
-        };
-        place(problem, scripts, file, position.line().unwrap_or(0), position.position().unwrap_or(0))
+        if let Some(line) = self.position.line() {
+            return place(problem, scripts, &self.file, line, self.position.position().unwrap_or(0));
+        }
+        // An empty loop has no position of its own: the function is pointed at, or the call that led there.
+        let function = self.calls.last().map_or(ENTRY, |(name, ..)| name.as_str());
+        let header = format!("fn {function}");
+        if let Some(script) = scripts.get(&self.file)
+            && let Some(at) = script.text.find(&header)
+        {
+            return problem.at_span(&self.file, &script.text, at..at + header.len());
+        }
+        match self.calls.last() {
+            Some((_, caller, call)) => place(problem, scripts, caller, call.line().unwrap_or(0), call.position().unwrap_or(0)),
+            None => problem.in_file(&self.file),
+        }
     }
 
     fn chain(&self, mut problem: Diagnostic) -> Diagnostic {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rhai::module_resolvers::StaticModuleResolver;
 use rhai::{AST, Engine, Module, Scope};
 
-use super::host::table;
+use super::host::{helpers, table};
 use super::sources::Sources;
 use super::{engine, errors, imports, state};
 use crate::config::ScriptConfig;
@@ -126,6 +126,9 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
     let mut problems = Vec::new();
     let tables = Arc::new(table::read_all(sources, &mut problems));
     let mut engine = engine::build(limits, &tables);
+    if sources.scripts.values().any(|text| text.contains("phone::")) {
+        helpers::phone::warm_up();
+    }
     let mut scripts = BTreeMap::new();
     for (file, text) in &sources.scripts {
         match parse(&engine, file, text) {

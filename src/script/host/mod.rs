@@ -4,7 +4,7 @@
 //! randomness, files or the network; functions with an effect go through `state`, which refuses once a run is stopped.
 
 mod control;
-mod helpers;
+pub(super) mod helpers;
 mod kinds;
 pub(super) mod options;
 pub(super) mod table;

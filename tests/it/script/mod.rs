@@ -5,6 +5,8 @@ mod support;
 mod decide;
 mod docs;
 mod errors;
+mod hostile;
 mod lint;
 mod plan;
+mod pool;
 mod reads;

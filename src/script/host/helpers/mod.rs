@@ -8,7 +8,7 @@ mod email;
 mod hash;
 mod html;
 mod number;
-mod phone;
+pub(in crate::script) mod phone;
 mod text;
 
 use rhai::{Dynamic, Engine};

@@ -26,6 +26,11 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_static_module("phone", module.into());
 }
 
+/// Has the numbering plans read, which takes some milliseconds the first time: not within a run's deadline.
+pub(in crate::script) fn warm_up() {
+    drop(phonenumber::parse(None, "+4930901820"));
+}
+
 /// A valid number; without a region only those with `+` or `00` and the country's code are.
 fn read(function: &str, value: &Dynamic, region: &Dynamic) -> Hosted<Option<PhoneNumber>> {
     let Some(text) = text_of(function, value)? else { return Ok(None) };
