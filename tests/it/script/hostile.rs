@@ -129,7 +129,7 @@ fn program(text: &str) -> Result<Program, Vec<pipewright::diagnostic::Diagnostic
 #[test]
 fn limits_are_named_with_the_key_that_sets_them() {
     for (body, kind, words) in [
-        ("loop {}", ScriptErrorKind::Limit, &["1000000 operations", "max_operations", "fn handle(event)", "a.rhai:1:20"][..]),
+        ("loop {}", ScriptErrorKind::Limit, &["1000000 operations", "max_operations", "fn handle(event)", "a.rhai:1:22"][..]),
         ("let s = \"x\"; loop { s += s; }", ScriptErrorKind::Limit, &["a text is too large", "max_string"]),
         ("let a = [1]; loop { a += a; }", ScriptErrorKind::Limit, &["an array is too large", "max_array"]),
         ("let m = #{}; let i = 0; loop { m[`k${i}`] = 1; i += 1; }", ScriptErrorKind::Limit, &["a map is too large", "max_map"]),
@@ -179,7 +179,7 @@ fn the_deadline_is_an_error_of_its_own() {
         Outcome::Error(error) => {
             assert_eq!(error.kind, ScriptErrorKind::Deadline);
             let shown = error.diagnostic.render();
-            assert!(shown.contains("longer than 50ms") && shown.contains("`deadline`") && shown.contains("a.rhai:2"), "{shown}");
+            assert!(shown.contains("longer than 50ms") && shown.contains("`deadline`") && shown.contains("a.rhai:1"), "{shown}");
         }
         other => panic!("{other:?}"),
     }
