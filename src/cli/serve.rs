@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Folder;
-use super::exit::{Failure, Outcome};
+use super::exit::{Failure, Outcome, USED_WRONGLY};
+use crate::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup, StartError};
+use crate::mock::{Mock, MockOptions};
 use crate::telemetry::{LogFormat, init_logging};
 
 /// Run the daemon: receive events, run the rules, write to Pipedrive
@@ -26,6 +29,9 @@ pub(super) struct Serve {
     /// Where to serve the admin API, instead of admin.listen
     #[arg(long, value_name = "ADDRESS")]
     pub(super) admin_listen: Option<SocketAddr>,
+    /// Where to serve the embedded Pipedrive
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", requires = "mock")]
+    pub(super) mock_listen: SocketAddr,
     /// How log lines are written: `text` or `json`
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "PIPEWRIGHT_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
@@ -36,5 +42,74 @@ pub(super) struct Serve {
 
 pub(super) fn run(args: Serve) -> Outcome {
     init_logging(args.log_format, &args.log).map_err(Failure::wrong)?;
-    Err(Failure::found("this build has no daemon"))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: Serve) -> Outcome {
+    let mock = args.mock.then(|| MockSetup { mock: Mock::new(MockOptions::default()), door: MockDoor::Http(args.mock_listen) });
+    let options = DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen };
+    let mut signals = Signals::new()?;
+    let daemon = match Daemon::start(options).await {
+        Ok(daemon) => daemon,
+        Err(StartError::Refused(diagnostics)) => return Err(Failure::Refused(diagnostics, USED_WRONGLY)),
+        Err(error) if error.is_usage() => return Err(Failure::wrong(error)),
+        Err(error) => return Err(Failure::found(error)),
+    };
+    greet(&daemon);
+    let failed = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        reason = daemon.failed() => Some(reason),
+    };
+    tokio::select! {
+        () = daemon.stop() => {}
+        signal = signals.next() => tracing::warn!(signal, "stopped at once; what was under way goes on at the next start"),
+    }
+    match failed {
+        None => Ok(()),
+        Some(reason) => Err(Failure::found(format!("{reason}; nothing that was acknowledged is lost: start again"))),
+    }
+}
+
+/// Where everything is, for the person who started it.
+fn greet(daemon: &Daemon) {
+    let set = daemon.live().load();
+    tracing::info!(address = %format_args!("http://{}", daemon.ingest_addr()), "receiving events");
+    tracing::info!(address = %format_args!("http://{}", daemon.admin_addr()), "admin API, /metrics, /readyz");
+    if let Some(address) = daemon.mock_addr() {
+        let mocked: Vec<&str> = set
+            .sources
+            .iter()
+            .filter(|(_, secrets)| secrets.write_keys.iter().any(|key| key.expose() == "mock"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        tracing::info!(address = %format_args!("http://{address}"), token = "mock", "embedded Pipedrive; its records are a page there");
+        if !mocked.is_empty() {
+            tracing::info!(sources = mocked.join(", "), write_key = "mock", "no write key is set, so these take the key `mock`");
+        }
+    }
+    let rules = set.rules.iter().filter(|r| r.config.enabled).count();
+    tracing::info!(rules, version = %set.version, "ready");
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }

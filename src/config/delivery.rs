@@ -20,6 +20,8 @@ pub struct DeliveryConfig {
     pub retry_max: Span,
     /// Lanes that must fail transiently in a row before the account pauses and probes.
     pub pause_after_lanes: u32,
+    /// Failed script runs of one rule in a row before the rule pauses; 0: never.
+    pub pause_rule_after: u32,
 }
 
 impl Default for DeliveryConfig {
@@ -31,6 +33,7 @@ impl Default for DeliveryConfig {
             retry_first: Span::secs(1),
             retry_max: Span::secs(600),
             pause_after_lanes: 4,
+            pause_rule_after: 25,
         }
     }
 }

@@ -127,6 +127,21 @@ pub async fn find(
     Ok(Found::Miss)
 }
 
+/// What the index alone knows: no request is made, and a miss means only that the index does not know.
+///
+/// # Errors
+/// When the store fails, or several fit and none may be chosen.
+pub async fn find_known(account: &Account, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, FindError> {
+    let metadata = account.metadata();
+    for (n, lookup) in lookups.iter().enumerate() {
+        let ids = index::candidates(&*account.store, &account.name, kind, lookup, &metadata).await?.unwrap_or_default();
+        if !ids.is_empty() {
+            return choose(kind, ids.into_iter().map(|id| (id, None)).collect(), on_many, n);
+        }
+    }
+    Ok(Found::Miss)
+}
+
 type Candidate = (Id, Option<Entity>);
 
 struct Finder<'a> {

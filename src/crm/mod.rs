@@ -17,7 +17,7 @@ mod time;
 
 pub use account::{Account, REFRESH_AT_MOST};
 pub use fetch::fetch_metadata;
-pub use find::{FindError, Found, find, searchable};
+pub use find::{FindError, Found, find, find_known, searchable};
 pub use known::Known;
 pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};

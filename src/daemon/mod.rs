@@ -1,1 +1,323 @@
-//! TBD.
+//! The whole daemon, wired.
+//!
+//! Invariants: nothing listens before what was accepted earlier is back in its lanes; a stop first ends taking in, then delivery,
+//! then the store; with an embedded Pipedrive the store is another one, so that real deliveries never go to it.
+
+mod accounts;
+mod error;
+mod options;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use accounts::Endpoint;
+pub use error::StartError;
+pub use options::{DaemonOptions, MockDoor, MockSetup};
+
+use crate::console;
+use crate::delivery::{self, Accounts, Locks, Runtime, Scheduler, Wakeup};
+use crate::ingest::{self, Ingest};
+use crate::mock::{self, Mock};
+use crate::reload;
+use crate::rules::Live;
+use crate::script::Pool;
+use crate::store::Store;
+use crate::store::sqlite::{OpenOptions, SqliteStore};
+use crate::telemetry::Metrics;
+
+/// How often retention runs and sizes are measured.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// A running daemon.
+pub struct Daemon {
+    ingest_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    mock: Option<(Arc<Mock>, Option<SocketAddr>)>,
+    data_dir: PathBuf,
+    store: Arc<dyn Store>,
+    live: Live,
+    delivery: delivery::Handle,
+    reload: reload::Handle,
+    metrics: Metrics,
+    pool: Arc<Pool>,
+    fatal: watch::Receiver<Option<String>>,
+    stop_ingest: watch::Sender<bool>,
+    stop_delivery: watch::Sender<bool>,
+    stop_rest: watch::Sender<bool>,
+    ingest_task: JoinHandle<()>,
+    delivery_task: JoinHandle<()>,
+    rest: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon").field("ingest", &self.ingest_addr).field("admin", &self.admin_addr).finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Starts everything. When it returns, events are taken.
+    ///
+    /// # Errors
+    /// When the files are refused and there is no last good set, the store cannot be used, or an address is taken.
+    pub async fn start(options: DaemonOptions) -> Result<Self, StartError> {
+        let metrics = Metrics::default();
+        let mocked = options.mock.is_some();
+        let dir = options.dir.clone();
+        let prepared = tokio::task::spawn_blocking(move || reload::prepare(&dir, mocked))
+            .await
+            .map_err(|e| StartError::Internal(e.to_string()))?;
+        let data_dir = prepared.data_dir();
+        let store_dir = if mocked { data_dir.join("mock") } else { data_dir.clone() };
+        let (store, feed) = open_store(&prepared, store_dir).await?;
+        let store: Arc<dyn Store> = store;
+        let (stop_rest, stopping) = watch::channel(false);
+        let mut rest = Vec::new();
+
+        let mock = match options.mock {
+            Some(setup) => Some(start_mock(setup, stopping.clone(), &mut rest).await?),
+            None => None,
+        };
+        let endpoint = match &mock {
+            Some((_, Some(addr))) => Endpoint::Url(format!("http://{addr}")),
+            Some((mock, None)) => Endpoint::InProcess(mock.clone()),
+            None => Endpoint::Configured,
+        };
+        let accounts = Accounts::default();
+        let known = accounts.clone();
+        let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));
+        let started = prepared.start(store.clone(), metrics.clone(), metadata).await.map_err(StartError::Refused)?;
+        let set = started.live.load_full();
+        accounts::update(&accounts, &BTreeMap::new(), &set, &endpoint, &store, &metrics).await?;
+
+        let ingest_addr = options.listen.unwrap_or(set.config.server.listen);
+        let admin_addr = options.admin_listen.unwrap_or(set.config.admin.listen);
+        let ingest_listener = bind("events (server.listen)", ingest_addr).await?;
+        let admin_listener = bind("the admin API (admin.listen)", admin_addr).await?;
+        let token = match &set.config.admin.token {
+            Some(token) => Some(token.resolve(&options.dir).map_err(|e| StartError::Secret(e.to_string()))?),
+            None => None,
+        };
+
+        let pool = Arc::new(Pool::start(set.config.scripts.threads));
+        let (fatal_sender, fatal) = watch::channel(None);
+        let (wakes, learned) = Wakeup::channel();
+        let runtime = Arc::new(Runtime {
+            store: store.clone(),
+            live: started.live.clone(),
+            pool: pool.clone(),
+            accounts: accounts.clone(),
+            locks: Locks::default(),
+            metrics: metrics.clone(),
+            wakes,
+            fatal: fatal_sender,
+        });
+        let (delivery, commands) = delivery::Handle::channel();
+        let scheduler = Scheduler::load(runtime, feed, commands, learned).await?;
+
+        let state = console::State {
+            store: store.clone(),
+            live: started.live.clone(),
+            delivery: delivery.clone(),
+            reload: started.handle.clone(),
+            metrics: metrics.clone(),
+            started_at: jiff::Timestamp::now(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let (stop_ingest, ingest_stopping) = watch::channel(false);
+        let (stop_delivery, delivery_stopping) = watch::channel(false);
+        let bound = (local(&ingest_listener)?, local(&admin_listener)?);
+        rest.push(tokio::spawn(console::serve(admin_listener, state.clone(), token, stopping.clone())?));
+        rest.push(tokio::spawn(console::serve_socket(&data_dir, state, stopping.clone())?));
+        let delivery_task = tokio::spawn(scheduler.run(delivery_stopping));
+        let ingest = Ingest {
+            store: store.clone(),
+            live: started.live.clone(),
+            metrics: metrics.clone(),
+            stopping: ingest_stopping.clone(),
+        };
+        rest.push(tokio::spawn(started.reloader.run(stopping.clone())));
+        rest.push(tokio::spawn(accounts::follow(accounts::Follow {
+            swapped: started.swapped,
+            live: started.live.clone(),
+            accounts: accounts.clone(),
+            endpoint,
+            store: store.clone(),
+            metrics: metrics.clone(),
+            delivery: delivery.clone(),
+            stopping: stopping.clone(),
+        })));
+        rest.push(tokio::spawn(housekeeping(store.clone(), started.live.clone(), metrics.clone(), stopping)));
+        let ingest_task = tokio::spawn(ingest::serve(ingest_listener, ingest, ingest_stopping));
+
+        Ok(Self {
+            ingest_addr: bound.0,
+            admin_addr: bound.1,
+            mock,
+            data_dir,
+            store,
+            live: started.live,
+            delivery,
+            reload: started.handle,
+            metrics,
+            pool,
+            fatal,
+            stop_ingest,
+            stop_delivery,
+            stop_rest,
+            ingest_task,
+            delivery_task,
+            rest,
+        })
+    }
+
+    /// Where events are received.
+    #[must_use]
+    pub const fn ingest_addr(&self) -> SocketAddr {
+        self.ingest_addr
+    }
+
+    /// Where the admin API is.
+    #[must_use]
+    pub const fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// The embedded Pipedrive.
+    #[must_use]
+    pub fn mock(&self) -> Option<&Arc<Mock>> {
+        self.mock.as_ref().map(|(mock, _)| mock)
+    }
+
+    /// Where the embedded Pipedrive is, when it is served over HTTP.
+    #[must_use]
+    pub fn mock_addr(&self) -> Option<SocketAddr> {
+        self.mock.as_ref().and_then(|(_, addr)| *addr)
+    }
+
+    /// The folder of the command socket, and of the store unless Pipedrive is embedded.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.data_dir
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The live script set.
+    #[must_use]
+    pub const fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The scheduler.
+    #[must_use]
+    pub const fn delivery(&self) -> &delivery::Handle {
+        &self.delivery
+    }
+
+    /// The reloader.
+    #[must_use]
+    pub const fn reload(&self) -> &reload::Handle {
+        &self.reload
+    }
+
+    /// Counters.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Waits until the daemon must stop because its store failed; answers why.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops: no more events are taken, what is under way ends (within the grace), the store is closed.
+    pub async fn stop(self) {
+        let ended = |name: &'static str, result: Result<(), tokio::task::JoinError>| {
+            if let Err(error) = result {
+                tracing::error!(task = name, %error, "a task failed inside; this is a fault of Pipewright");
+            }
+        };
+        self.stop_ingest.send_replace(true);
+        ended("ingest", self.ingest_task.await);
+        self.stop_delivery.send_replace(true);
+        ended("delivery", self.delivery_task.await);
+        self.stop_rest.send_replace(true);
+        for task in self.rest {
+            ended("service", task.await);
+        }
+        self.pool.stop();
+        self.store.close().await;
+    }
+}
+
+async fn open_store(prepared: &reload::Prepared, dir: PathBuf) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {
+    let defaults = crate::config::Config::default();
+    let config = prepared.config().unwrap_or(&defaults);
+    // One bound for all sources: what a source keeps shorter is not kept in the first place when it is zero.
+    let keep_unmatched = config.sources.values().map(|s| s.keep_unmatched.get()).max().unwrap_or_default();
+    let options = OpenOptions { dir, dedupe_window: config.server.dedupe_window.get(), keep_unmatched, ..OpenOptions::default() };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
+    let (store, feed) = opened.map_err(|e| StartError::Internal(e.to_string()))??;
+    Ok((Arc::new(store), feed))
+}
+
+async fn start_mock(
+    setup: MockSetup,
+    stopping: watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<(Arc<Mock>, Option<SocketAddr>), StartError> {
+    match setup.door {
+        MockDoor::InProcess => Ok((setup.mock, None)),
+        MockDoor::Http(addr) => {
+            let listener = bind("the embedded Pipedrive (--mock-listen)", addr).await?;
+            let addr = local(&listener)?;
+            tasks.push(tokio::spawn(mock::serve(listener, setup.mock.clone(), stopping)));
+            Ok((setup.mock, Some(addr)))
+        }
+    }
+}
+
+async fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|source| StartError::Listen { what, addr, source })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|e| StartError::Internal(e.to_string()))
+}
+
+async fn housekeeping(store: Arc<dyn Store>, live: Live, metrics: Metrics, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let policy = live.load().config.retention.clone();
+        match store.prune(&policy, jiff::Timestamp::now()).await {
+            Ok(0) => {}
+            Ok(pruned) => metrics.events_pruned(pruned),
+            Err(error) => tracing::warn!(%error, "retention could not run; it is tried again"),
+        }
+        if let Ok(stats) = store.stats().await {
+            metrics.store_size(stats.bytes);
+        }
+    }
+}

@@ -3,6 +3,29 @@
 //! Invariants: deliveries of one rule and lane run in the order in which their events were accepted, across retries and
 //! restarts; an entity has one writer at a time; nothing that changes data is sent before the plan is pinned.
 
+mod apply;
+mod attempt;
+mod backfill;
+mod change;
+mod control;
+mod decide;
+mod execute;
 mod handle;
+mod lanes;
+mod links;
+mod locks;
+mod pauses;
+mod pinned;
+mod policy;
+mod reads;
+mod record;
+mod scheduler;
+mod trouble;
+mod wake;
 
+pub use attempt::{Accounts, Runtime};
 pub use handle::{AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope};
+pub use locks::Locks;
+pub use record::{Change, Effect, Record, Resolution, StepRecord, StepState};
+pub use scheduler::Scheduler;
+pub use wake::Wakeup;

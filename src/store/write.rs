@@ -74,6 +74,11 @@ pub enum Write {
         /// Pipedrive id.
         id: String,
     },
+    /// Forgets all index entries and known values of an account: it is another one now.
+    ForgetAccount {
+        /// Account.
+        account: String,
+    },
     /// Replaces the known values of an entity (JSON).
     KnownPut {
         /// Account.

@@ -121,6 +121,11 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
             run("DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])?;
             run("DELETE FROM known WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])
         }
+        Write::ForgetAccount { account } => {
+            let account = names.id(conn, account)?;
+            run("DELETE FROM match_index WHERE account = ?1", params![account])?;
+            run("DELETE FROM known WHERE account = ?1", params![account])
+        }
         Write::KnownPut { account, kind, id, values } => run(
             "INSERT INTO known (account, kind, id, known) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (account, kind, id) DO UPDATE SET known = excluded.known",

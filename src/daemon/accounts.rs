@@ -1,0 +1,172 @@
+//! The accounts, made from the configuration and made anew when it changes.
+//!
+//! Invariant: index and known values belong to one Pipedrive account. When the address of an account changes, what was learned
+//! of the former one is forgotten before the first delivery goes to the new one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::config::{AccountConfig, Secret};
+use crate::crm::{Account, Metadata};
+use crate::delivery::{self, Accounts};
+use crate::mock::Mock;
+use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
+use crate::rules::{Live, ScriptSet, Version, check};
+use crate::store::{Store, Write};
+use crate::telemetry::Metrics;
+
+/// Space of the store's small values that says whose index an account's index is.
+const SPACE: &str = "account_address";
+
+/// Where the accounts' requests go.
+#[derive(Clone)]
+pub enum Endpoint {
+    /// To each account's own address.
+    Configured,
+    /// All to this address, with the token `mock`.
+    Url(String),
+    /// All to an embedded Pipedrive in this process.
+    InProcess(Arc<Mock>),
+}
+
+/// Makes the accounts of a set; those that did not change stay as they are.
+///
+/// # Errors
+/// When an account's address or token is not usable, or the store fails.
+pub(super) async fn update(
+    accounts: &Accounts,
+    former_tokens: &BTreeMap<String, Secret>,
+    set: &ScriptSet,
+    endpoint: &Endpoint,
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+) -> Result<(), StartError> {
+    let before = accounts.read().clone();
+    let mut now: BTreeMap<Arc<str>, Arc<Account>> = BTreeMap::new();
+    for (name, config) in &set.config.pipedrive {
+        let token = set.tokens.get(name);
+        let kept = before.get(name.as_str()).filter(|a| a.config == *config && former_tokens.get(name) == token);
+        let account = match kept {
+            Some(account) => account.clone(),
+            None => make(name, config, token, endpoint, store, metrics).await?,
+        };
+        now.insert(Arc::from(name.as_str()), account);
+    }
+    *accounts.write() = now;
+    Ok(())
+}
+
+async fn make(
+    name: &str,
+    config: &AccountConfig,
+    token: Option<&Secret>,
+    endpoint: &Endpoint,
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+) -> Result<Arc<Account>, StartError> {
+    let wrong = |reason: String| StartError::Account { account: name.to_owned(), reason };
+    let (transport, address): (Arc<dyn Transport>, String) = match endpoint {
+        // An embedded account begins anew with each process, so its address is never the former one.
+        Endpoint::InProcess(mock) => (mock.clone(), format!("mock:{}", uuid::Uuid::new_v4())),
+        Endpoint::Url(url) => {
+            let transport = HttpTransport::new(url, &Secret::new("mock"), config.timeout.get());
+            (Arc::new(transport.map_err(|e| wrong(e.to_string()))?), format!("mock:{}", uuid::Uuid::new_v4()))
+        }
+        Endpoint::Configured => {
+            let token = token.ok_or_else(|| wrong("it has no api_token".to_owned()))?;
+            let url = base_url(config).map_err(|e| wrong(e.to_string()))?;
+            let transport = HttpTransport::new(&url, token, config.timeout.get()).map_err(|e| wrong(e.to_string()))?;
+            (Arc::new(transport), url)
+        }
+    };
+    let mut writes = Vec::new();
+    let known = store.kv_get(SPACE, name).await?;
+    if known.as_deref() != Some(address.as_bytes()) {
+        if known.is_some() && matches!(endpoint, Endpoint::Configured) {
+            tracing::warn!(
+                account = name,
+                "the account has another address than before: what was learned of the former is forgotten"
+            );
+        }
+        writes.push(Write::ForgetAccount { account: name.to_owned() });
+        writes.push(Write::KvPut { space: SPACE.to_owned(), key: name.to_owned(), value: address.into_bytes() });
+        store.commit(writes).await?;
+    }
+    let options = ClientOptions {
+        burst: config.plan.burst(),
+        concurrency: config.concurrency,
+        account: name.to_owned(),
+        metrics: Some(metrics.clone()),
+        ..ClientOptions::default()
+    };
+    let client = Client::new(transport, options);
+    let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
+    if matches!(endpoint, Endpoint::Configured) && known.is_some() {
+        account.load_kept_metadata().await?;
+    }
+    Ok(Arc::new(account))
+}
+
+/// What is known of the accounts now; those that were never reached are left out.
+pub(super) fn metadata(accounts: &Accounts) -> BTreeMap<String, Arc<Metadata>> {
+    let accounts = accounts.read();
+    accounts
+        .iter()
+        .map(|(name, account)| (name.to_string(), account.metadata()))
+        .filter(|(_, metadata)| !metadata.fields.is_empty())
+        .collect()
+}
+
+/// What follows the live set.
+pub(super) struct Follow {
+    pub(super) swapped: watch::Receiver<Version>,
+    pub(super) live: Live,
+    pub(super) accounts: Accounts,
+    pub(super) endpoint: Endpoint,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Metrics,
+    pub(super) delivery: delivery::Handle,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// Keeps the accounts in step with the live set, and their metadata at hand.
+pub(super) async fn follow(mut follow: Follow) {
+    let mut stopping = follow.stopping.clone();
+    let mut tokens = follow.live.load().tokens.clone();
+    loop {
+        tokio::select! {
+            () = warm_up(&follow.accounts, &follow.live) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        tokio::select! {
+            changed = follow.swapped.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        let set = follow.live.load_full();
+        if let Err(error) = update(&follow.accounts, &tokens, &set, &follow.endpoint, &follow.store, &follow.metrics).await {
+            tracing::error!(%error, "the accounts could not be changed; they go on as before");
+        }
+        tokens.clone_from(&set.tokens);
+        follow.delivery.reloaded().await;
+    }
+}
+
+/// Fetches metadata where there is none, and says what the live set's scripts have wrong about it.
+async fn warm_up(accounts: &Accounts, live: &Live) {
+    let all: Vec<Arc<Account>> = accounts.read().values().cloned().collect();
+    for account in all {
+        let session = account.client.session(Trace::default());
+        if let Err(error) = account.ready_metadata(&session).await {
+            tracing::warn!(account = %account.name, %error, "the account's fields could not be read; its deliveries will try again");
+        }
+    }
+    for diagnostic in check(&live.load(), &metadata(accounts)).iter().filter(|d| d.is_error()) {
+        tracing::warn!(
+            place = diagnostic.one_line(),
+            "the live scripts name what the account does not have; run `pipewright check`"
+        );
+    }
+}

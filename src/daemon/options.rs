@@ -1,0 +1,43 @@
+//! How to start a daemon.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::mock::Mock;
+
+/// How to start a daemon.
+#[derive(Debug)]
+pub struct DaemonOptions {
+    /// Folder of `rules.toml` and `scripts/`.
+    pub dir: PathBuf,
+    /// An embedded Pipedrive in place of all accounts.
+    pub mock: Option<MockSetup>,
+    /// In place of `server.listen`.
+    pub listen: Option<SocketAddr>,
+    /// In place of `admin.listen`.
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// An embedded Pipedrive and how it is reached.
+pub struct MockSetup {
+    /// It.
+    pub mock: Arc<Mock>,
+    /// How it is reached.
+    pub door: MockDoor,
+}
+
+impl std::fmt::Debug for MockSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MockSetup").field("door", &self.door).finish_non_exhaustive()
+    }
+}
+
+/// How an embedded Pipedrive is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MockDoor {
+    /// Without a network.
+    InProcess,
+    /// Over real HTTP on this address.
+    Http(SocketAddr),
+}

@@ -1,0 +1,291 @@
+//! Creates and updates.
+//!
+//! Invariants: a create is recorded as sending before it is sent, with its time and body, so that it can be looked for after
+//! an unknown outcome; an update goes to an entity that is known to be there, or is found anew once.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::backfill::{BackFill, back_fill};
+use super::decide::diagnose;
+use super::execute::{Executor, Via, entity_name};
+use super::links::Links;
+use super::record::{Change, Effect, StepState};
+use super::trouble::Trouble;
+use crate::crm::{self, Found, Known, Lookup, index};
+use crate::failure::FailureClass;
+use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
+use crate::plan::{self, BodyFor, BodyOutcome, OnConflict, PlanProblem, Step};
+use crate::store::Write;
+
+/// The index field under which notes and activities are kept by their key.
+const KEY_FIELD: &str = "#key";
+
+/// A body that was answered with 500 this often is itself the cause.
+const SAME_500: u32 = 3;
+
+impl Executor<'_> {
+    pub(super) async fn create(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        lookups: &[Lookup],
+        links: &Links,
+    ) -> Result<(), Trouble> {
+        if let Some(key) = &step.key {
+            self.lock_key(kind, key).await;
+            let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), KEY_FIELD, key).await?;
+            if let Some(id) = known.first().and_then(|id| id.parse::<Id>().ok()) {
+                self.plan_mut().done(at, Effect::Exists, Some(id));
+                return Ok(());
+            }
+        }
+        if let StepState::Sending { .. } = self.plan().steps[at].state
+            && self.reconcile(at, step, kind, lookups, links).await?
+        {
+            return Ok(());
+        }
+        let outcome = self.body(step, BodyFor::Create, links)?;
+        let tries = match self.plan().steps[at].state {
+            StepState::Sending { tries, .. } => tries,
+            _ => 0,
+        };
+        let body = Json::Object(outcome.body.clone());
+        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body: body.clone(), tries: tries + 1 };
+        self.pin().await?;
+        let sent = outcome.body;
+        match self.session.create(kind, sent).await {
+            Ok((id, entity)) => self.created(at, step, kind, lookups, id, &entity, links).await,
+            Err(error) if error.class() == FailureClass::UnknownOutcome => {
+                if self.reconcile(at, step, kind, lookups, links).await? {
+                    return Ok(());
+                }
+                Err(repeated_500(&error, tries + 1).unwrap_or_else(|| Self::write_failed(error)))
+            }
+            Err(error) => {
+                // It was refused or never left: nothing is to be reconciled.
+                self.plan_mut().steps[at].state = StepState::Todo;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Looks for a create whose outcome is not known. True: it had been carried out, and the step is done.
+    pub(super) async fn reconcile(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        lookups: &[Lookup],
+        links: &Links,
+    ) -> Result<bool, Trouble> {
+        let StepState::Sending { since, body, .. } = self.plan().steps[at].state.clone() else { return Ok(false) };
+        let Json::Object(body) = body else { return Ok(false) };
+        match crm::find_unclaimed_create(self.account, &self.session, kind, since, &body).await? {
+            Some((id, entity)) => {
+                let warning = "its answer was lost; it was found in the list of what changed since, and taken".to_owned();
+                self.plan_mut().steps[at].warnings.push(warning);
+                self.created(at, step, kind, lookups, id, &entity, links).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what was asked for, and what came of it")]
+    async fn created(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        lookups: &[Lookup],
+        id: Id,
+        entity: &Entity,
+        links: &Links,
+    ) -> Result<(), Trouble> {
+        let account = &self.account.name;
+        let mut writes = self.index_puts(kind, &id, lookups);
+        if let Some(key) = &step.key {
+            writes.push(index::put(account, kind, &id, KEY_FIELD, key));
+        }
+        let sent = self.body(step, BodyFor::Create, links)?.sent;
+        let mut known = Known::default();
+        for (field, value) in sent {
+            known.note_sent(&field, value);
+        }
+        known.note_seen(kind, entity);
+        writes.push(known.write(account, kind, &id));
+        self.learn(writes);
+        self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, &id));
+        self.plan_mut().done(at, Effect::Created, Some(id));
+        Ok(())
+    }
+
+    fn index_puts(&self, kind: Kind, id: &Id, lookups: &[Lookup]) -> Vec<Write> {
+        lookups.iter().flat_map(|lookup| index::put_lookup(&self.account.name, kind, id, lookup, &self.metadata)).collect()
+    }
+
+    pub(super) async fn update(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        id: Id,
+        via: Option<Via<'_>>,
+        links: &Links,
+    ) -> Result<(), Trouble> {
+        let (mut id, mut via) = (id, via);
+        self.lock_entities(kind, &[&id]).await;
+        for fresh in [true, false] {
+            match self.update_once(at, step, kind, &id, via.as_ref(), links).await? {
+                Sent::Done => return Ok(()),
+                Sent::Conflict => {
+                    // The weaker criterion's entity is somebody else's: the stronger one gets an entity of its own.
+                    let lookups = via.map(|v| &v.lookups[..v.hit]).unwrap_or_default();
+                    return self.create(at, step, kind, lookups, links).await;
+                }
+                Sent::Gone => {
+                    self.learn([index::forget(&self.account.name, kind, &id)]);
+                    let Some(Via { lookups, .. }) = via.filter(|_| fresh) else {
+                        return Err(Trouble::permanent(format!("the {kind} {id} is not in Pipedrive any more")));
+                    };
+                    let warning = format!("the {kind} {id} is not in Pipedrive any more; it was looked for anew");
+                    self.plan_mut().steps[at].warnings.push(warning);
+                    // The index must have forgotten it before it is asked again.
+                    self.attempt.commit(Vec::new()).await?;
+                    match self.find(kind, lookups, step.on_many).await? {
+                        Found::Hit { id: found, lookup, entity, .. } => {
+                            // One entity lock at a time: the gone one's is let go first.
+                            self.attempt.held.pop();
+                            self.lock_entities(kind, &[&found]).await;
+                            id = found;
+                            via = Some(Via { lookups, hit: lookup, entity });
+                        }
+                        Found::Miss => return self.create(at, step, kind, lookups, links).await,
+                    }
+                }
+            }
+        }
+        Err(Trouble::permanent(format!("the {kind} it found is gone, and so is the next one")))
+    }
+
+    async fn update_once(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        id: &Id,
+        via: Option<&Via<'_>>,
+        links: &Links,
+    ) -> Result<Sent, Trouble> {
+        let mut known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, id).await?;
+        let mut present = via.and_then(|v| v.entity.clone());
+        let mut step = step.clone();
+        if let Some(via) = via.filter(|v| v.hit > 0) {
+            if present.is_none() {
+                match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
+                    Some(entity) => present = Some(entity),
+                    None => return Ok(Sent::Gone),
+                }
+            }
+            let entity = present.clone().unwrap_or_default();
+            match back_fill(&via.lookups[..via.hit], &entity, kind, &self.metadata) {
+                BackFill::Fill(fields) => step.fields.extend(fields),
+                BackFill::Conflict { field, fields } => match step.on_conflict {
+                    OnConflict::Take => step.fields.extend(fields),
+                    OnConflict::Create => return Ok(Sent::Conflict),
+                    OnConflict::Fail => {
+                        return Err(Trouble::permanent(format!(
+                            "the {kind} {id} was found by a weaker criterion, and its `{field}` holds another value (on_conflict: fail)"
+                        )));
+                    }
+                },
+            }
+        }
+        let mut outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(known.as_map()) }, links)?;
+        if outcome.needs_present && present.is_none() {
+            match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
+                Some(entity) => present = Some(entity),
+                None => return Ok(Sent::Gone),
+            }
+            outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(known.as_map()) }, links)?;
+        }
+        let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[v.hit..=v.hit])).unwrap_or_default();
+        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
+        for (field, value) in outcome.sent {
+            known.note_sent(&field, value);
+        }
+        if outcome.body.is_empty() {
+            // What the index knew needs no writing down again.
+            if via.is_some_and(|v| v.entity.is_some()) || learned {
+                writes.push(known.write(&self.account.name, kind, id));
+                self.learn(writes);
+            }
+            self.plan_mut().done(at, Effect::Unchanged, Some(id.clone()));
+            return Ok(Sent::Done);
+        }
+        self.ensure_pinned().await?;
+        let body = outcome.body;
+        match self.session.update(kind, id, body.clone()).await {
+            Ok(entity) => {
+                known.note_seen(kind, &entity);
+                if let Some(via) = via {
+                    writes = self.index_puts(kind, id, &via.lookups[..=via.hit]);
+                }
+                writes.push(known.write(&self.account.name, kind, id));
+                self.learn(writes);
+                self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
+                self.plan_mut().done(at, Effect::Updated, Some(id.clone()));
+                Ok(Sent::Done)
+            }
+            Err(error) if error.is_gone() => Ok(Sent::Gone),
+            Err(error) if error.class() == FailureClass::UnknownOutcome => {
+                let tries = match self.plan().steps[at].state {
+                    StepState::Sending { tries, .. } => tries + 1,
+                    _ => 1,
+                };
+                let state = StepState::Sending { since: Timestamp::now(), body: Json::Object(body), tries };
+                self.plan_mut().steps[at].state = state;
+                Err(repeated_500(&error, tries).unwrap_or_else(|| Self::write_failed(error)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn body(&self, step: &Step, purpose: BodyFor<'_>, links: &Links) -> Result<BodyOutcome, Trouble> {
+        plan::body(step, purpose, &|target| links.id(target), &self.metadata).map_err(|problem: PlanProblem| {
+            Trouble::plan(std::slice::from_ref(&problem), |problem| diagnose(&self.attempt.set, problem))
+        })
+    }
+
+    async fn lock_key(&mut self, kind: Kind, key: &str) {
+        if !self.observe {
+            let name = format!("{}/{kind}?{KEY_FIELD}={key}", self.account.name);
+            let held = self.attempt.runtime.locks.acquire(vec![name]).await;
+            self.attempt.held.push(held);
+        }
+    }
+}
+
+/// How an update went.
+enum Sent {
+    Done,
+    /// 404 or 410.
+    Gone,
+    /// The stronger criterion's field holds another value, and the policy is to create.
+    Conflict,
+}
+
+fn changes(changes: Vec<plan::Change>) -> Vec<Change> {
+    changes.into_iter().map(|c| Change { field: c.field, before: c.before, after: c.after }).collect()
+}
+
+/// The same body was answered with 500 again and again: it is the cause.
+fn repeated_500(error: &ApiError, tries: u32) -> Option<Trouble> {
+    let suspect = matches!(error.kind, ErrorKind::Server { suspect_body: true, .. });
+    (suspect && tries >= SAME_500)
+        .then(|| Trouble::permanent(format!("{error}, {tries} times for the same body: the body itself is likely the cause")))
+}

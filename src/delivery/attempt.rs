@@ -1,0 +1,407 @@
+//! One attempt at a delivery: run the script, make its plan ready, pin it, carry it out, record how it went.
+//!
+//! Invariants: an attempt uses one script set from start to end; before the pin a changed set or a memo older than a minute
+//! starts it afresh; a pinned plan is resumed at its first unfinished step whatever was reloaded since; what it came to is
+//! committed before it returns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use serde_json::Value as Json;
+use tokio::sync::watch;
+
+use super::decide::{self, Decided};
+use super::execute::Executor;
+use super::locks::{Held, Locks};
+use super::pinned::PinnedPlan;
+use super::policy::{Decision, decide as retry_policy, later};
+use super::record::Record;
+use super::trouble::{Trouble, Whose};
+use super::wake::{self, Wakeup};
+use super::{PauseInfo, Scope};
+use crate::config::Writes;
+use crate::crm::Account;
+use crate::event::Event;
+use crate::failure::FailureClass;
+use crate::pipedrive::Trace;
+use crate::rules::{Live, Rule, ScriptSet, Version};
+use crate::script::{LogLine, Pool, Read};
+use crate::store::{DeliveryState, Finish, Pending, Store, StoreError, Write};
+use crate::telemetry::Metrics;
+
+/// The accounts by name; replaced whole when the configuration changes.
+pub type Accounts = Arc<RwLock<BTreeMap<Arc<str>, Arc<Account>>>>;
+
+/// What every attempt works with.
+pub struct Runtime {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The live script set.
+    pub live: Live,
+    /// The script threads.
+    pub pool: Arc<Pool>,
+    /// The accounts.
+    pub accounts: Accounts,
+    /// One writer per entity.
+    pub locks: Locks,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Where the names of learned index entries go while deliveries are parked.
+    pub wakes: Wakeup,
+    /// Set when the daemon must stop and recover from disk.
+    pub fatal: watch::Sender<Option<String>>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("accounts", &self.accounts).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// The store failed for good: asks the daemon to stop.
+    pub(super) fn fail(&self, error: &StoreError) {
+        match error {
+            StoreError::Closed => {}
+            error => {
+                tracing::error!(%error, "the outcome of a delivery could not be stored");
+                if matches!(error, StoreError::Failed(_) | StoreError::Unusable { .. }) {
+                    self.fatal.send_replace(Some(error.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// How an attempt ended, for the scheduler.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The delivery has ended.
+    Ended {
+        state: DeliveryState,
+        /// Pipedrive answered on the way.
+        reached: bool,
+        /// The rule's script failed.
+        script_failed: bool,
+    },
+    /// It is tried again; the lane waits.
+    Retry { run_at: Timestamp, attempts: u32, first_failed_at: Timestamp, pinned: bool, account_trouble: bool },
+    /// It waits outside its lane.
+    Park { until: Timestamp, wants: Vec<String>, pinned: bool },
+    /// Its rule or account is held; nothing was charged.
+    Wait { hold: Hold, pinned: bool },
+    /// Its outcome could not be stored.
+    StoreFailed(StoreError),
+}
+
+/// What to hold, and why.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) scope: Scope,
+    pub(super) info: PauseInfo,
+}
+
+/// How an attempt came out before it is recorded.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The delivery ends.
+    State(DeliveryState, Option<String>),
+    /// A linked entity is not there yet.
+    Park { until: Timestamp, reason: String, wants: Vec<String> },
+}
+
+/// How often a set that was swapped, or a memo that grew old, may start an attempt afresh.
+const FRESH_STARTS: u32 = 5;
+
+/// How long an account or a rule that is set up wrongly is held before one delivery looks whether it was mended.
+const MISCONFIGURED_PROBE: Duration = Duration::from_secs(60);
+
+/// An attempt under way.
+pub(super) struct Attempt {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) pending: Pending,
+    pub(super) set: Arc<ScriptSet>,
+    pub(super) trace: Trace,
+    pub(super) reads: Vec<(Read, Json)>,
+    pub(super) logs: Vec<LogLine>,
+    pub(super) plan: Option<PinnedPlan>,
+    /// The plan is pinned in the store.
+    pub(super) pinned: bool,
+    /// What was learned and goes into the next commit.
+    pub(super) outbox: Vec<Write>,
+    /// Locks that are held until that commit.
+    pub(super) held: Vec<Held>,
+    resumed: bool,
+    probing: bool,
+    started_at: Timestamp,
+}
+
+/// Runs one attempt and commits what it came to.
+pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) -> Verdict {
+    let set = runtime.live.load_full();
+    runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
+    let mut attempt = Attempt {
+        pinned: pending.pinned,
+        resumed: pending.pinned,
+        runtime,
+        pending,
+        set,
+        trace: Trace::default(),
+        reads: Vec::new(),
+        logs: Vec::new(),
+        plan: None,
+        outbox: Vec::new(),
+        held: Vec::new(),
+        probing,
+        started_at: Timestamp::now(),
+    };
+    let result = attempt.go().await;
+    let verdict = attempt.conclude(result).await;
+    attempt.held.clear();
+    verdict.unwrap_or_else(Verdict::StoreFailed)
+}
+
+impl Attempt {
+    async fn go(&mut self) -> Result<End, Trouble> {
+        let runtime = self.runtime.clone();
+        let stored = runtime.store.event(self.pending.id.seq).await?;
+        let stored = stored.ok_or_else(|| Trouble::permanent("its event is no longer in the store"))?;
+        let account = self.account()?;
+        if self.pending.pinned {
+            self.resume().await?;
+        } else {
+            for start in 0.. {
+                self.set = runtime.live.load_full();
+                self.reads.clear();
+                let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
+                    .map_err(|e| Trouble::permanent(e.to_string()))?;
+                if let Some(end) = self.too_old(&event)? {
+                    return Ok(end);
+                }
+                match decide::decide(self, &account, &stored, &event).await? {
+                    Decided::Steps(steps) => {
+                        let now = Timestamp::now();
+                        let plan = PinnedPlan::new(
+                            self.set.version.clone(),
+                            now,
+                            steps,
+                            self.reads.clone(),
+                            std::mem::take(&mut self.logs),
+                        );
+                        self.plan = Some(plan);
+                        break;
+                    }
+                    Decided::End(end) => return Ok(end),
+                    Decided::Afresh if start < FRESH_STARTS => {}
+                    Decided::Afresh => {
+                        let reason = "the scripts were changed again and again while it ran";
+                        return Err(Trouble::new(FailureClass::Transient, Whose::Delivery, reason));
+                    }
+                }
+            }
+        }
+        let observe = account.config.writes == Writes::Off;
+        Executor::new(self, &account, &stored, observe).run().await
+    }
+
+    /// The rule as the attempt's set has it.
+    pub(super) fn rule(&self) -> Result<&Rule, Trouble> {
+        let name = &self.pending.id.rule;
+        self.set.rule(name).ok_or_else(|| {
+            let reason = format!("there is no rule `{name}` in rules.toml any more; put it back, or discard its deliveries");
+            Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason)
+        })
+    }
+
+    fn account(&self) -> Result<Arc<Account>, Trouble> {
+        let name = &self.pending.account;
+        self.runtime.accounts.read().get(name).cloned().ok_or_else(|| {
+            let reason = format!("there is no [pipedrive.{name}] in rules.toml any more; put it back, or discard its deliveries");
+            Trouble::new(FailureClass::Misconfigured, Whose::Account, reason)
+        })
+    }
+
+    async fn resume(&mut self) -> Result<(), Trouble> {
+        let bytes = self.runtime.store.pinned(&self.pending.id).await?;
+        let bytes = bytes.ok_or_else(|| Trouble::permanent("its pinned plan is missing from the store"))?;
+        let mut plan: PinnedPlan = serde_json::from_slice(&bytes)
+            .map_err(|e| Trouble::permanent(format!("its pinned plan cannot be read ({e}); replay it to plan it anew")))?;
+        self.reads = plan.reads.clone();
+        self.logs = std::mem::take(&mut plan.logs);
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    fn too_old(&self, event: &Event) -> Result<Option<End>, Trouble> {
+        let Some(limit) = self.rule()?.config.max_event_age else { return Ok(None) };
+        let at = event.body.get("timestamp").and_then(Json::as_str).and_then(|t| t.parse::<Timestamp>().ok());
+        let age = event.received_at.duration_since(at.unwrap_or(event.received_at));
+        if age.is_positive() && age.unsigned_abs() > limit.get() {
+            let reason = format!("older than the rule's max_event_age of {limit} when it was received");
+            return Ok(Some(End::State(DeliveryState::Skipped, Some(reason))));
+        }
+        Ok(None)
+    }
+
+    /// Commits writes together with what was learned, and tells those who wait for it.
+    pub(super) async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        let outbox = std::mem::take(&mut self.outbox);
+        let learned = if self.runtime.wakes.awaited() { wake::learned(&outbox) } else { Vec::new() };
+        writes.splice(0..0, outbox);
+        self.runtime.store.commit(writes).await?;
+        self.runtime.wakes.tell(learned);
+        Ok(())
+    }
+
+    /// Commits what the attempt came to.
+    async fn conclude(&mut self, result: Result<End, Trouble>) -> Result<Verdict, StoreError> {
+        let now = Timestamp::now();
+        let reached = self.trace.exchanges().iter().any(|e| e.status.is_some_and(|s| s < 500 && s != 429));
+        match result {
+            Ok(End::State(state, reason)) => {
+                self.finish(state, reason, None, now).await?;
+                Ok(Verdict::Ended { state, reached, script_failed: false })
+            }
+            Ok(End::Park { until, reason, wants }) => {
+                let writes = vec![self.record("parked", Some(reason), None, now)];
+                self.commit(writes).await?;
+                Ok(Verdict::Park { until, wants, pinned: self.pinned })
+            }
+            Err(trouble) => self.trouble(trouble, reached, now).await,
+        }
+    }
+
+    async fn trouble(&mut self, trouble: Trouble, reached: bool, now: Timestamp) -> Result<Verdict, StoreError> {
+        if let Some(error @ (StoreError::Failed(_) | StoreError::Closed | StoreError::Unusable { .. })) = trouble.store {
+            return Err(error);
+        }
+        let script_failed = trouble.whose == Whose::Rule && trouble.class != FailureClass::Misconfigured;
+        let outage = self.probing && trouble.whose == Whose::Account;
+        match trouble.class {
+            FailureClass::Throttled => self.wait(trouble, now).await,
+            FailureClass::Misconfigured => self.wait(trouble, now).await,
+            FailureClass::Transient | FailureClass::UnknownOutcome => {
+                let attempts = self.pending.attempts + u32::from(!outage);
+                let first = self.pending.first_failed_at.unwrap_or(now);
+                let policy = &self.set.config.delivery;
+                let decision = match retry_policy(policy, &self.pending.id, attempts, first, now, trouble.wait) {
+                    Decision::GiveUp if outage => Decision::Again(later(now, policy.retry_max.get())),
+                    decision => decision,
+                };
+                match decision {
+                    Decision::Again(run_at) => {
+                        self.runtime.metrics.delivery_retried(&self.pending.id.rule, trouble.class.as_str());
+                        tracing::info!(delivery = %self.pending.id, class = %trouble.class, error = trouble.reason, %run_at, "will be tried again");
+                        let account_trouble = trouble.whose == Whose::Account;
+                        let mut writes = vec![self.record("retry", Some(trouble.reason.clone()), Some(&trouble), now)];
+                        writes.extend(self.pin_write());
+                        writes.push(self.retry_write(run_at, attempts, first));
+                        self.commit(writes).await?;
+                        Ok(Verdict::Retry { run_at, attempts, first_failed_at: first, pinned: self.pinned, account_trouble })
+                    }
+                    Decision::GiveUp => {
+                        let reason = format!("given up after {attempts} attempts: {}", trouble.reason);
+                        let state = self.failed_state(&trouble);
+                        self.finish(state, Some(reason), Some(&trouble), now).await?;
+                        Ok(Verdict::Ended { state, reached, script_failed })
+                    }
+                }
+            }
+            FailureClass::Permanent => {
+                let state = self.failed_state(&trouble);
+                self.finish(state, Some(trouble.reason.clone()), Some(&trouble), now).await?;
+                Ok(Verdict::Ended { state, reached, script_failed })
+            }
+        }
+    }
+
+    /// Uncharged: the account or the rule is held, and the delivery stays where it is.
+    async fn wait(&mut self, trouble: Trouble, now: Timestamp) -> Result<Verdict, StoreError> {
+        let mut writes = vec![self.record("wait", Some(trouble.reason.clone()), Some(&trouble), now)];
+        writes.extend(self.pin_write());
+        self.commit(writes).await?;
+        let wait = trouble.wait.unwrap_or(match trouble.class {
+            FailureClass::Throttled => Duration::from_secs(2),
+            _ => MISCONFIGURED_PROBE,
+        });
+        let scope = match trouble.whose {
+            Whose::Rule => Scope::Rule(self.pending.id.rule.to_string()),
+            Whose::Account | Whose::Delivery => Scope::Account(self.pending.account.to_string()),
+        };
+        let info = PauseInfo { reason: trouble.reason, class: Some(trouble.class), since: now, until: Some(later(now, wait)) };
+        Ok(Verdict::Wait { hold: Hold { scope, info }, pinned: self.pinned })
+    }
+
+    fn failed_state(&self, trouble: &Trouble) -> DeliveryState {
+        match &self.plan {
+            _ if trouble.uncertain => DeliveryState::Uncertain,
+            Some(plan) if self.pinned && plan.wrote() => DeliveryState::Partial,
+            _ => DeliveryState::Dead,
+        }
+    }
+
+    async fn finish(
+        &mut self,
+        state: DeliveryState,
+        reason: Option<String>,
+        trouble: Option<&Trouble>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let version = self.version().to_string();
+        let mut writes = vec![self.record(state.as_str(), reason.clone(), trouble, now)];
+        writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason }));
+        self.commit(writes).await?;
+        self.runtime.metrics.delivery_finished(
+            &self.pending.id.rule,
+            state.as_str(),
+            (now.duration_since(self.started_at)).unsigned_abs(),
+        );
+        if let Some(trouble) = trouble {
+            tracing::warn!(delivery = %self.pending.id, %state, class = %trouble.class, error = trouble.reason, "failed for good");
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> &Version {
+        self.plan.as_ref().map_or(&self.set.version, |plan| &plan.version)
+    }
+
+    fn retry_write(&self, run_at: Timestamp, attempts: u32, first_failed_at: Timestamp) -> Write {
+        Write::Retry { id: self.pending.id.clone(), run_at, attempts, first_failed_at }
+    }
+
+    /// The pinned plan as it stands, when it is pinned.
+    pub(super) fn pin_write(&self) -> Option<Write> {
+        let plan = self.plan.as_ref().filter(|_| self.pinned)?;
+        Some(Write::Pin { id: self.pending.id.clone(), plan: plan.to_bytes() })
+    }
+
+    fn record(&self, outcome: &str, reason: Option<String>, trouble: Option<&Trouble>, now: Timestamp) -> Write {
+        let exchanges = self.trace.exchanges();
+        let attempt = self.pending.attempts + 1;
+        let record = Record {
+            version: self.version().clone(),
+            attempt,
+            started_at: self.started_at,
+            finished_at: now,
+            outcome: outcome.to_owned(),
+            reason,
+            class: trouble.map(|t| t.class),
+            diagnostics: trouble.map(|t| t.diagnostics.clone()).unwrap_or_default(),
+            resumed: self.resumed,
+            reads: self.reads.clone(),
+            steps: self.plan.as_ref().map(PinnedPlan::step_records).unwrap_or_default(),
+            tokens: exchanges.iter().map(|e| e.tokens).sum(),
+            exchanges,
+            logs: self
+                .plan
+                .as_ref()
+                .map_or_else(|| self.logs.clone(), |p| if p.logs.is_empty() { self.logs.clone() } else { p.logs.clone() }),
+        };
+        let record = serde_json::to_vec(&record).expect("a record serialises: its maps have string keys");
+        Write::Record { id: self.pending.id.clone(), attempt, record }
+    }
+}

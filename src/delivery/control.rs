@@ -1,0 +1,147 @@
+//! What people ask of delivery: pause, resume, replay, discard.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::PauseInfo;
+use super::attempt::Runtime;
+use super::handle::{ControlError, Replayed, Scope};
+use super::pauses::Pauses;
+use super::scheduler::{Scheduler, hold};
+use crate::event::Event;
+use crate::ingest::ordering_key;
+use crate::store::{
+    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewDelivery, NewEvent, Write,
+};
+
+/// Answers a command; a caller that went away needs no answer.
+pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, ControlError>>, result: Result<T, ControlError>) {
+    drop(reply.send(result));
+}
+
+pub(super) async fn pause(scheduler: &mut Scheduler, scope: Scope, reason: String, now: Timestamp) -> Result<(), ControlError> {
+    known(&scheduler.runtime, &scope)?;
+    let info = PauseInfo { reason, class: None, since: now, until: None };
+    scheduler.runtime.store.commit(vec![Pauses::stored(&scope, &info)]).await?;
+    hold(&mut scheduler.lanes, &scope, true, now);
+    scheduler.pauses.set(scope, info);
+    Ok(())
+}
+
+pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timestamp) -> Result<(), ControlError> {
+    if scheduler.pauses.get(&scope).is_none() {
+        known(&scheduler.runtime, &scope)?;
+        let (what, name) = words(&scope);
+        return Err(ControlError::Refused(format!("{what} `{name}` is not paused")));
+    }
+    scheduler.runtime.store.commit(vec![Pauses::unstored(&scope)]).await?;
+    scheduler.pauses.clear(&scope);
+    hold(&mut scheduler.lanes, &scope, false, now);
+    if let Scope::Account(name) = &scope {
+        scheduler.lanes.hurry_account(name, now);
+    }
+    Ok(())
+}
+
+/// Makes finished deliveries anew: a new event row with the same payload at the lane's tail, linked to the old delivery.
+pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Timestamp) -> Result<Vec<Replayed>, ControlError> {
+    let set = runtime.live.load_full();
+    let mut events = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let row = row(runtime, id).await?;
+        if row.state == DeliveryState::Pending {
+            return Err(ControlError::Refused(format!("delivery {id} is not finished; it can be replayed when it is")));
+        }
+        let rule = set.rule(&id.rule).ok_or_else(|| {
+            ControlError::Refused(format!("delivery {id}: there is no rule `{}` in rules.toml any more", id.rule))
+        })?;
+        let stored = runtime
+            .store
+            .event(id.seq)
+            .await?
+            .ok_or_else(|| ControlError::Unknown(format!("the event of delivery {id} is no longer kept")))?;
+        let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
+            .map_err(|e| ControlError::Refused(format!("delivery {id}: {e}")))?;
+        let key = ordering_key(&event, &rule.config.order_by);
+        events.push(NewEvent {
+            source: stored.source,
+            message_id: event.message_id.clone(),
+            kind: event.kind.as_str(),
+            name: event.name().map(str::to_owned),
+            user: event.user_id().or_else(|| event.anonymous_id()),
+            received_at: now,
+            payload: stored.payload,
+            deliveries: vec![NewDelivery { rule: rule.name.clone(), account: rule.account.clone(), key }],
+            dedupe: Dedupe::Never,
+            replay_of: Some(id.clone()),
+        });
+    }
+    let appended = runtime.store.append(events).await?;
+    Ok(ids
+        .into_iter()
+        .zip(appended)
+        .map(|(of, appended)| {
+            let (Appended::Fresh(seq) | Appended::Duplicate(seq)) = appended;
+            Replayed { id: DeliveryId { seq, rule: of.rule.clone() }, of }
+        })
+        .collect())
+}
+
+/// Drops deliveries for good.
+pub(super) async fn discard(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now: Timestamp) -> Result<u64, ControlError> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let row = row(&scheduler.runtime, id).await?;
+        match row.state {
+            DeliveryState::Pending if scheduler.is_under_way(id) => {
+                return Err(ControlError::Refused(format!("delivery {id} is under way; try again when it waits or has ended")));
+            }
+            DeliveryState::Pending | DeliveryState::Dead | DeliveryState::Partial | DeliveryState::Uncertain => rows.push(row),
+            state => return Err(ControlError::Refused(format!("delivery {id} is {state}; there is nothing to discard"))),
+        }
+    }
+    let finish = |id: &DeliveryId| {
+        Write::Finish(Finish {
+            id: id.clone(),
+            state: DeliveryState::Discarded,
+            at: now,
+            version: None,
+            reason: Some("discarded by a person".to_owned()),
+        })
+    };
+    scheduler.runtime.store.commit(ids.iter().map(finish).collect()).await?;
+    for row in rows.iter().filter(|r| r.state == DeliveryState::Pending) {
+        scheduler.lanes.remove(&row.id, now);
+    }
+    Ok(ids.len() as u64)
+}
+
+async fn row(runtime: &Arc<Runtime>, id: &DeliveryId) -> Result<DeliveryRow, ControlError> {
+    let filter = DeliveryFilter { seq: Some(id.seq), rule: Some(id.rule.to_string()), limit: 1, ..DeliveryFilter::default() };
+    let rows = runtime.store.deliveries(&filter).await?;
+    rows.into_iter().next().ok_or_else(|| ControlError::Unknown(format!("there is no delivery {id}")))
+}
+
+fn known(runtime: &Arc<Runtime>, scope: &Scope) -> Result<(), ControlError> {
+    let set = runtime.live.load();
+    let (exists, names): (bool, Vec<&str>) = match scope {
+        Scope::Account(name) => {
+            (set.config.pipedrive.contains_key(name), set.config.pipedrive.keys().map(String::as_str).collect())
+        }
+        Scope::Rule(name) => (set.rule(name).is_some(), set.rules.iter().map(|r| &*r.name).collect()),
+    };
+    if exists {
+        return Ok(());
+    }
+    let (what, name) = words(scope);
+    Err(ControlError::Unknown(format!("there is no {what} `{name}`; there is {}", names.join(", "))))
+}
+
+fn words(scope: &Scope) -> (&'static str, &str) {
+    match scope {
+        Scope::Account(name) => ("account", name),
+        Scope::Rule(name) => ("rule", name),
+    }
+}

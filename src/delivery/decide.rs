@@ -1,0 +1,157 @@
+//! What a delivery is to do: the script runs until it needs nothing more, and its plan is made ready for the wire.
+//!
+//! Invariants: nothing is written here; a read is answered with this plan's own writes laid over it; a name that the account
+//! does not have is looked for once in fresh metadata before it counts as wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::attempt::{Attempt, End};
+use super::policy::later;
+use super::reads;
+use super::trouble::{Trouble, Whose};
+use crate::crm::{Account, Metadata};
+use crate::diagnostic::Diagnostic;
+use crate::event::Event;
+use crate::failure::FailureClass;
+use crate::plan::{self, Plan, PlanProblem, PrepareContext, Step};
+use crate::rules::ScriptSet;
+use crate::script::{Memo, Outcome, RunRequest};
+use crate::store::{DeliveryState, StoredEvent};
+
+/// A memo older than this is not trusted any more.
+const MEMO_AGE: Duration = Duration::from_secs(60);
+
+/// What the script and validation came to.
+pub(super) enum Decided {
+    /// Steps to carry out.
+    Steps(Vec<Step>),
+    /// Nothing to do.
+    End(End),
+    /// The set was swapped or the memo grew old: begin again.
+    Afresh,
+}
+
+/// Runs the script and makes its plan ready.
+pub(super) async fn decide(
+    attempt: &mut Attempt,
+    account: &Arc<Account>,
+    stored: &StoredEvent,
+    event: &Event,
+) -> Result<Decided, Trouble> {
+    let runtime = attempt.runtime.clone();
+    let began = Timestamp::now();
+    let script: Arc<str> = Arc::from(attempt.rule()?.config.script.as_str());
+    let plan = loop {
+        let request = RunRequest {
+            rule: attempt.pending.id.rule.clone(),
+            script: script.clone(),
+            payload: stored.payload.clone(),
+            message_id: event.message_id.clone(),
+            memo: Memo(attempt.reads.clone()),
+        };
+        let report = runtime.pool.run(attempt.set.program.clone(), request).await;
+        let (rule, operations) = (&attempt.pending.id.rule, report.operations);
+        runtime.metrics.script_ran(rule, outcome_word(&report.outcome), report.elapsed, operations);
+        attempt.logs = report.logs;
+        match report.outcome {
+            Outcome::Plan(plan) => break plan,
+            Outcome::Skip(reason) => return Ok(Decided::End(End::State(DeliveryState::Skipped, Some(reason)))),
+            Outcome::Fail(reason) => return Err(Trouble::permanent(format!("the script gave it up: {reason}"))),
+            Outcome::Retry(reason, wait) => {
+                let trouble =
+                    Trouble::new(FailureClass::Transient, Whose::Delivery, format!("the script asks to wait: {reason}"));
+                return Err(Trouble { wait: Some(wait), ..trouble });
+            }
+            Outcome::Error(error) => return Err((*error).into()),
+            Outcome::Read { read, so_far } => {
+                let answer = reads::answer(attempt, account, &read, &so_far, event).await?;
+                attempt.reads.push((read, answer));
+                let swapped = runtime.live.load().version != attempt.set.version;
+                if swapped || Timestamp::now() > later(began, MEMO_AGE) {
+                    return Ok(Decided::Afresh);
+                }
+            }
+        }
+    };
+    if plan.actions.is_empty() {
+        let reason = "the script asked for nothing".to_owned();
+        return Ok(Decided::End(End::State(DeliveryState::Skipped, Some(reason))));
+    }
+    prepare(attempt, account, &plan, event).await.map(Decided::Steps)
+}
+
+/// Makes a plan ready, with one look at fresh metadata when a name is not known.
+pub(super) async fn prepare(attempt: &Attempt, account: &Arc<Account>, plan: &Plan, event: &Event) -> Result<Vec<Step>, Trouble> {
+    let session = account.client.session(attempt.trace.clone());
+    let metadata = account.ready_metadata(&session).await?;
+    let problems = match prepare_with(attempt, account, &metadata, plan, event)? {
+        Ok(steps) => return Ok(steps),
+        Err(problems) => problems,
+    };
+    let unknown_name = problems.iter().any(|p| p.class() == FailureClass::Misconfigured);
+    if unknown_name {
+        let refreshed = account.refresh_metadata(&session).await?;
+        if !Arc::ptr_eq(&metadata, &refreshed)
+            && let Ok(steps) = prepare_with(attempt, account, &refreshed, plan, event)?
+        {
+            return Ok(steps);
+        }
+    }
+    Err(Trouble::plan(&problems, |problem| diagnose(&attempt.set, problem)))
+}
+
+fn prepare_with(
+    attempt: &Attempt,
+    account: &Account,
+    metadata: &Metadata,
+    plan: &Plan,
+    event: &Event,
+) -> Result<Result<Vec<Step>, Vec<PlanProblem>>, Trouble> {
+    Ok(plan::prepare(plan, &context(attempt, account, metadata, event)?))
+}
+
+/// What the attempt's plans are made ready against.
+pub(super) fn context<'a>(
+    attempt: &'a Attempt,
+    account: &'a Account,
+    metadata: &'a Metadata,
+    event: &'a Event,
+) -> Result<PrepareContext<'a>, Trouble> {
+    let rule = attempt.rule()?;
+    Ok(PrepareContext {
+        metadata,
+        match_fields: &account.config.match_fields,
+        rule: &rule.name,
+        message_id: &event.message_id,
+        write: rule.config.write,
+    })
+}
+
+/// A plan's problem with the line of the script that asked for it.
+pub(super) fn diagnose(set: &ScriptSet, problem: &PlanProblem) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error(problem.message.clone());
+    let source = set.files.sources.scripts.get(&*problem.at.file).map_or("", |text| text);
+    diagnostic =
+        diagnostic.at(&format!("scripts/{}", problem.at.file), source, problem.at.line as usize, problem.at.column as usize, 1);
+    if let Some(value) = &problem.value {
+        diagnostic = diagnostic.note(format!("the value is {value}"));
+    }
+    match &problem.help {
+        Some(help) => diagnostic.help(help.clone()),
+        None => diagnostic,
+    }
+}
+
+const fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Plan(_) => "plan",
+        Outcome::Read { .. } => "read",
+        Outcome::Skip(_) => "skip",
+        Outcome::Fail(_) => "fail",
+        Outcome::Retry(..) => "retry",
+        Outcome::Error(_) => "error",
+    }
+}

@@ -1,0 +1,408 @@
+//! Carrying out a plan, step by step.
+//!
+//! Invariants:
+//! - All matches that do not hang on a reference are resolved before the first write; a failed look-up stops everything.
+//! - The plan is pinned before the first request that is not a GET; a create is recorded as sending before it is sent.
+//! - A step holds the locks of its criteria, then of its entity, until its outcome is committed; its outcome, the index and the
+//!   known values go into one commit.
+//! - When it only observes, nothing is pinned and nothing is learned: the session answers writes by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::attempt::{Attempt, End};
+use super::links::Links;
+use super::locks::Held;
+use super::pinned::PinnedPlan;
+use super::policy::later;
+use super::record::{Effect, Resolution, StepState};
+use super::trouble::{Trouble, Whose};
+use crate::crm::{self, Account, Found, Lookup, Metadata, OnMany, WireTarget, WireValue};
+use crate::failure::FailureClass;
+use crate::pipedrive::{Id, Kind, Session};
+use crate::plan::{OnEmpty, OnMiss, OnMissing, Operation, Step};
+use crate::store::{DeliveryState, StoredEvent, Write};
+
+/// Carries out the plan of one attempt.
+pub(super) struct Executor<'a> {
+    pub(super) attempt: &'a mut Attempt,
+    pub(super) account: &'a Arc<Account>,
+    pub(super) session: Session,
+    pub(super) stored: &'a StoredEvent,
+    pub(super) metadata: Arc<Metadata>,
+    pub(super) observe: bool,
+    /// What the matches came to before the first write, by step.
+    found: Vec<Option<(Found, Timestamp)>>,
+}
+
+impl<'a> Executor<'a> {
+    pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
+        let session = account.client.session(attempt.trace.clone());
+        let session = if observe { session.observing() } else { session };
+        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new() }
+    }
+
+    /// Runs what is left of the plan.
+    pub(super) async fn run(mut self) -> Result<End, Trouble> {
+        self.metadata = self.account.ready_metadata(&self.session).await?;
+        if !self.attempt.pinned
+            && let Some(park) = self.resolve().await?
+        {
+            return Ok(park);
+        }
+        while let Some(at) = self.plan().unfinished() {
+            self.settle().await?;
+            self.step(at).await?;
+        }
+        Ok(self.end())
+    }
+
+    fn end(&self) -> End {
+        let effects: Vec<Effect> = self
+            .plan()
+            .steps
+            .iter()
+            .filter_map(|s| match s.state {
+                StepState::Done { effect, .. } => Some(effect),
+                _ => None,
+            })
+            .collect();
+        if self.observe {
+            return End::State(DeliveryState::Observed, Some("writes are off for this account: nothing was sent".to_owned()));
+        }
+        if effects.iter().all(|e| *e == Effect::Skipped) {
+            let reason = self.plan().steps.iter().flat_map(|s| s.warnings.last()).next().cloned();
+            return End::State(DeliveryState::Skipped, reason);
+        }
+        End::State(DeliveryState::Done, None)
+    }
+
+    pub(super) fn plan(&self) -> &PinnedPlan {
+        self.attempt.plan.as_ref().expect("an executor is made when the plan is there")
+    }
+
+    pub(super) fn plan_mut(&mut self) -> &mut PinnedPlan {
+        self.attempt.plan.as_mut().expect("an executor is made when the plan is there")
+    }
+
+    /// Resolves the matches and links of all steps that hang on no reference.
+    async fn resolve(&mut self) -> Result<Option<End>, Trouble> {
+        let steps: Vec<Step> = self.plan().steps.iter().map(|s| s.step.clone()).collect();
+        self.found = Vec::with_capacity(steps.len());
+        for (at, step) in steps.iter().enumerate() {
+            let found = match &step.operation {
+                Operation::Upsert { kind, lookups } => Some((*kind, lookups)),
+                Operation::Update { kind, target: WireTarget::Lookups(lookups) }
+                | Operation::Delete { kind, target: WireTarget::Lookups(lookups) } => Some((*kind, lookups)),
+                _ => None,
+            };
+            let found = match found {
+                Some((kind, lookups)) if !lookups.is_empty() => {
+                    Some((self.find(kind, lookups, step.on_many).await?, Timestamp::now()))
+                }
+                _ => None,
+            };
+            if let Some((found, _)) = &found {
+                self.note_found(at, found, &step.operation);
+            }
+            self.found.push(found);
+            if let Some(park) = self.check_links(step).await? {
+                return Ok(Some(park));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it.
+    async fn check_links(&mut self, step: &Step) -> Result<Option<End>, Trouble> {
+        let wait = self.attempt.rule()?.config.link_wait.get();
+        let deadline = later(self.stored.received_at, wait);
+        let now = Timestamp::now();
+        for (kind, lookups) in linked_lookups(step) {
+            if lookups.is_empty() || !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
+                continue;
+            }
+            if now < deadline && !self.observe {
+                let wants = wants(&self.account.name, kind, lookups);
+                let reason = format!("waits for the {kind} it links to, at most until {deadline}");
+                return Ok(Some(End::Park { until: deadline, reason, wants }));
+            }
+            if step.on_missing == OnMissing::Fail {
+                let reason = format!("the {kind} that action {} links to was not found within {wait:?}", step.ordinal + 1);
+                return Err(Trouble::permanent(reason));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Commits what the steps before came to, and lets go of their locks.
+    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        if !self.attempt.outbox.is_empty() {
+            let writes = self.attempt.pin_write().into_iter().collect();
+            self.attempt.commit(writes).await?;
+        }
+        self.attempt.held.clear();
+        Ok(())
+    }
+
+    /// Pins the plan, with the step's state as it is now.
+    pub(super) async fn pin(&mut self) -> Result<(), Trouble> {
+        if self.observe {
+            return Ok(());
+        }
+        self.attempt.pinned = true;
+        let writes = self.attempt.pin_write().into_iter().collect();
+        self.attempt.commit(writes).await?;
+        Ok(())
+    }
+
+    /// Pins the plan unless it is pinned.
+    pub(super) async fn ensure_pinned(&mut self) -> Result<(), Trouble> {
+        if self.attempt.pinned { Ok(()) } else { self.pin().await }
+    }
+
+    /// Adds writes to the next commit.
+    pub(super) fn learn(&mut self, writes: impl IntoIterator<Item = Write>) {
+        if !self.observe {
+            self.attempt.outbox.extend(writes);
+        }
+    }
+
+    async fn step(&mut self, at: usize) -> Result<(), Trouble> {
+        let step = self.plan().steps[at].step.clone();
+        let links = Links::resolve(self, &step).await?;
+        match &step.operation {
+            Operation::Upsert { kind, lookups } => self.upsert(at, &step, *kind, lookups, &links).await,
+            Operation::Create { kind } => self.create(at, &step, *kind, &[], &links).await,
+            Operation::Update { kind, target } => match self.target(at, &step, *kind, target).await? {
+                Some((id, via)) => self.update(at, &step, *kind, id, via, &links).await,
+                None => self.missed(at, &step, *kind, target),
+            },
+            Operation::Delete { kind, target } => match self.target(at, &step, *kind, target).await? {
+                Some((id, _)) => self.delete(at, *kind, id).await,
+                None => self.missed(at, &step, *kind, target),
+            },
+            Operation::Merge { kind, keep, drop } => self.merge(at, &step, *kind, keep, drop).await,
+            Operation::Convert { target } => match self.target(at, &step, Kind::Lead, target).await? {
+                Some((id, _)) => self.convert(at, &step, id, &links).await,
+                None => self.missed(at, &step, Kind::Lead, target),
+            },
+            Operation::Request { method, path, body } => self.request(at, *method, path, body.as_ref()).await,
+        }
+    }
+
+    async fn upsert(&mut self, at: usize, step: &Step, kind: Kind, lookups: &[Lookup], links: &Links) -> Result<(), Trouble> {
+        if lookups.is_empty() {
+            let reason = format!("no match criterion of the {kind} holds a value");
+            return match step.on_empty {
+                OnEmpty::Skip => {
+                    self.skip(at, format!("{reason}: skipped (on_empty)"));
+                    Ok(())
+                }
+                OnEmpty::Fail => Err(Trouble::permanent(format!("{reason} (on_empty: fail)"))),
+                OnEmpty::Create => self.create(at, step, kind, lookups, links).await,
+            };
+        }
+        self.lock_criteria(kind, lookups).await;
+        if let StepState::Sending { .. } = self.plan().steps[at].state
+            && self.reconcile(at, step, kind, lookups, links).await?
+        {
+            return Ok(());
+        }
+        match self.found_now(at, kind, lookups, step.on_many).await? {
+            Found::Hit { id, lookup, entity, .. } => {
+                let via = Via { lookups, hit: lookup, entity };
+                self.update(at, step, kind, id, Some(via), links).await
+            }
+            Found::Miss => self.create(at, step, kind, lookups, links).await,
+        }
+    }
+
+    /// What the criteria find, under their locks: the index is asked again, since another lane may have created it meanwhile.
+    async fn found_now(&mut self, at: usize, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
+        let earlier = self.found.get_mut(at).and_then(Option::take);
+        let found = match earlier {
+            None => self.find(kind, lookups, on_many).await?,
+            Some((earlier, when)) => match (crm::find_known(self.account, kind, lookups, on_many).await?, earlier) {
+                // What the index knows now by a criterion at least as strong is newer than what was found before.
+                (Found::Hit { id, lookup, others, .. }, Found::Miss) => Found::Hit { id, entity: None, lookup, others },
+                (Found::Hit { id, lookup, others, .. }, Found::Hit { id: before, lookup: hit, .. })
+                    if lookup <= hit && id != before =>
+                {
+                    Found::Hit { id, entity: None, lookup, others }
+                }
+                (_, Found::Hit { id, entity, lookup, others }) => {
+                    let name = entity_name(&self.account.name, kind, &id);
+                    let entity = entity.filter(|_| !self.attempt.runtime.locks.written_since(&name, when));
+                    Found::Hit { id, entity, lookup, others }
+                }
+                (Found::Miss, Found::Miss) => Found::Miss,
+            },
+        };
+        let operation = self.plan().steps[at].step.operation.clone();
+        self.note_found(at, &found, &operation);
+        Ok(found)
+    }
+
+    pub(super) async fn find(&self, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
+        Ok(crm::find(self.account, &self.session, kind, lookups, on_many).await?)
+    }
+
+    /// The entity that a target names; none when it is not there.
+    pub(super) async fn target<'t>(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        target: &'t WireTarget,
+    ) -> Result<Option<(Id, Option<Via<'t>>)>, Trouble> {
+        match target {
+            WireTarget::Id(id) => {
+                self.note(at, Resolution { how: "id".to_owned(), by: String::new(), id: Some(id.clone()), others: Vec::new() });
+                Ok(Some((id.clone(), None)))
+            }
+            WireTarget::Reference(ordinal) => {
+                let id = self.plan().reference(*ordinal);
+                let by = format!("action {}", ordinal + 1);
+                self.note(at, Resolution { how: "reference".to_owned(), by, id: id.clone(), others: Vec::new() });
+                Ok(id.map(|id| (id, None)))
+            }
+            WireTarget::Lookups(lookups) if lookups.is_empty() => Ok(None),
+            WireTarget::Lookups(lookups) => {
+                self.lock_criteria(kind, lookups).await;
+                match self.found_now(at, kind, lookups, step.on_many).await? {
+                    Found::Hit { id, lookup, entity, .. } => Ok(Some((id, Some(Via { lookups, hit: lookup, entity })))),
+                    Found::Miss => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// An update, delete or convert found nothing.
+    fn missed(&mut self, at: usize, step: &Step, kind: Kind, target: &WireTarget) -> Result<(), Trouble> {
+        let verb = step.operation.verb();
+        match target {
+            // What it refers to was skipped: so is this.
+            WireTarget::Reference(ordinal) => {
+                self.skip(at, format!("action {} was skipped, and so is this {verb}", ordinal + 1));
+                Ok(())
+            }
+            WireTarget::Lookups(lookups) if lookups.is_empty() && step.on_empty == OnEmpty::Skip => {
+                self.skip(at, format!("no match criterion of the {kind} holds a value: skipped (on_empty)"));
+                Ok(())
+            }
+            _ if step.on_miss == OnMiss::Skip => {
+                self.skip(at, format!("no {kind} was found to {verb}: skipped (on_miss)"));
+                Ok(())
+            }
+            _ => Err(Trouble::permanent(format!("no {kind} was found to {verb} (on_miss: fail)"))),
+        }
+    }
+
+    /// Takes the locks of all criteria. Entity locks come after, so none may be held now.
+    async fn lock_criteria(&mut self, kind: Kind, lookups: &[Lookup]) {
+        if self.observe {
+            return;
+        }
+        let account = &self.account.name;
+        let names = lookups.iter().flat_map(|l| &l.0).map(|t| format!("{account}/{kind}?{}={}", t.address.key(), t.value));
+        let held = self.attempt.runtime.locks.acquire(names.collect()).await;
+        self.attempt.held.push(held);
+    }
+
+    /// Takes the lock of entities, after the criteria's.
+    pub(super) async fn lock_entities(&mut self, kind: Kind, ids: &[&Id]) {
+        if self.observe {
+            return;
+        }
+        let names = ids.iter().map(|id| entity_name(&self.account.name, kind, id)).collect();
+        let held: Held = self.attempt.runtime.locks.acquire(names).await;
+        self.attempt.held.push(held);
+    }
+
+    pub(super) fn skip(&mut self, at: usize, why: String) {
+        self.plan_mut().steps[at].warnings.push(why);
+        self.plan_mut().done(at, Effect::Skipped, None);
+    }
+
+    pub(super) fn note(&mut self, at: usize, resolution: Resolution) {
+        self.plan_mut().steps[at].resolution = Some(resolution);
+    }
+
+    fn note_found(&mut self, at: usize, found: &Found, operation: &Operation) {
+        let lookups: &[Lookup] = match operation {
+            Operation::Upsert { lookups, .. }
+            | Operation::Update { target: WireTarget::Lookups(lookups), .. }
+            | Operation::Delete { target: WireTarget::Lookups(lookups), .. } => lookups,
+            _ => &[],
+        };
+        let resolution = match found {
+            Found::Hit { id, entity, lookup, others } => {
+                let how = if entity.is_some() { "lookup" } else { "index" };
+                let by = lookups.get(*lookup).map(described).unwrap_or_default();
+                if !others.is_empty() {
+                    let warning = format!("{} others fit as well; the policy chose this one (on_many)", others.len());
+                    let warnings = &mut self.plan_mut().steps[at].warnings;
+                    if !warnings.contains(&warning) {
+                        warnings.push(warning);
+                    }
+                }
+                Resolution { how: how.to_owned(), by, id: Some(id.clone()), others: others.clone() }
+            }
+            Found::Miss => {
+                let by = lookups.iter().map(described).collect::<Vec<_>>().join(", else ");
+                Resolution { how: "miss".to_owned(), by, id: None, others: Vec::new() }
+            }
+        };
+        // The look-up before the first write says more than the index that learned from it.
+        let earlier = self.plan().steps[at].resolution.as_ref().is_some_and(|r| r.how == "lookup" && r.id == resolution.id);
+        if !earlier {
+            self.note(at, resolution);
+        }
+    }
+
+    /// A write that went wrong, as trouble; a first unknown outcome leaves some time for it to land.
+    pub(super) fn write_failed(error: crate::pipedrive::ApiError) -> Trouble {
+        let mut trouble = Trouble::from(error);
+        if trouble.class == FailureClass::UnknownOutcome {
+            trouble.whose = Whose::Account;
+            trouble.wait = Some(Duration::from_secs(5));
+        }
+        trouble
+    }
+}
+
+/// How an entity was found by criteria.
+pub(super) struct Via<'l> {
+    /// The criteria, in order of preference.
+    pub(super) lookups: &'l [Lookup],
+    /// Which of them hit.
+    pub(super) hit: usize,
+    /// The entity as the look-up gave it.
+    pub(super) entity: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The name of an entity's lock.
+pub(super) fn entity_name(account: &str, kind: Kind, id: &Id) -> String {
+    format!("{account}/{kind}/{id}")
+}
+
+fn described(lookup: &Lookup) -> String {
+    let terms: Vec<String> = lookup.0.iter().map(|t| format!("{} = {}", t.address.key(), t.value)).collect();
+    terms.join(" and ")
+}
+
+/// The `by(..)` links of a step.
+pub(super) fn linked_lookups(step: &Step) -> impl Iterator<Item = (Kind, &[Lookup])> {
+    step.fields.iter().chain(&step.on_create).chain(&step.if_empty).filter_map(|field| match &field.value {
+        WireValue::Link { kind, target: WireTarget::Lookups(lookups) } => Some((*kind, lookups.as_slice())),
+        _ => None,
+    })
+}
+
+/// The index keys that would end the wait for these look-ups.
+fn wants(account: &str, kind: Kind, lookups: &[Lookup]) -> Vec<String> {
+    lookups.iter().flat_map(|l| &l.0).map(|t| super::wake::name(account, kind.as_str(), t.address.key(), &t.value)).collect()
+}

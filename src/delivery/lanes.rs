@@ -1,0 +1,469 @@
+//! The lanes: which delivery may run next. Pure data; time comes in as an argument.
+//!
+//! Invariants:
+//! - A lane is (account, ordering key). At most one delivery of a lane is under way.
+//! - Within a lane, the deliveries of one rule run in the order of their sequence numbers. The next of a lane is the oldest
+//!   whose rule is not held; when that one waits for a retry, the lane waits with it.
+//! - Deliveries of a held rule stay where they are, so after the hold they run before newer ones of that rule and key.
+//! - A parked delivery does not block its lane; when it is due it goes to the front.
+//! - Taking and finishing a delivery costs the same however deep the backlog is; only holding
+//!   a rule and discarding look at all lanes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::store::{DeliveryId, Pending, Seq};
+
+/// Index of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LaneId(usize);
+
+/// A waiting delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    seq: Seq,
+    position: u32,
+    attempts: u32,
+    run_at: Option<Timestamp>,
+    first_failed_at: Option<Timestamp>,
+    pinned: bool,
+}
+
+#[derive(Debug)]
+struct Lane {
+    account: Arc<str>,
+    key: Arc<str>,
+    /// Waiting deliveries by rule, oldest first.
+    rules: Vec<(Arc<str>, VecDeque<Entry>)>,
+    /// Parked deliveries: (rule, entry). Few.
+    parked: Vec<(Arc<str>, Entry)>,
+    /// The delivery under way.
+    running: Option<(Arc<str>, Entry)>,
+    place: Place,
+}
+
+/// Where a lane stands between two turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing to run now: empty, running, or all of its rules held.
+    Idle,
+    /// In its account's queue.
+    Ready,
+    /// In the timers, until then.
+    Timer(Timestamp),
+}
+
+#[derive(Debug, Default)]
+struct AccountQueue {
+    ready: VecDeque<LaneId>,
+    pending: u64,
+    running: u64,
+    held: bool,
+    /// Held, but one delivery may go out to see how things stand.
+    probe: bool,
+}
+
+/// All lanes of the daemon.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: Vec<Option<Lane>>,
+    free: Vec<usize>,
+    by_key: HashMap<(Arc<str>, Arc<str>), LaneId>,
+    accounts: BTreeMap<Arc<str>, AccountQueue>,
+    /// Round robin over the accounts.
+    turn: usize,
+    held_rules: BTreeSet<Arc<str>>,
+    rule_pending: BTreeMap<Arc<str>, u64>,
+    timers: BTreeSet<(Timestamp, LaneId)>,
+    /// The lanes of parked deliveries.
+    parked: HashMap<DeliveryId, LaneId>,
+    waiting: u64,
+}
+
+/// How many of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// Lanes with something in them.
+    pub(crate) lanes: u64,
+    /// Deliveries that have not ended.
+    pub(crate) pending: u64,
+    /// Under way.
+    pub(crate) running: u64,
+    /// Lanes whose next delivery may run.
+    pub(crate) ready: u64,
+    /// Deliveries that wait for a retry.
+    pub(crate) waiting: u64,
+    /// Deliveries that wait outside their lane for a link.
+    pub(crate) parked: u64,
+    /// Deliveries of held rules.
+    pub(crate) held: u64,
+}
+
+/// What becomes of the delivery that was under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It has ended.
+    Ended,
+    /// It stays at the head of its lane, not before `run_at`.
+    Again { run_at: Option<Timestamp>, attempts: u32, first_failed_at: Option<Timestamp>, pinned: bool },
+    /// It waits outside its lane until then.
+    Park { until: Timestamp, attempts: u32, pinned: bool },
+}
+
+impl Lanes {
+    /// Adds a delivery at its lane's tail.
+    pub(crate) fn push(&mut self, pending: Pending, now: Timestamp) {
+        let rule = pending.id.rule.clone();
+        let lane_id = self.lane(&pending.account, &pending.key);
+        *self.rule_pending.entry(rule.clone()).or_default() += 1;
+        self.accounts.entry(pending.account.clone()).or_default().pending += 1;
+        let entry = Entry {
+            seq: pending.id.seq,
+            position: pending.position,
+            attempts: pending.attempts,
+            run_at: pending.run_at,
+            first_failed_at: pending.first_failed_at,
+            pinned: pending.pinned,
+        };
+        self.waiting += u64::from(entry.run_at.is_some());
+        let lane = self.lane_mut(lane_id);
+        queue_of(&mut lane.rules, &rule).push_back(entry);
+        self.place(lane_id, now);
+    }
+
+    /// The next delivery that may run, round robin over the accounts that `may_run` allows and over their lanes.
+    pub(crate) fn next(&mut self, now: Timestamp, may_run: impl Fn(&str, u64) -> bool) -> Option<(LaneId, Pending)> {
+        self.wake(now);
+        let names: Vec<Arc<str>> = self.accounts.keys().cloned().collect();
+        for offset in 0..names.len() {
+            let at = (self.turn + offset) % names.len();
+            let name = &names[at];
+            let account = self.accounts.get_mut(name)?;
+            let open = !account.held || (account.probe && account.running == 0);
+            if !open || !may_run(name, account.running) {
+                continue;
+            }
+            while let Some(lane_id) = self.accounts.get_mut(name).and_then(|a| a.ready.pop_front()) {
+                // A hold since the lane was queued may have left it without a runnable delivery.
+                self.lane_mut(lane_id).place = Place::Idle;
+                let Some(pending) = self.start(lane_id, now) else {
+                    self.place(lane_id, now);
+                    continue;
+                };
+                let account = self.accounts.entry(name.clone()).or_default();
+                account.running += 1;
+                account.probe = false;
+                self.turn = (at + 1) % names.len();
+                return Some((lane_id, pending));
+            }
+        }
+        None
+    }
+
+    /// Ends the turn of the delivery that is under way in the lane.
+    pub(crate) fn finish(&mut self, lane_id: LaneId, next: Next, now: Timestamp) {
+        let lane = self.lane_mut(lane_id);
+        let account_name = lane.account.clone();
+        let Some((rule, mut entry)) = lane.running.take() else { return };
+        let mut waits = false;
+        match next {
+            Next::Ended => {}
+            Next::Again { run_at, attempts, first_failed_at, pinned } => {
+                entry = Entry { run_at, attempts, first_failed_at, pinned, ..entry };
+                waits = run_at.is_some();
+                queue_of(&mut lane.rules, &rule).push_front(entry);
+            }
+            Next::Park { until, attempts, pinned } => {
+                entry = Entry { run_at: Some(until), attempts, pinned, ..entry };
+                waits = true;
+                let id = DeliveryId { seq: entry.seq, rule: rule.clone() };
+                lane.parked.push((rule.clone(), entry));
+                self.parked.insert(id, lane_id);
+            }
+        }
+        if waits {
+            self.waiting += 1;
+        }
+        if let Some(account) = self.accounts.get_mut(&account_name) {
+            account.running = account.running.saturating_sub(1);
+        }
+        if next == Next::Ended {
+            self.forget_one(&account_name, &rule);
+        }
+        self.place(lane_id, now);
+    }
+
+    /// Takes a waiting delivery out; false when it is under way or unknown.
+    pub(crate) fn remove(&mut self, id: &DeliveryId, now: Timestamp) -> bool {
+        // Rare, and by a person: looking through the lanes costs less than an index that every delivery would pay for.
+        let holds = |lane: &Lane| {
+            lane.rules.iter().any(|(rule, queue)| *rule == id.rule && queue.iter().any(|e| e.seq == id.seq))
+                || lane.parked.iter().any(|(rule, entry)| *rule == id.rule && entry.seq == id.seq)
+        };
+        let Some(lane_id) = self.by_key.values().copied().find(|lane| holds(self.lane_ref(*lane))) else { return false };
+        let lane = self.lane_mut(lane_id);
+        let account = lane.account.clone();
+        let queue = queue_of(&mut lane.rules, &id.rule);
+        let taken = match queue.iter().position(|e| e.seq == id.seq) {
+            Some(at) => queue.remove(at),
+            None => {
+                let at = lane.parked.iter().position(|(rule, e)| *rule == id.rule && e.seq == id.seq);
+                at.map(|at| lane.parked.swap_remove(at).1)
+            }
+        };
+        let Some(entry) = taken else { return false };
+        self.parked.remove(id);
+        if entry.run_at.is_some() {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        self.forget_one(&account, &id.rule);
+        self.place(lane_id, now);
+        true
+    }
+
+    /// What a parked delivery waits for is there: it may run now.
+    pub(crate) fn unpark(&mut self, id: &DeliveryId, now: Timestamp) {
+        let found = self.parked.get(id).copied();
+        let Some(lane_id) = found else { return };
+        let lane = self.lane_mut(lane_id);
+        if let Some((_, entry)) = lane.parked.iter_mut().find(|(rule, e)| *rule == id.rule && e.seq == id.seq) {
+            entry.run_at = Some(now);
+            self.place(lane_id, now);
+        }
+    }
+
+    /// Holds a rule or lets it go on.
+    pub(crate) fn hold_rule(&mut self, rule: &Arc<str>, held: bool, now: Timestamp) {
+        let changed = if held { self.held_rules.insert(rule.clone()) } else { self.held_rules.remove(rule) };
+        if changed {
+            let ids: Vec<LaneId> = self.by_key.values().copied().collect();
+            for id in ids {
+                if self.lane_mut(id).rules.iter().any(|(name, queue)| name == rule && !queue.is_empty())
+                    || self.lane_mut(id).parked.iter().any(|(name, _)| name == rule)
+                {
+                    self.place(id, now);
+                }
+            }
+        }
+    }
+
+    /// Holds an account or lets it go on.
+    pub(crate) fn hold_account(&mut self, account: &Arc<str>, held: bool) {
+        let queue = self.accounts.entry(account.clone()).or_default();
+        queue.held = held;
+        queue.probe = false;
+    }
+
+    /// Lets one delivery of a held account go out to see how things stand.
+    pub(crate) fn probe_account(&mut self, account: &Arc<str>) {
+        self.accounts.entry(account.clone()).or_default().probe = true;
+    }
+
+    /// Makes waiting retries of an account due now: what they waited for is over.
+    pub(crate) fn hurry_account(&mut self, account: &str, now: Timestamp) {
+        let due: Vec<LaneId> =
+            self.timers.iter().map(|(_, id)| *id).filter(|id| &*self.lane_ref(*id).account == account).collect();
+        for id in due {
+            let mut hurried = 0;
+            let lane = self.lane_mut(id);
+            for (_, queue) in &mut lane.rules {
+                if let Some(head) = queue.front_mut()
+                    && head.run_at.take().is_some()
+                {
+                    hurried += 1;
+                }
+            }
+            self.waiting = self.waiting.saturating_sub(hurried);
+            self.place(id, now);
+        }
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// How many of what there is.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            lanes: self.by_key.len() as u64,
+            pending: self.accounts.values().map(|a| a.pending).sum(),
+            running: self.accounts.values().map(|a| a.running).sum(),
+            ready: self.accounts.values().map(|a| a.ready.len() as u64).sum(),
+            waiting: self.waiting - self.parked.len() as u64,
+            parked: self.parked.len() as u64,
+            held: self.held_rules.iter().filter_map(|rule| self.rule_pending.get(rule)).sum(),
+        }
+    }
+
+    /// (pending, running) by account.
+    pub(crate) fn by_account(&self) -> impl Iterator<Item = (&Arc<str>, u64, u64)> {
+        self.accounts.iter().map(|(name, a)| (name, a.pending, a.running))
+    }
+
+    /// Pending by rule.
+    pub(crate) fn by_rule(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.rule_pending.iter().map(|(name, n)| (name, *n))
+    }
+
+    fn lane(&mut self, account: &Arc<str>, key: &str) -> LaneId {
+        let key: Arc<str> = Arc::from(key);
+        if let Some(id) = self.by_key.get(&(account.clone(), key.clone())) {
+            return *id;
+        }
+        let lane = Lane {
+            account: account.clone(),
+            key: key.clone(),
+            rules: Vec::new(),
+            parked: Vec::new(),
+            running: None,
+            place: Place::Idle,
+        };
+        let id = match self.free.pop() {
+            Some(index) => {
+                self.lanes[index] = Some(lane);
+                LaneId(index)
+            }
+            None => {
+                self.lanes.push(Some(lane));
+                LaneId(self.lanes.len() - 1)
+            }
+        };
+        self.by_key.insert((account.clone(), key), id);
+        id
+    }
+
+    fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+        self.lanes[id.0].as_mut().expect("a lane id is dropped together with its lane")
+    }
+
+    fn lane_ref(&self, id: LaneId) -> &Lane {
+        self.lanes[id.0].as_ref().expect("a lane id is dropped together with its lane")
+    }
+
+    /// Puts a lane where it belongs: its account's queue, the timers, or nowhere. Empty lanes go.
+    fn place(&mut self, id: LaneId, now: Timestamp) {
+        if let Place::Timer(at) = self.lane_ref(id).place {
+            self.timers.remove(&(at, id));
+            self.lane_mut(id).place = Place::Idle;
+        }
+        let lane = self.lane_ref(id);
+        if lane.running.is_some() || lane.place == Place::Ready {
+            return;
+        }
+        if lane.parked.is_empty() && lane.rules.iter().all(|(_, queue)| queue.is_empty()) {
+            let key = (lane.account.clone(), lane.key.clone());
+            self.by_key.remove(&key);
+            self.lanes[id.0] = None;
+            self.free.push(id.0);
+            return;
+        }
+        match self.runnable_at(id) {
+            None => {}
+            Some(at) if at > now => {
+                self.timers.insert((at, id));
+                self.lane_mut(id).place = Place::Timer(at);
+            }
+            Some(_) => {
+                let account = lane.account.clone();
+                self.lane_mut(id).place = Place::Ready;
+                self.accounts.entry(account).or_default().ready.push_back(id);
+            }
+        }
+    }
+
+    /// When the lane's next delivery may run; none when all of its rules are held.
+    fn runnable_at(&self, id: LaneId) -> Option<Timestamp> {
+        let lane = self.lane_ref(id);
+        let head = self.head(lane).map(|(_, entry)| entry.run_at.unwrap_or(Timestamp::MIN));
+        let parked =
+            lane.parked.iter().filter(|(rule, _)| !self.held_rules.contains(rule)).filter_map(|(_, entry)| entry.run_at).min();
+        match (head, parked) {
+            (Some(head), Some(parked)) => Some(head.min(parked)),
+            (head, parked) => head.or(parked),
+        }
+    }
+
+    fn head<'a>(&self, lane: &'a Lane) -> Option<(usize, &'a Entry)> {
+        lane.rules
+            .iter()
+            .enumerate()
+            .filter(|(_, (rule, _))| !self.held_rules.contains(rule))
+            .filter_map(|(at, (_, queue))| queue.front().map(|entry| (at, entry)))
+            .min_by_key(|(_, entry)| (entry.seq, entry.position))
+    }
+
+    /// Takes the lane's next delivery, when it may run now.
+    fn start(&mut self, id: LaneId, now: Timestamp) -> Option<Pending> {
+        let lane = self.lane_ref(id);
+        let due = |entry: &Entry| entry.run_at.is_none_or(|at| at <= now);
+        let parked = lane.parked.iter().position(|(rule, entry)| due(entry) && !self.held_rules.contains(rule));
+        let head = self.head(lane).filter(|(_, entry)| due(entry)).map(|(at, _)| at);
+        let lane = self.lane_mut(id);
+        let (rule, entry) = match (parked, head) {
+            (Some(at), _) => lane.parked.swap_remove(at),
+            (None, Some(at)) => {
+                let (rule, queue) = &mut lane.rules[at];
+                let entry = queue.pop_front()?;
+                let rule = rule.clone();
+                if queue.is_empty() {
+                    lane.rules.swap_remove(at);
+                }
+                (rule, entry)
+            }
+            (None, None) => return None,
+        };
+        let pending = Pending {
+            id: DeliveryId { seq: entry.seq, rule: rule.clone() },
+            position: entry.position,
+            account: lane.account.clone(),
+            key: lane.key.to_string(),
+            attempts: entry.attempts,
+            run_at: entry.run_at,
+            first_failed_at: entry.first_failed_at,
+            pinned: entry.pinned,
+        };
+        let waited = entry.run_at.is_some();
+        lane.running = Some((rule, entry));
+        self.parked.remove(&pending.id);
+        if waited {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        Some(pending)
+    }
+
+    /// Moves lanes whose timer is due into their accounts' queues.
+    fn wake(&mut self, now: Timestamp) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.place(id, now);
+        }
+    }
+
+    fn forget_one(&mut self, account: &Arc<str>, rule: &Arc<str>) {
+        if let Some(queue) = self.accounts.get_mut(account) {
+            queue.pending = queue.pending.saturating_sub(1);
+        }
+        if let Some(count) = self.rule_pending.get_mut(rule) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+fn queue_of<'a>(rules: &'a mut Vec<(Arc<str>, VecDeque<Entry>)>, rule: &Arc<str>) -> &'a mut VecDeque<Entry> {
+    let at = match rules.iter().position(|(name, _)| name == rule) {
+        Some(at) => at,
+        None => {
+            rules.push((rule.clone(), VecDeque::new()));
+            rules.len() - 1
+        }
+    };
+    &mut rules[at].1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + ms).expect("in range")
+}
+
+fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
+    Pending {
+        id: DeliveryId { seq: Seq(seq), rule: rule.into() },
+        position: 0,
+        account: account.into(),
+        key: key.to_owned(),
+        attempts: 0,
+        run_at: None,
+        first_failed_at: None,
+        pinned: false,
+    }
+}
+
+fn next(lanes: &mut Lanes, now: i64) -> Option<(LaneId, String)> {
+    lanes.next(at(now), |_, _| true).map(|(lane, p)| (lane, p.id.to_string()))
+}
+
+#[test]
+fn a_lane_runs_one_delivery_at_a_time_in_order_and_others_go_on() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "u:1"), at(0));
+    lanes.push(delivery(2, "r", "main", "u:1"), at(0));
+    lanes.push(delivery(3, "r", "main", "u:2"), at(0));
+    let (first, id) = next(&mut lanes, 0).expect("one is ready");
+    assert_eq!(id, "1/r");
+    assert_eq!(next(&mut lanes, 0).expect("the other lane").1, "3/r");
+    assert_eq!(next(&mut lanes, 0), None);
+    lanes.finish(first, Next::Ended, at(1));
+    assert_eq!(next(&mut lanes, 1).expect("its successor").1, "2/r");
+}
+
+#[test]
+fn a_retry_holds_its_lane_until_it_is_due() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "u:1"), at(0));
+    lanes.push(delivery(2, "r", "main", "u:1"), at(0));
+    let (lane, _) = next(&mut lanes, 0).expect("ready");
+    let again = Next::Again { run_at: Some(at(100)), attempts: 1, first_failed_at: Some(at(0)), pinned: false };
+    lanes.finish(lane, again, at(0));
+    assert_eq!(next(&mut lanes, 99), None);
+    assert_eq!(lanes.next_due(), Some(at(100)));
+    assert_eq!(lanes.counts().waiting, 1);
+    assert_eq!(next(&mut lanes, 100).expect("due").1, "1/r");
+    assert_eq!(lanes.counts().waiting, 0);
+}
+
+#[test]
+fn a_held_rule_is_passed_over_and_runs_first_when_it_goes_on() {
+    let mut lanes = Lanes::default();
+    let held: Arc<str> = "held".into();
+    lanes.hold_rule(&held, true, at(0));
+    lanes.push(delivery(1, "held", "main", "u:1"), at(0));
+    lanes.push(delivery(2, "other", "main", "u:1"), at(0));
+    lanes.push(delivery(3, "held", "main", "u:1"), at(0));
+    let (lane, id) = next(&mut lanes, 0).expect("the other rule");
+    assert_eq!(id, "2/other");
+    lanes.finish(lane, Next::Ended, at(0));
+    assert_eq!(next(&mut lanes, 0), None);
+    lanes.hold_rule(&held, false, at(1));
+    let (lane, id) = next(&mut lanes, 1).expect("goes on");
+    assert_eq!(id, "1/held");
+    lanes.finish(lane, Next::Ended, at(1));
+    assert_eq!(next(&mut lanes, 1).expect("in order").1, "3/held");
+}
+
+#[test]
+fn a_parked_delivery_lets_its_lane_go_on_and_wakes_early() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "u:1"), at(0));
+    lanes.push(delivery(2, "r", "main", "u:1"), at(0));
+    let (lane, _) = next(&mut lanes, 0).expect("ready");
+    lanes.finish(lane, Next::Park { until: at(1000), attempts: 0, pinned: false }, at(0));
+    let (lane, id) = next(&mut lanes, 0).expect("not blocked");
+    assert_eq!(id, "2/r");
+    lanes.finish(lane, Next::Ended, at(0));
+    assert_eq!(next(&mut lanes, 10), None);
+    lanes.unpark(&DeliveryId { seq: Seq(1), rule: "r".into() }, at(10));
+    assert_eq!(next(&mut lanes, 10).expect("woken").1, "1/r");
+}
+
+#[test]
+fn a_held_account_sends_one_probe_and_others_take_their_turns() {
+    let mut lanes = Lanes::default();
+    for seq in 1..=3 {
+        lanes.push(delivery(seq, "r", "a", &format!("u:{seq}")), at(0));
+        lanes.push(delivery(seq + 10, "r", "b", &format!("u:{seq}")), at(0));
+    }
+    let a: Arc<str> = "a".into();
+    lanes.hold_account(&a, true);
+    assert_eq!(next(&mut lanes, 0).expect("b").1, "11/r");
+    assert_eq!(next(&mut lanes, 0).expect("b").1, "12/r");
+    lanes.probe_account(&a);
+    assert_eq!(next(&mut lanes, 0).expect("the probe").1, "1/r");
+    assert_eq!(next(&mut lanes, 0).expect("b").1, "13/r");
+    assert_eq!(next(&mut lanes, 0), None);
+    lanes.hold_account(&a, false);
+    assert_eq!(next(&mut lanes, 0).expect("a goes on").1, "2/r");
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Push { key: u8, rule: u8 },
+    Start,
+    Finish { how: u8 },
+    Hold { rule: u8, held: bool },
+    Tick,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..4_u8, 0..3_u8).prop_map(|(key, rule)| Op::Push { key, rule }),
+        4 => Just(Op::Start),
+        4 => (0..4_u8).prop_map(|how| Op::Finish { how }),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(rule, held)| Op::Hold { rule, held }),
+        2 => Just(Op::Tick),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, deliveries of one rule and key end in the order in which they were pushed, and none is lost.
+    #[test]
+    fn order_and_completeness(ops in proptest::collection::vec(op(), 1..200)) {
+        let mut lanes = Lanes::default();
+        let mut now = 0;
+        let mut seq = 0;
+        let mut running: Vec<(LaneId, Pending)> = Vec::new();
+        let mut pushed: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+        let mut ended: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+        let mut held = [false; 3];
+        for op in ops {
+            match op {
+                Op::Push { key, rule } => {
+                    seq += 1;
+                    let delivery = delivery(seq, &format!("r{rule}"), "main", &format!("u:{key}"));
+                    pushed.entry((delivery.id.rule.to_string(), delivery.key.clone())).or_default().push(seq);
+                    lanes.push(delivery, at(now));
+                }
+                Op::Start => {
+                    if let Some((lane, pending)) = lanes.next(at(now), |_, _| true) {
+                        prop_assert!(running.iter().all(|(other, _)| *other != lane), "one at a time in a lane");
+                        prop_assert!(!held[usize::from(pending.id.rule.as_bytes()[1] - b'0')], "a held rule does not run");
+                        running.push((lane, pending));
+                    }
+                }
+                Op::Finish { how } if !running.is_empty() => {
+                    let (lane, pending) = running.remove(usize::from(how) % running.len());
+                    if how % 2 == 0 {
+                        ended.entry((pending.id.rule.to_string(), pending.key)).or_default().push(pending.id.seq.0);
+                        lanes.finish(lane, Next::Ended, at(now));
+                    } else {
+                        let again = Next::Again { run_at: Some(at(now + 50)), attempts: 1, first_failed_at: None, pinned: false };
+                        lanes.finish(lane, again, at(now));
+                    }
+                }
+                Op::Finish { .. } => {}
+                Op::Hold { rule, held: hold } => {
+                    held[usize::from(rule)] = hold;
+                    lanes.hold_rule(&Arc::from(format!("r{rule}")), hold, at(now));
+                }
+                Op::Tick => now += 40,
+            }
+        }
+        for rule in 0..3 {
+            lanes.hold_rule(&Arc::from(format!("r{rule}")), false, at(now));
+        }
+        now += 1000;
+        for (lane, pending) in running.drain(..) {
+            ended.entry((pending.id.rule.to_string(), pending.key)).or_default().push(pending.id.seq.0);
+            lanes.finish(lane, Next::Ended, at(now));
+        }
+        while let Some((lane, pending)) = lanes.next(at(now), |_, _| true) {
+            ended.entry((pending.id.rule.to_string(), pending.key)).or_default().push(pending.id.seq.0);
+            lanes.finish(lane, Next::Ended, at(now));
+        }
+        prop_assert_eq!(pushed, ended);
+        prop_assert_eq!(lanes.counts(), Counts::default());
+    }
+}

@@ -1,0 +1,114 @@
+//! A plan on its way: what is pinned before the first write, and replaced after each step.
+//!
+//! Invariant: what a later version of the program pins, an earlier one need not read; but every version reads what earlier
+//! ones pinned. Fields are only added, with a default.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::record::{Change, Effect, Resolution, StepRecord, StepState};
+use crate::pipedrive::Id;
+use crate::plan::Step;
+use crate::rules::Version;
+use crate::script::{LogLine, Read};
+
+/// The plan with the state of each step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PinnedPlan {
+    /// Script set that made it.
+    pub(crate) version: Version,
+    /// When it was pinned.
+    pub(crate) pinned_at: Timestamp,
+    /// Steps in order.
+    pub(crate) steps: Vec<PinnedStep>,
+    /// The reads it rests on.
+    #[serde(default)]
+    pub(crate) reads: Vec<(Read, Json)>,
+    /// What the script logged.
+    #[serde(default)]
+    pub(crate) logs: Vec<LogLine>,
+}
+
+/// A step and how far it has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PinnedStep {
+    /// The step.
+    pub(crate) step: Step,
+    /// How far it has come.
+    pub(crate) state: StepState,
+    /// How its entity was found.
+    #[serde(default)]
+    pub(crate) resolution: Option<Resolution>,
+    /// Fields that it changed.
+    #[serde(default)]
+    pub(crate) changes: Vec<Change>,
+    /// What was decided on the way.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+}
+
+impl PinnedPlan {
+    pub(crate) fn new(version: Version, now: Timestamp, steps: Vec<Step>, reads: Vec<(Read, Json)>, logs: Vec<LogLine>) -> Self {
+        let steps = steps
+            .into_iter()
+            .map(|step| PinnedStep {
+                warnings: step.warnings.clone(),
+                step,
+                state: StepState::Todo,
+                resolution: None,
+                changes: Vec::new(),
+            })
+            .collect();
+        Self { version, pinned_at: now, steps, reads, logs }
+    }
+
+    /// The first step that is not done.
+    pub(crate) fn unfinished(&self) -> Option<usize> {
+        self.steps.iter().position(|s| !matches!(s.state, StepState::Done { .. }))
+    }
+
+    /// Whether any step has changed data, or may have.
+    pub(crate) fn wrote(&self) -> bool {
+        self.steps.iter().any(|s| match &s.state {
+            StepState::Done { effect, .. } => effect.wrote(),
+            StepState::Sending { .. } => true,
+            StepState::Todo => false,
+        })
+    }
+
+    /// The entity of an earlier step; none when it was skipped or has none.
+    pub(crate) fn reference(&self, ordinal: u32) -> Option<Id> {
+        self.steps.iter().find(|s| s.step.ordinal == ordinal).and_then(|s| match &s.state {
+            StepState::Done { id, .. } => id.clone(),
+            _ => None,
+        })
+    }
+
+    /// Marks a step as done.
+    pub(crate) fn done(&mut self, at: usize, effect: Effect, id: Option<Id>) {
+        self.steps[at].state = StepState::Done { effect, id };
+    }
+
+    /// The steps as the decision record shows them.
+    pub(crate) fn step_records(&self) -> Vec<StepRecord> {
+        self.steps
+            .iter()
+            .map(|s| StepRecord {
+                ordinal: s.step.ordinal,
+                verb: s.step.operation.verb().to_owned(),
+                kind: s.step.operation.kind(),
+                at: s.step.at.clone(),
+                state: s.state.clone(),
+                resolution: s.resolution.clone(),
+                changes: s.changes.clone(),
+                warnings: s.warnings.clone(),
+            })
+            .collect()
+    }
+
+    /// The bytes that the store keeps.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a plan serialises: its maps have string keys")
+    }
+}

@@ -1,0 +1,165 @@
+//! The decision record: how one attempt came to what it did. It is what `events show` prints.
+//!
+//! Invariants: it holds everything that decided (event, script set, reads, matches, plan, requests, answers, changed fields,
+//! tokens), and no secret. It may hold personal data, so it stays in the store and never goes to the log.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::diagnostic::Diagnostic;
+use crate::failure::FailureClass;
+use crate::pipedrive::{Exchange, Id, Kind};
+use crate::plan::At;
+use crate::rules::Version;
+use crate::script::{LogLine, Read};
+
+/// One attempt.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// Script set that ran.
+    pub version: Version,
+    /// Number of the attempt, from 1; attempts that were not charged repeat their number.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// State that the delivery ended in, or `retry`, `wait`, `parked`.
+    pub outcome: String,
+    /// Why, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Failure class, when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<FailureClass>,
+    /// File, line and caret of what failed in a script.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether it went on with a plan that an earlier attempt pinned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// What the script read and what it was told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<(Read, Json)>,
+    /// The plan, step by step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepRecord>,
+    /// What was sent and what came back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exchanges: Vec<Exchange>,
+    /// What the script logged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogLine>,
+    /// Tokens charged.
+    pub tokens: u32,
+}
+
+/// One step of the plan in a record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Ordinal of the action.
+    pub ordinal: u32,
+    /// `upsert`, `create` ...
+    pub verb: String,
+    /// Kind; none for raw requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Place in the script.
+    pub at: At,
+    /// What became of it.
+    pub state: StepState,
+    /// How the entity was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
+    /// Fields that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// What was dropped or decided on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A changed field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Name in the script.
+    pub field: String,
+    /// Value before; null when empty or not known.
+    pub before: Json,
+    /// Value sent.
+    pub after: Json,
+}
+
+/// How an entity was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// `index`, `lookup`, `id`, `reference`, `miss`.
+    pub how: String,
+    /// The criterion that decided: `field = value`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// What was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Id>,
+    /// Others that fit as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Id>,
+}
+
+/// How far a step has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum StepState {
+    /// Nothing was sent.
+    Todo,
+    /// It was about to be sent; whether it arrived is not known.
+    Sending {
+        /// When.
+        since: Timestamp,
+        /// The body.
+        body: Json,
+        /// How many times it was sent.
+        tries: u32,
+    },
+    /// It is done.
+    Done {
+        /// What it did.
+        effect: Effect,
+        /// The entity.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<Id>,
+    },
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// An entity was created.
+    Created,
+    /// Fields were changed.
+    Updated,
+    /// Nothing was to be changed.
+    Unchanged,
+    /// The note or activity was created before, under the same key.
+    Exists,
+    /// It was deleted, or was gone already.
+    Deleted,
+    /// It was merged.
+    Merged,
+    /// The lead became a deal.
+    Converted,
+    /// A raw request was sent.
+    Requested,
+    /// A policy skipped it; its reference is absent.
+    Skipped,
+}
+
+impl Effect {
+    /// Whether data in Pipedrive was changed.
+    #[must_use]
+    pub const fn wrote(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Exists | Self::Skipped)
+    }
+}

@@ -1,0 +1,383 @@
+//! The owner of the lanes: takes in new deliveries, sends them out to run, and acts on how they end.
+//!
+//! Invariants: the lanes have one owner, this task; what a delivery came to is in the store before the scheduler hears of it;
+//! stopping is no failed attempt (a delivery that is cut off is found pending at the next start).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id as TaskId, JoinError, JoinSet};
+
+use super::attempt::{self, Hold, Runtime, Verdict};
+use super::control;
+use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
+use super::lanes::{Counts, LaneId, Lanes, Next};
+use super::pauses::Pauses;
+use super::wake::Wakes;
+use super::{PauseInfo, Scope};
+use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
+
+/// How many pending deliveries are read at once at the start.
+const PAGE: usize = 10_000;
+
+/// The scheduler's task.
+pub struct Scheduler {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) lanes: Lanes,
+    pub(super) pauses: Pauses,
+    feed: Feed,
+    commands: mpsc::Receiver<Command>,
+    learned: mpsc::UnboundedReceiver<Vec<String>>,
+    wakes: Wakes,
+    running: JoinSet<Verdict>,
+    under_way: HashMap<TaskId, (LaneId, Pending)>,
+}
+
+impl Scheduler {
+    /// Reads what is pending and builds the lanes. Call it before anything can be appended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(
+        runtime: Arc<Runtime>,
+        feed: Feed,
+        commands: mpsc::Receiver<Command>,
+        learned: mpsc::UnboundedReceiver<Vec<String>>,
+    ) -> Result<Self, StoreError> {
+        let mut lanes = Lanes::default();
+        let mut after: Option<DeliveryId> = None;
+        let now = Timestamp::now();
+        loop {
+            let page = runtime.store.pending(after.take(), PAGE).await?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|p| p.id.clone());
+            for pending in page {
+                lanes.push(pending, now);
+            }
+            if !full {
+                break;
+            }
+        }
+        let pauses = Pauses::load(&*runtime.store).await?;
+        for scope in pauses.held() {
+            hold(&mut lanes, &scope, true, now);
+        }
+        let pending = lanes.counts().pending;
+        if pending > 0 {
+            tracing::info!(pending, "going on with what was accepted before");
+        }
+        Ok(Self {
+            runtime,
+            lanes,
+            pauses,
+            feed,
+            commands,
+            learned,
+            wakes: Wakes::default(),
+            running: JoinSet::new(),
+            under_way: HashMap::new(),
+        })
+    }
+
+    /// Runs until `stop` turns true, then waits for what is under way, at most `grace`.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut feed_open = true;
+        loop {
+            self.dispatch();
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.ended(ended).await,
+                Some(command) = self.commands.recv() => self.command(command).await,
+                Some(names) = self.learned.recv() => self.wake(&names),
+                batch = self.feed.recv(), if feed_open => match batch {
+                    Some(batch) => self.accept(batch),
+                    None => feed_open = false,
+                },
+                () = sleep_until(due) => self.pauses_due(),
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Whether a delivery is being processed now.
+    pub(super) fn is_under_way(&self, id: &DeliveryId) -> bool {
+        self.under_way.values().any(|(_, pending)| pending.id == *id)
+    }
+
+    fn accept(&mut self, batch: Vec<Pending>) {
+        let now = Timestamp::now();
+        for pending in batch {
+            self.lanes.push(pending, now);
+        }
+        // What gathered meanwhile is taken in before anything is sent out: fewer turns of the loop under load.
+        while let Ok(batch) = self.feed.try_recv() {
+            for pending in batch {
+                self.lanes.push(pending, now);
+            }
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let set = self.runtime.live.load();
+        let limit = set.config.delivery.concurrency;
+        let now = Timestamp::now();
+        while self.running.len() < limit {
+            let per_account = |account: &str, running: u64| {
+                let most = set.config.pipedrive.get(account).map_or(1, |a| a.concurrency);
+                running < most as u64
+            };
+            let Some((lane, pending)) = self.lanes.next(now, per_account) else { break };
+            let probing = self.pauses.get(&Scope::Account(pending.account.to_string())).is_some();
+            let task = self.running.spawn(attempt::run(self.runtime.clone(), pending.clone(), probing));
+            self.under_way.insert(task.id(), (lane, pending));
+        }
+        let counts = self.lanes.counts();
+        self.runtime.metrics.queue_depth(counts.ready, counts.running, counts.waiting, counts.parked, counts.held, counts.lanes);
+    }
+
+    async fn ended(&mut self, ended: Result<(TaskId, Verdict), JoinError>) {
+        let (task, verdict) = match ended {
+            Ok((task, verdict)) => (task, verdict),
+            Err(error) => {
+                let task = error.id();
+                let Some((_, pending)) = self.under_way.get(&task) else { return };
+                (task, self.panicked(&pending.clone(), &error).await)
+            }
+        };
+        let Some((lane, pending)) = self.under_way.remove(&task) else { return };
+        let now = Timestamp::now();
+        let attempts = pending.attempts;
+        if self.wakes.len() > 0 {
+            self.wakes.forget(&pending.id);
+        }
+        let next = match verdict {
+            Verdict::Ended { state, reached, script_failed } => {
+                if reached {
+                    self.account_works(&pending.account, now);
+                }
+                self.rule_ran(&pending, state, script_failed, now);
+                Next::Ended
+            }
+            Verdict::Retry { run_at, attempts, first_failed_at, pinned, account_trouble } => {
+                if account_trouble {
+                    self.account_trouble(&pending, lane, now);
+                }
+                Next::Again { run_at: Some(run_at), attempts, first_failed_at: Some(first_failed_at), pinned }
+            }
+            Verdict::Park { until, wants, pinned } => {
+                self.wakes.wait(&pending.id, wants);
+                self.runtime.wakes.set_waiting(self.wakes.len());
+                Next::Park { until, attempts, pinned }
+            }
+            Verdict::Wait { hold: Hold { scope, info }, pinned } => {
+                self.auto_pause(scope, info, now);
+                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
+            }
+            Verdict::StoreFailed(error) => {
+                self.runtime.fail(&error);
+                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned: pending.pinned }
+            }
+        };
+        self.lanes.finish(lane, next, now);
+    }
+
+    /// The index learned something that parked deliveries wait for.
+    fn wake(&mut self, names: &[String]) {
+        let now = Timestamp::now();
+        for name in names {
+            for id in self.wakes.learned(name) {
+                self.lanes.unpark(&id, now);
+            }
+        }
+        self.runtime.wakes.set_waiting(self.wakes.len());
+    }
+
+    /// A worker panicked: a fault of ours. The delivery must not hold its lane for ever, so it becomes a dead letter.
+    async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
+        tracing::error!(delivery = %pending.id, %error, "a worker failed inside; this is a fault of Pipewright");
+        let reason = "internal error while it was processed; see the daemon's log".to_owned();
+        let finish = Finish {
+            id: pending.id.clone(),
+            state: DeliveryState::Dead,
+            at: Timestamp::now(),
+            version: None,
+            reason: Some(reason),
+        };
+        match self.runtime.store.commit(vec![Write::Finish(finish)]).await {
+            Ok(()) => Verdict::Ended { state: DeliveryState::Dead, reached: false, script_failed: false },
+            Err(error) => Verdict::StoreFailed(error),
+        }
+    }
+
+    fn account_works(&mut self, account: &Arc<str>, now: Timestamp) {
+        if self.pauses.works(account) {
+            tracing::info!(account = %account, "the account answers again, its deliveries go on");
+            hold(&mut self.lanes, &Scope::Account(account.to_string()), false, now);
+            self.lanes.hurry_account(account, now);
+        }
+    }
+
+    fn account_trouble(&mut self, pending: &Pending, lane: LaneId, now: Timestamp) {
+        let lanes = self.runtime.live.load().config.delivery.pause_after_lanes;
+        if let Some(info) = self.pauses.trouble(&pending.account, lane, lanes, now) {
+            self.auto_pause(Scope::Account(pending.account.to_string()), info, now);
+        }
+    }
+
+    fn rule_ran(&mut self, pending: &Pending, state: DeliveryState, script_failed: bool, now: Timestamp) {
+        let limit = self.runtime.live.load().config.delivery.pause_rule_after;
+        if let Some(info) = self.pauses.rule_ran(&pending.id.rule, script_failed, limit, now) {
+            tracing::warn!(rule = %pending.id.rule, %state, "the rule keeps failing");
+            self.auto_pause(Scope::Rule(pending.id.rule.to_string()), info, now);
+        }
+    }
+
+    fn auto_pause(&mut self, scope: Scope, info: PauseInfo, now: Timestamp) {
+        let (what, name) = match &scope {
+            Scope::Account(name) => ("account", name),
+            Scope::Rule(name) => ("rule", name),
+        };
+        tracing::warn!(what, name, reason = info.reason, until = info.until.map(tracing::field::display), "paused");
+        hold(&mut self.lanes, &scope, true, now);
+        self.pauses.set(scope, info);
+    }
+
+    /// Pauses whose time has come: throttles end, troubled accounts are probed.
+    fn pauses_due(&mut self) {
+        let now = Timestamp::now();
+        for (scope, info) in self.pauses.due(now) {
+            match (&scope, info.class.map(|c| c == crate::failure::FailureClass::Throttled)) {
+                (Scope::Account(name), Some(false)) => {
+                    self.lanes.hurry_account(name, now);
+                    self.lanes.probe_account(&Arc::from(name.as_str()));
+                }
+                _ => {
+                    self.pauses.clear(&scope);
+                    hold(&mut self.lanes, &scope, false, now);
+                }
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        match (self.lanes.next_due(), self.pauses.next_due()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        let now = Timestamp::now();
+        match command {
+            Command::Status(reply) => control::answer(reply, Ok(self.status())),
+            Command::Pause(scope, reason, reply) => {
+                let result = control::pause(self, scope, reason, now).await;
+                control::answer(reply, result);
+            }
+            Command::Resume(scope, reply) => {
+                let result = control::resume(self, scope, now).await;
+                control::answer(reply, result);
+            }
+            Command::Replay(ids, reply) => {
+                let result = control::replay(&self.runtime, ids, now).await;
+                control::answer(reply, result);
+            }
+            Command::Discard(ids, reply) => {
+                let result = control::discard(self, ids, now).await;
+                control::answer(reply, result);
+            }
+            Command::Reloaded => {
+                for scope in self.pauses.reloaded() {
+                    hold(&mut self.lanes, &scope, false, now);
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> DeliveryStatus {
+        let Counts { lanes, pending, running, waiting, .. } = self.lanes.counts();
+        let set = self.runtime.live.load();
+        let mut accounts: Vec<AccountStatus> = set
+            .config
+            .pipedrive
+            .keys()
+            .map(|name| AccountStatus { name: name.clone(), pending: 0, running: 0, paused: None })
+            .collect();
+        for (name, pending, running) in self.lanes.by_account() {
+            let at = match accounts.iter().position(|a| *a.name == **name) {
+                Some(at) => at,
+                None => {
+                    accounts.push(AccountStatus { name: name.to_string(), pending: 0, running: 0, paused: None });
+                    accounts.len() - 1
+                }
+            };
+            accounts[at].pending = pending;
+            accounts[at].running = running;
+        }
+        for account in &mut accounts {
+            account.paused = self.pauses.get(&Scope::Account(account.name.clone())).cloned();
+        }
+        let mut rules: Vec<RuleStatus> =
+            set.rules.iter().map(|r| RuleStatus { name: r.name.to_string(), pending: 0, paused: None }).collect();
+        for (name, pending) in self.lanes.by_rule() {
+            match rules.iter_mut().find(|r| *r.name == **name) {
+                Some(rule) => rule.pending = pending,
+                None if pending > 0 => rules.push(RuleStatus { name: name.to_string(), pending, paused: None }),
+                None => {}
+            }
+        }
+        for rule in &mut rules {
+            rule.paused = self.pauses.get(&Scope::Rule(rule.name.clone())).cloned();
+        }
+        DeliveryStatus { lanes, pending, running, waiting, accounts, rules }
+    }
+
+    async fn drain(&mut self) {
+        let grace = self.runtime.live.load().config.server.shutdown_grace.get();
+        let deadline = tokio::time::Instant::now() + grace;
+        if !self.running.is_empty() {
+            tracing::info!(running = self.running.len(), "stopping: waiting for what is under way");
+        }
+        while !self.running.is_empty() {
+            match tokio::time::timeout_at(deadline, self.running.join_next_with_id()).await {
+                Ok(Some(ended)) => self.ended(ended).await,
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(running = self.running.len(), "stopping without waiting longer; they go on at the next start");
+                    self.running.shutdown().await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Holds a scope or lets it go on.
+pub(super) fn hold(lanes: &mut Lanes, scope: &Scope, held: bool, now: Timestamp) {
+    match scope {
+        Scope::Account(name) => lanes.hold_account(&Arc::from(name.as_str()), held),
+        Scope::Rule(name) => lanes.hold_rule(&Arc::from(name.as_str()), held, now),
+    }
+}
+
+/// Returns when the stop is asked for, or nobody is left to ask for it.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn sleep_until(due: Option<Timestamp>) {
+    match due {
+        Some(at) => {
+            let wait = at.duration_since(Timestamp::now());
+            let wait = if wait.is_negative() { Duration::ZERO } else { wait.unsigned_abs() };
+            // The wall clock may be set meanwhile, so no sleep is long; the millisecond keeps a due timer from spinning.
+            tokio::time::sleep(wait.min(Duration::from_secs(5)) + Duration::from_millis(1)).await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,101 @@
+//! What stops an attempt, with everything that decides what happens next.
+
+use std::time::Duration;
+
+use crate::crm::FindError;
+use crate::diagnostic::Diagnostic;
+use crate::failure::FailureClass;
+use crate::pipedrive::ApiError;
+use crate::plan::PlanProblem;
+use crate::script::ScriptError;
+use crate::store::StoreError;
+
+/// Whose trouble it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This delivery's.
+    Delivery,
+    /// The rule's: its script or its entry in rules.toml.
+    Rule,
+    /// The account's: Pipedrive, the token, the limits.
+    Account,
+}
+
+/// Why an attempt stopped.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) class: FailureClass,
+    pub(super) whose: Whose,
+    /// One line for a person. It may go to the log: it holds no value of the event.
+    pub(super) reason: String,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// How long to wait, when the script or the answer said so.
+    pub(super) wait: Option<Duration>,
+    /// A write may have happened and cannot be proved either way.
+    pub(super) uncertain: bool,
+    /// The daemon's own store failed: nothing more can be recorded.
+    pub(super) store: Option<StoreError>,
+}
+
+impl Trouble {
+    pub(super) fn new(class: FailureClass, whose: Whose, reason: impl Into<String>) -> Self {
+        Self { class, whose, reason: reason.into(), diagnostics: Vec::new(), wait: None, uncertain: false, store: None }
+    }
+
+    /// This delivery fails for good.
+    pub(super) fn permanent(reason: impl Into<String>) -> Self {
+        Self::new(FailureClass::Permanent, Whose::Delivery, reason)
+    }
+
+    /// A write that cannot be proved.
+    pub(super) fn uncertain(reason: impl Into<String>) -> Self {
+        Self { uncertain: true, ..Self::permanent(reason) }
+    }
+
+    /// Several problems of one plan; a wrong name outweighs the others, as every event of the rule meets it.
+    pub(super) fn plan(problems: &[PlanProblem], diagnose: impl Fn(&PlanProblem) -> Diagnostic) -> Self {
+        let misconfigured = problems.iter().any(|p| p.class() == FailureClass::Misconfigured);
+        let (class, whose) =
+            if misconfigured { (FailureClass::Misconfigured, Whose::Rule) } else { (FailureClass::Permanent, Whose::Delivery) };
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        let reason = match problems.len() {
+            0 | 1 => first,
+            n => format!("{first} (and {} more)", n - 1),
+        };
+        Self { diagnostics: problems.iter().map(diagnose).collect(), ..Self::new(class, whose, reason) }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self { store: Some(error.clone()), ..Self::new(FailureClass::Transient, Whose::Delivery, error.to_string()) }
+    }
+}
+
+impl From<ApiError> for Trouble {
+    fn from(error: ApiError) -> Self {
+        let class = error.class();
+        let whose = match class {
+            FailureClass::Permanent | FailureClass::UnknownOutcome => Whose::Delivery,
+            FailureClass::Transient | FailureClass::Throttled | FailureClass::Misconfigured => Whose::Account,
+        };
+        Self { wait: error.retry_after(), ..Self::new(class, whose, error.to_string()) }
+    }
+}
+
+impl From<FindError> for Trouble {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Api(error) => error.into(),
+            FindError::Store(error) => error.into(),
+            other => Self::new(other.class(), Whose::Delivery, other.to_string()),
+        }
+    }
+}
+
+impl From<ScriptError> for Trouble {
+    fn from(error: ScriptError) -> Self {
+        let class = error.class();
+        Self { diagnostics: vec![error.diagnostic.clone()], ..Self::new(class, Whose::Rule, error.to_string()) }
+    }
+}

@@ -1,0 +1,92 @@
+//! Parked deliveries and what would wake them: the index learning a key that they wait for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::store::{DeliveryId, Write};
+
+/// The name of an index entry.
+pub(super) fn name(account: &str, kind: &str, field: &str, value: &str) -> String {
+    format!("{account}/{kind}?{field}={value}")
+}
+
+/// The names of the index entries that a commit adds.
+pub(super) fn learned(writes: &[Write]) -> Vec<String> {
+    writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::IndexPut { account, kind, field, value, .. } => Some(name(account, kind, field, value)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    by_name: HashMap<String, HashSet<DeliveryId>>,
+}
+
+impl Wakes {
+    /// A delivery waits for any of these.
+    pub(super) fn wait(&mut self, id: &DeliveryId, names: Vec<String>) {
+        for name in names {
+            self.by_name.entry(name).or_default().insert(id.clone());
+        }
+    }
+
+    /// An entry was learned: who need not wait any longer.
+    pub(super) fn learned(&mut self, name: &str) -> Vec<DeliveryId> {
+        let Some(ids) = self.by_name.remove(name) else { return Vec::new() };
+        ids.into_iter().collect()
+    }
+
+    /// A delivery waits no longer.
+    pub(super) fn forget(&mut self, id: &DeliveryId) {
+        self.by_name.retain(|_, ids| {
+            ids.remove(id);
+            !ids.is_empty()
+        });
+    }
+
+    /// How many entries are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}
+
+/// How attempts tell the scheduler what the index learned, while anybody waits for it.
+#[derive(Debug, Clone)]
+pub struct Wakeup {
+    waiting: Arc<AtomicUsize>,
+    sender: mpsc::UnboundedSender<Vec<String>>,
+}
+
+impl Wakeup {
+    /// A sender and the scheduler's end of it.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Vec<String>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { waiting: Arc::default(), sender }, receiver)
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn awaited(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Says how many wait.
+    pub(super) fn set_waiting(&self, waiting: usize) {
+        self.waiting.store(waiting, Ordering::Release);
+    }
+
+    /// Tells what was learned; a stopped scheduler needs no telling.
+    pub(super) fn tell(&self, names: Vec<String>) {
+        if !names.is_empty() {
+            drop(self.sender.send(names));
+        }
+    }
+}
