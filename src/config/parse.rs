@@ -219,7 +219,7 @@ fn take_out_of<'i>(value: &mut Spanned<DeValue<'i>>, path: &[String]) {
         DeValue::Array(items) => {
             let Some(index) = path[0].parse::<usize>().ok() else { return };
             if path.len() > 1 {
-                if let Some(item) = items.iter_mut().nth(index) {
+                if let Some(item) = items.get_mut(index) {
                     take_out_of(item, &path[1..]);
                 }
             } else {

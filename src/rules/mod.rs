@@ -1,7 +1,7 @@
 //! The script set: rules, scripts and tables as compiled together.
 //!
 //! Invariants: a [`ScriptSet`] is immutable and named by the hash of its content; one that exists has compiled and passed
-//! [`check`] without errors; an attempt uses one set from start to end.
+//! [`check()`] without errors; an attempt uses one set from start to end.
 
 mod build;
 mod check;

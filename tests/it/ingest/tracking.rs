@@ -40,7 +40,8 @@ async fn the_key_may_come_in_every_way_that_sdks_send_it() {
     let mut connection = door.connect().await;
     let event = |key: Option<&str>| json!({"userId": "u", "writeKey": key}).to_string();
     let bare = |text: &str| format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, text));
-    let ways: [(Vec<(&str, String)>, String, &str); 7] = [
+    type Way = (Vec<(&'static str, String)>, String, &'static str);
+    let ways: [Way; 7] = [
         (vec![("authorization", basic(KEY))], event(None), "website"),
         (vec![("authorization", bare(KEY))], event(None), "website"),
         (vec![("authorization", basic("wk-website-old").replace("Basic", "basic"))], event(None), "website"),
