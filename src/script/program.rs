@@ -62,7 +62,7 @@ impl Program {
     /// All that is wrong: per script its first syntax error or undefined variable, missing and cyclic imports, tables that
     /// cannot be read.
     pub fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| compile(sources, limits)).unwrap_or_else(|problem| Err(vec![problem]))
+        on_big_stack(|| compile(sources, limits)).unwrap_or_else(|problem| Err(vec![*problem]))
     }
 
     /// What keeps a script from being a rule's script: it does not exist, or defines no `fn handle(event)`.
@@ -111,14 +111,16 @@ impl Program {
 }
 
 /// Runs it on a thread with a stack that the deepest script cannot exhaust.
-fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Diagnostic> {
+fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Box<Diagnostic>> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("script-compile".to_owned())
             .stack_size(STACK)
             .spawn_scoped(scope, work)
-            .map_err(|e| Diagnostic::error(format!("no thread to compile scripts on: {e}")))?;
-        thread.join().map_err(|_| Diagnostic::error("the interpreter failed while compiling; this is a defect of Pipewright"))
+            .map_err(|e| Box::new(Diagnostic::error(format!("no thread to compile scripts on: {e}"))))?;
+        thread
+            .join()
+            .map_err(|_| Box::new(Diagnostic::error("the interpreter failed while compiling; this is a defect of Pipewright")))
     })
 }
 
@@ -136,7 +138,7 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
                 problems.extend(imports::problems(&script, sources));
                 scripts.insert(file.clone(), script);
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     if problems.is_empty() {
@@ -148,16 +150,15 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
     if problems.is_empty() { Ok(Program { engine, scripts, tables, limits: limits.clone() }) } else { Err(problems) }
 }
 
-fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Diagnostic> {
+fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Diagnostic>> {
     if text.len() > engine::MAX_SOURCE {
-        return Err(Diagnostic::error(format!("the script has {} bytes; {} are the most", text.len(), engine::MAX_SOURCE))
-            .in_file(file)
-            .help("put parts of it into files of their own and import them"));
+        let problem = Diagnostic::error(format!("the script has {} bytes; {} are the most", text.len(), engine::MAX_SOURCE));
+        return Err(Box::new(problem.in_file(file).help("put parts of it into files of their own and import them")));
     }
     state::set_parse_deadline(Some(PARSE_ALLOWANCE));
     let parsed = engine.compile_with_scope(&engine::constants(), &**text);
     state::set_parse_deadline(None);
-    let mut ast = parsed.map_err(|e| errors::of_parse(file, text, &e, engine))?;
+    let mut ast = parsed.map_err(|e| Box::new(errors::of_parse(file, text, &e, engine)))?;
     ast.set_source(file);
     let imports = imports::of(&ast);
     Ok(Script { file: Arc::from(file), text: text.clone(), ast, imports })

@@ -39,7 +39,7 @@ pub(in crate::script) fn read_all(sources: &Sources, problems: &mut Vec<Diagnost
             Ok(table) => {
                 tables.insert(short_name(path).to_owned(), Arc::new(table));
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     tables
@@ -50,8 +50,10 @@ pub(in crate::script) fn short_name(path: &str) -> &str {
     path.strip_prefix("tables/").unwrap_or(path)
 }
 
-fn read(path: &str, text: &str) -> Result<Table, Diagnostic> {
-    let place = |line: u64, message: String| Diagnostic::error(message).at(path, text, usize::try_from(line).unwrap_or(1), 1, 1);
+fn read(path: &str, text: &str) -> Result<Table, Box<Diagnostic>> {
+    let place = |line: u64, message: String| {
+        Box::new(Diagnostic::error(message).at(path, text, usize::try_from(line).unwrap_or(1), 1, 1))
+    };
     let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text_without_mark.as_bytes());
     let columns: Vec<String> =
