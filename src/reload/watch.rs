@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
@@ -32,6 +33,9 @@ struct Targets {
 /// A running watch.
 pub(super) struct Watch {
     targets: Targets,
+    /// Set when something happened to a watched folder itself. Its identity does not tell: a folder that is deleted and made
+    /// anew may get the same inode, and the watch ended with the old one.
+    stale: Arc<AtomicBool>,
     /// Watches as long as it lives; none when the system refused.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -42,10 +46,11 @@ impl Watch {
     pub(super) fn renew(current: Option<Self>, dir: &Path, data_dir: &Path, changes: &Arc<Notify>) -> (Self, bool) {
         let targets = Targets::of(dir, data_dir);
         match current {
-            Some(watch) if watch.targets == targets => (watch, false),
+            Some(watch) if watch.targets == targets && !watch.stale.load(Ordering::Acquire) => (watch, false),
             _ => {
-                let watcher = start(&targets, changes.clone());
-                (Self { targets, _watcher: watcher }, true)
+                let stale = Arc::new(AtomicBool::new(false));
+                let watcher = start(&targets, changes.clone(), stale.clone());
+                (Self { targets, stale, _watcher: watcher }, true)
             }
         }
     }
@@ -73,6 +78,11 @@ impl Targets {
         Self { folders, parent: entry.parent().map(Path::to_owned), entry, data_dir }
     }
 
+    /// Whether one of the paths is a watched folder itself.
+    fn are_touched(&self, paths: &[PathBuf]) -> bool {
+        paths.iter().any(|path| *path == self.entry || self.folders.iter().any(|t| t.path == *path))
+    }
+
     /// Whether an event at these paths may concern the set.
     fn concern(&self, paths: &[PathBuf]) -> bool {
         let counts = |path: &PathBuf| {
@@ -86,12 +96,18 @@ impl Targets {
     }
 }
 
-fn start(targets: &Targets, changes: Arc<Notify>) -> Option<RecommendedWatcher> {
+fn start(targets: &Targets, changes: Arc<Notify>, stale: Arc<AtomicBool>) -> Option<RecommendedWatcher> {
     let filter = targets.clone();
     let on_event = move |event: notify::Result<notify::Event>| {
         let look = match event {
             // Our own reading is access too.
-            Ok(event) => event.need_rescan() || (!event.kind.is_access() && filter.concern(&event.paths)),
+            Ok(event) => {
+                let changed = !event.kind.is_access();
+                if changed && filter.are_touched(&event.paths) {
+                    stale.store(true, Ordering::Release);
+                }
+                event.need_rescan() || (changed && filter.concern(&event.paths))
+            }
             // A queue that overran, a folder that went away: look.
             Err(_) => true,
         };
