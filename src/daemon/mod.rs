@@ -22,7 +22,7 @@ pub use error::StartError;
 pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::console;
-use crate::delivery::{self, Accounts, Locks, Runtime, Scheduler, Wakeup};
+use crate::delivery::{self, Accounts, Creates, Locks, Runtime, Scheduler, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -115,6 +115,7 @@ impl Daemon {
             pool: pool.clone(),
             accounts: accounts.clone(),
             locks: Locks::default(),
+            creates: Creates::default(),
             metrics: metrics.clone(),
             wakes,
             fatal: fatal_sender,

@@ -11,7 +11,7 @@ use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
 use super::record::{Change, Effect, StepState};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Found, Known, Lookup, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
@@ -47,6 +47,7 @@ impl Executor<'_> {
             return Ok(());
         }
         let outcome = self.body(step, BodyFor::Create, links)?;
+        self.brake()?;
         let tries = match self.plan().steps[at].state {
             StepState::Sending { tries, .. } => tries,
             _ => 0,
@@ -70,6 +71,17 @@ impl Executor<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Holds the rule when it has created more in the last hour than it may.
+    fn brake(&self) -> Result<(), Trouble> {
+        let limit = self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour);
+        let Some(limit) = limit.filter(|_| !self.observe) else { return Ok(()) };
+        self.attempt.runtime.creates.take(&self.attempt.pending.id.rule, limit, Timestamp::now()).map_err(|wait| {
+            let reason =
+                format!("the rule has created {limit} records within an hour (max_creates_per_hour); look whether it should");
+            Trouble { wait: Some(wait), ..Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason).plain() }
+        })
     }
 
     /// Looks for a create whose outcome is not known. True: it had been carried out, and the step is done.

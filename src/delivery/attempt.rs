@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
+use super::creates::Creates;
 use super::decide::{self, Decided};
 use super::execute::Executor;
 use super::locks::{Held, Locks};
@@ -47,6 +48,8 @@ pub struct Runtime {
     pub accounts: Accounts,
     /// One writer per entity.
     pub locks: Locks,
+    /// Creates of the last hour, by rule.
+    pub creates: Creates,
     /// Metrics.
     pub metrics: Metrics,
     /// Where the names of learned index entries go while deliveries are parked.
@@ -124,6 +127,8 @@ pub(super) struct Attempt {
     pub(super) runtime: Arc<Runtime>,
     pub(super) pending: Pending,
     pub(super) set: Arc<ScriptSet>,
+    /// `messageId` of its event, once that is read.
+    pub(super) message_id: String,
     pub(super) trace: Trace,
     pub(super) reads: Vec<(Read, Json)>,
     pub(super) logs: Vec<LogLine>,
@@ -149,6 +154,7 @@ pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) 
         runtime,
         pending,
         set,
+        message_id: String::new(),
         trace: Trace::default(),
         reads: Vec::new(),
         logs: Vec::new(),
@@ -169,6 +175,7 @@ impl Attempt {
         let runtime = self.runtime.clone();
         let stored = runtime.store.event(self.pending.id.seq).await?;
         let stored = stored.ok_or_else(|| Trouble::permanent("its event is no longer in the store"))?;
+        self.message_id.clone_from(&stored.message_id);
         let account = self.account()?;
         if self.pending.pinned {
             self.resume().await?;
@@ -212,7 +219,7 @@ impl Attempt {
         let name = &self.pending.id.rule;
         self.set.rule(name).ok_or_else(|| {
             let reason = format!("there is no rule `{name}` in rules.toml any more; put it back, or discard its deliveries");
-            Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason)
+            Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason).plain()
         })
     }
 
@@ -220,7 +227,7 @@ impl Attempt {
         let name = &self.pending.account;
         self.runtime.accounts.read().get(name).cloned().ok_or_else(|| {
             let reason = format!("there is no [pipedrive.{name}] in rules.toml any more; put it back, or discard its deliveries");
-            Trouble::new(FailureClass::Misconfigured, Whose::Account, reason)
+            Trouble::new(FailureClass::Misconfigured, Whose::Account, reason).plain()
         })
     }
 
@@ -294,7 +301,7 @@ impl Attempt {
                 match decision {
                     Decision::Again(run_at) => {
                         self.runtime.metrics.delivery_retried(&self.pending.id.rule, trouble.class.as_str());
-                        tracing::info!(delivery = %self.pending.id, class = %trouble.class, error = trouble.reason, %run_at, "will be tried again");
+                        tracing::info!(delivery = %self.pending.id, class = %trouble.class, error = trouble.brief, %run_at, "will be tried again");
                         let account_trouble = trouble.whose == Whose::Account;
                         let mut writes = vec![self.record("retry", Some(trouble.reason.clone()), Some(&trouble), now)];
                         writes.extend(self.pin_write());
@@ -331,7 +338,7 @@ impl Attempt {
             Whose::Rule => Scope::Rule(self.pending.id.rule.to_string()),
             Whose::Account | Whose::Delivery => Scope::Account(self.pending.account.to_string()),
         };
-        let info = PauseInfo { reason: trouble.reason, class: Some(trouble.class), since: now, until: Some(later(now, wait)) };
+        let info = PauseInfo { reason: trouble.brief, class: Some(trouble.class), since: now, until: Some(later(now, wait)) };
         Ok(Verdict::Wait { hold: Hold { scope, info }, pinned: self.pinned })
     }
 
@@ -360,7 +367,7 @@ impl Attempt {
             (now.duration_since(self.started_at)).unsigned_abs(),
         );
         if let Some(trouble) = trouble {
-            tracing::warn!(delivery = %self.pending.id, %state, class = %trouble.class, error = trouble.reason, "failed for good");
+            self.runtime.metrics.delivery_failed(&self.pending.id, &self.message_id, state.as_str(), trouble.class);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::PauseInfo;
 use super::attempt::Runtime;
 use super::handle::{ControlError, Replayed, Scope};
 use super::pauses::Pauses;
-use super::scheduler::{Scheduler, hold};
+use super::scheduler::{Scheduler, hold, paused, resumed};
 use crate::event::Event;
 use crate::ingest::ordering_key;
 use crate::store::{
@@ -26,6 +26,7 @@ pub(super) async fn pause(scheduler: &mut Scheduler, scope: Scope, reason: Strin
     let info = PauseInfo { reason, class: None, since: now, until: None };
     scheduler.runtime.store.commit(vec![Pauses::stored(&scope, &info)]).await?;
     hold(&mut scheduler.lanes, &scope, true, now);
+    paused(&scheduler.runtime.metrics, &scope, None);
     scheduler.pauses.set(scope, info);
     Ok(())
 }
@@ -38,6 +39,7 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
     }
     scheduler.runtime.store.commit(vec![Pauses::unstored(&scope)]).await?;
     scheduler.pauses.clear(&scope);
+    resumed(&scheduler.runtime.metrics, &scope);
     hold(&mut scheduler.lanes, &scope, false, now);
     if let Scope::Account(name) = &scope {
         scheduler.lanes.hurry_account(name, now);

@@ -5,6 +5,7 @@
 //! - Within a lane, the deliveries of one rule run in the order of their sequence numbers. The next of a lane is the oldest
 //!   whose rule is not held; when that one waits for a retry, the lane waits with it.
 //! - Deliveries of a held rule stay where they are, so after the hold they run before newer ones of that rule and key.
+//! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first.
 //! - A parked delivery does not block its lane; when it is due it goes to the front.
 //! - Taking and finishing a delivery costs the same however deep the backlog is; only holding
 //!   a rule and discarding look at all lanes.
@@ -15,6 +16,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::store::{DeliveryId, Pending, Seq};
+
+/// Priority of rules that name none.
+const DEFAULT_PRIORITY: u8 = 5;
 
 /// Index of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,12 +61,24 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct AccountQueue {
-    ready: VecDeque<LaneId>,
+    /// Lanes whose next delivery may run, by the priority of its rule: lower numbers go first.
+    ready: BTreeMap<u8, VecDeque<LaneId>>,
     pending: u64,
     running: u64,
     held: bool,
     /// Held, but one delivery may go out to see how things stand.
     probe: bool,
+}
+
+impl AccountQueue {
+    fn pop(&mut self) -> Option<LaneId> {
+        let mut first = self.ready.first_entry()?;
+        let lane = first.get_mut().pop_front();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        lane
+    }
 }
 
 /// All lanes of the daemon.
@@ -75,6 +91,7 @@ pub(crate) struct Lanes {
     /// Round robin over the accounts.
     turn: usize,
     held_rules: BTreeSet<Arc<str>>,
+    priorities: HashMap<Arc<str>, u8>,
     rule_pending: BTreeMap<Arc<str>, u64>,
     timers: BTreeSet<(Timestamp, LaneId)>,
     /// The lanes of parked deliveries.
@@ -145,7 +162,7 @@ impl Lanes {
             if !open || !may_run(name, account.running) {
                 continue;
             }
-            while let Some(lane_id) = self.accounts.get_mut(name).and_then(|a| a.ready.pop_front()) {
+            while let Some(lane_id) = self.accounts.get_mut(name).and_then(AccountQueue::pop) {
                 // A hold since the lane was queued may have left it without a runnable delivery.
                 self.lane_mut(lane_id).place = Place::Idle;
                 let Some(pending) = self.start(lane_id, now) else {
@@ -249,6 +266,11 @@ impl Lanes {
         }
     }
 
+    /// Sets the rules' priorities; lanes that are queued already keep their place.
+    pub(crate) fn set_priorities(&mut self, priorities: HashMap<Arc<str>, u8>) {
+        self.priorities = priorities;
+    }
+
     /// Holds an account or lets it go on.
     pub(crate) fn hold_account(&mut self, account: &Arc<str>, held: bool) {
         let queue = self.accounts.entry(account.clone()).or_default();
@@ -291,7 +313,7 @@ impl Lanes {
             lanes: self.by_key.len() as u64,
             pending: self.accounts.values().map(|a| a.pending).sum(),
             running: self.accounts.values().map(|a| a.running).sum(),
-            ready: self.accounts.values().map(|a| a.ready.len() as u64).sum(),
+            ready: self.accounts.values().map(|a| a.ready.values().map(|q| q.len() as u64).sum::<u64>()).sum(),
             waiting: self.waiting - self.parked.len() as u64,
             parked: self.parked.len() as u64,
             held: self.held_rules.iter().filter_map(|rule| self.rule_pending.get(rule)).sum(),
@@ -368,8 +390,10 @@ impl Lanes {
             }
             Some(_) => {
                 let account = lane.account.clone();
+                let rule = self.head(lane).map(|(at, _)| &lane.rules[at].0);
+                let priority = rule.and_then(|rule| self.priorities.get(rule)).copied().unwrap_or(DEFAULT_PRIORITY);
                 self.lane_mut(id).place = Place::Ready;
-                self.accounts.entry(account).or_default().ready.push_back(id);
+                self.accounts.entry(account).or_default().ready.entry(priority).or_default().push_back(id);
             }
         }
     }

@@ -8,6 +8,7 @@ mod attempt;
 mod backfill;
 mod change;
 mod control;
+mod creates;
 mod decide;
 mod execute;
 mod handle;
@@ -24,6 +25,7 @@ mod trouble;
 mod wake;
 
 pub use attempt::{Accounts, Runtime};
+pub use creates::Creates;
 pub use handle::{AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope};
 pub use locks::Locks;
 pub use record::{Change, Effect, Record, Resolution, StepRecord, StepState};

@@ -18,7 +18,9 @@ use super::lanes::{Counts, LaneId, Lanes, Next};
 use super::pauses::Pauses;
 use super::wake::Wakes;
 use super::{PauseInfo, Scope};
+use crate::failure::FailureClass;
 use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
+use crate::telemetry::Metrics;
 
 /// How many pending deliveries are read at once at the start.
 const PAGE: usize = 10_000;
@@ -48,6 +50,7 @@ impl Scheduler {
         learned: mpsc::UnboundedReceiver<Vec<String>>,
     ) -> Result<Self, StoreError> {
         let mut lanes = Lanes::default();
+        lanes.set_priorities(priorities(&runtime));
         let mut after: Option<DeliveryId> = None;
         let now = Timestamp::now();
         loop {
@@ -216,7 +219,7 @@ impl Scheduler {
 
     fn account_works(&mut self, account: &Arc<str>, now: Timestamp) {
         if self.pauses.works(account) {
-            tracing::info!(account = %account, "the account answers again, its deliveries go on");
+            resumed(&self.runtime.metrics, &Scope::Account(account.to_string()));
             hold(&mut self.lanes, &Scope::Account(account.to_string()), false, now);
             self.lanes.hurry_account(account, now);
         }
@@ -238,11 +241,11 @@ impl Scheduler {
     }
 
     fn auto_pause(&mut self, scope: Scope, info: PauseInfo, now: Timestamp) {
-        let (what, name) = match &scope {
-            Scope::Account(name) => ("account", name),
-            Scope::Rule(name) => ("rule", name),
-        };
-        tracing::warn!(what, name, reason = info.reason, until = info.until.map(tracing::field::display), "paused");
+        // A pause that is renewed by a probe is no news.
+        if self.pauses.get(&scope).is_none() {
+            paused(&self.runtime.metrics, &scope, info.class);
+            tracing::warn!(reason = info.reason, until = info.until.map(tracing::field::display), "the reason of the pause");
+        }
         hold(&mut self.lanes, &scope, true, now);
         self.pauses.set(scope, info);
     }
@@ -251,13 +254,14 @@ impl Scheduler {
     fn pauses_due(&mut self) {
         let now = Timestamp::now();
         for (scope, info) in self.pauses.due(now) {
-            match (&scope, info.class.map(|c| c == crate::failure::FailureClass::Throttled)) {
+            match (&scope, info.class.map(|c| c == FailureClass::Throttled)) {
                 (Scope::Account(name), Some(false)) => {
                     self.lanes.hurry_account(name, now);
                     self.lanes.probe_account(&Arc::from(name.as_str()));
                 }
                 _ => {
                     self.pauses.clear(&scope);
+                    resumed(&self.runtime.metrics, &scope);
                     hold(&mut self.lanes, &scope, false, now);
                 }
             }
@@ -292,7 +296,9 @@ impl Scheduler {
                 control::answer(reply, result);
             }
             Command::Reloaded => {
+                self.lanes.set_priorities(priorities(&self.runtime));
                 for scope in self.pauses.reloaded() {
+                    resumed(&self.runtime.metrics, &scope);
                     hold(&mut self.lanes, &scope, false, now);
                 }
             }
@@ -354,6 +360,26 @@ impl Scheduler {
                 }
             }
         }
+    }
+}
+
+fn priorities(runtime: &Runtime) -> HashMap<Arc<str>, u8> {
+    runtime.live.load().rules.iter().map(|rule| (rule.name.clone(), rule.config.priority)).collect()
+}
+
+/// Counts and logs a pause.
+pub(super) fn paused(metrics: &Metrics, scope: &Scope, class: Option<FailureClass>) {
+    match scope {
+        Scope::Account(name) => metrics.account_paused(name, class),
+        Scope::Rule(name) => metrics.rule_paused(name, class),
+    }
+}
+
+/// Counts and logs that something goes on.
+pub(super) fn resumed(metrics: &Metrics, scope: &Scope) {
+    match scope {
+        Scope::Account(name) => metrics.account_resumed(name),
+        Scope::Rule(name) => metrics.rule_resumed(name),
     }
 }
 

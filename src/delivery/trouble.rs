@@ -26,8 +26,10 @@ pub(super) enum Whose {
 pub(super) struct Trouble {
     pub(super) class: FailureClass,
     pub(super) whose: Whose,
-    /// One line for a person. It may go to the log: it holds no value of the event.
+    /// One line for a person, for the decision record: it may hold values of the event.
     pub(super) reason: String,
+    /// The same without any value of the event, for logs and pauses.
+    pub(super) brief: String,
     pub(super) diagnostics: Vec<Diagnostic>,
     /// How long to wait, when the script or the answer said so.
     pub(super) wait: Option<Duration>,
@@ -39,7 +41,21 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn new(class: FailureClass, whose: Whose, reason: impl Into<String>) -> Self {
-        Self { class, whose, reason: reason.into(), diagnostics: Vec::new(), wait: None, uncertain: false, store: None }
+        Self {
+            class,
+            whose,
+            reason: reason.into(),
+            brief: "see its decision record".to_owned(),
+            diagnostics: Vec::new(),
+            wait: None,
+            uncertain: false,
+            store: None,
+        }
+    }
+
+    /// The reason holds no value of the event.
+    pub(super) fn plain(self) -> Self {
+        Self { brief: self.reason.clone(), ..self }
     }
 
     /// This delivery fails for good.
@@ -62,13 +78,13 @@ impl Trouble {
             0 | 1 => first,
             n => format!("{first} (and {} more)", n - 1),
         };
-        Self { diagnostics: problems.iter().map(diagnose).collect(), ..Self::new(class, whose, reason) }
+        Self { diagnostics: problems.iter().map(diagnose).collect(), ..Self::new(class, whose, reason).plain() }
     }
 }
 
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
-        Self { store: Some(error.clone()), ..Self::new(FailureClass::Transient, Whose::Delivery, error.to_string()) }
+        Self { store: Some(error.clone()), ..Self::new(FailureClass::Transient, Whose::Delivery, error.to_string()).plain() }
     }
 }
 
@@ -79,7 +95,7 @@ impl From<ApiError> for Trouble {
             FailureClass::Permanent | FailureClass::UnknownOutcome => Whose::Delivery,
             FailureClass::Transient | FailureClass::Throttled | FailureClass::Misconfigured => Whose::Account,
         };
-        Self { wait: error.retry_after(), ..Self::new(class, whose, error.to_string()) }
+        Self { wait: error.retry_after(), brief: error.brief(), ..Self::new(class, whose, error.to_string()) }
     }
 }
 
@@ -96,6 +112,8 @@ impl From<FindError> for Trouble {
 impl From<ScriptError> for Trouble {
     fn from(error: ScriptError) -> Self {
         let class = error.class();
-        Self { diagnostics: vec![error.diagnostic.clone()], ..Self::new(class, Whose::Rule, error.to_string()) }
+        let place = error.diagnostic.place.as_ref();
+        let brief = place.map_or_else(String::new, |p| format!("script error at {}:{}", p.file, p.line));
+        Self { diagnostics: vec![error.diagnostic.clone()], brief, ..Self::new(class, Whose::Rule, error.to_string()) }
     }
 }
