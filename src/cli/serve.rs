@@ -47,7 +47,11 @@ pub(super) fn run(args: Serve) -> Outcome {
 }
 
 async fn serve(args: Serve) -> Outcome {
-    let mock = args.mock.then(|| MockSetup { mock: Mock::new(MockOptions::default()), door: MockDoor::Http(args.mock_listen) });
+    let mock = args.mock.then(|| MockSetup {
+        mock: Mock::new(MockOptions::default()),
+        door: MockDoor::Http(args.mock_listen),
+        unlimited: false,
+    });
     let options = DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen };
     let mut signals = Signals::new()?;
     let daemon = match Daemon::start(options).await {

@@ -21,9 +21,21 @@ use crate::telemetry::Metrics;
 /// Space of the store's small values that says whose index an account's index is.
 const SPACE: &str = "account_address";
 
+/// More requests than can be sent in a window.
+const NO_LIMIT: u32 = 1_000_000;
+
+/// Where the accounts' requests go, and how fast.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    /// Where.
+    pub(super) door: Door,
+    /// No limits are kept.
+    pub(super) unlimited: bool,
+}
+
 /// Where the accounts' requests go.
 #[derive(Clone)]
-pub enum Endpoint {
+pub(super) enum Door {
     /// To each account's own address.
     Configured,
     /// All to this address, with the token `mock`.
@@ -68,14 +80,14 @@ async fn make(
     metrics: &Metrics,
 ) -> Result<Arc<Account>, StartError> {
     let wrong = |reason: String| StartError::Account { account: name.to_owned(), reason };
-    let (transport, address): (Arc<dyn Transport>, String) = match endpoint {
+    let (transport, address): (Arc<dyn Transport>, String) = match &endpoint.door {
         // An embedded account begins anew with each process, so its address is never the former one.
-        Endpoint::InProcess(mock) => (mock.clone(), format!("mock:{}", uuid::Uuid::new_v4())),
-        Endpoint::Url(url) => {
+        Door::InProcess(mock) => (mock.clone(), format!("mock:{}", uuid::Uuid::new_v4())),
+        Door::Url(url) => {
             let transport = HttpTransport::new(url, &Secret::new("mock"), config.timeout.get());
             (Arc::new(transport.map_err(|e| wrong(e.to_string()))?), format!("mock:{}", uuid::Uuid::new_v4()))
         }
-        Endpoint::Configured => {
+        Door::Configured => {
             let token = token.ok_or_else(|| wrong("it has no api_token".to_owned()))?;
             let url = base_url(config).map_err(|e| wrong(e.to_string()))?;
             let transport = HttpTransport::new(&url, token, config.timeout.get()).map_err(|e| wrong(e.to_string()))?;
@@ -85,7 +97,7 @@ async fn make(
     let mut writes = Vec::new();
     let known = store.kv_get(SPACE, name).await?;
     if known.as_deref() != Some(address.as_bytes()) {
-        if known.is_some() && matches!(endpoint, Endpoint::Configured) {
+        if known.is_some() && matches!(endpoint.door, Door::Configured) {
             tracing::warn!(
                 account = name,
                 "the account has another address than before: what was learned of the former is forgotten"
@@ -95,16 +107,17 @@ async fn make(
         writes.push(Write::KvPut { space: SPACE.to_owned(), key: name.to_owned(), value: address.into_bytes() });
         store.commit(writes).await?;
     }
+    let defaults = ClientOptions::default();
     let options = ClientOptions {
-        burst: config.plan.burst(),
+        burst: if endpoint.unlimited { NO_LIMIT } else { config.plan.burst() },
+        search_burst: if endpoint.unlimited { NO_LIMIT } else { defaults.search_burst },
         concurrency: config.concurrency,
         account: name.to_owned(),
         metrics: Some(metrics.clone()),
-        ..ClientOptions::default()
     };
     let client = Client::new(transport, options);
     let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
-    if matches!(endpoint, Endpoint::Configured) && known.is_some() {
+    if matches!(endpoint.door, Door::Configured) && known.is_some() {
         account.load_kept_metadata().await?;
     }
     Ok(Arc::new(account))

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use accounts::Endpoint;
+use accounts::{Door, Endpoint};
 pub use error::StartError;
 pub use options::{DaemonOptions, MockDoor, MockSetup};
 
@@ -70,6 +70,7 @@ impl Daemon {
     pub async fn start(options: DaemonOptions) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         let mocked = options.mock.is_some();
+        let unlimited = options.mock.as_ref().is_some_and(|setup| setup.unlimited);
         let dir = options.dir.clone();
         let prepared = tokio::task::spawn_blocking(move || reload::prepare(&dir, mocked))
             .await
@@ -86,10 +87,11 @@ impl Daemon {
             None => None,
         };
         let endpoint = match &mock {
-            Some((_, Some(addr))) => Endpoint::Url(format!("http://{addr}")),
-            Some((mock, None)) => Endpoint::InProcess(mock.clone()),
-            None => Endpoint::Configured,
+            Some((_, Some(addr))) => Door::Url(format!("http://{addr}")),
+            Some((mock, None)) => Door::InProcess(mock.clone()),
+            None => Door::Configured,
         };
+        let endpoint = Endpoint { door: endpoint, unlimited };
         let accounts = Accounts::default();
         let known = accounts.clone();
         let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));

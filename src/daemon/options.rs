@@ -25,6 +25,8 @@ pub struct MockSetup {
     pub mock: Arc<Mock>,
     /// How it is reached.
     pub door: MockDoor,
+    /// It has no limits, so none are kept.
+    pub unlimited: bool,
 }
 
 impl std::fmt::Debug for MockSetup {
