@@ -34,6 +34,9 @@ pub(super) struct Mock {
     /// Without burst limits, daily budget and search lag
     #[arg(long, conflicts_with = "search_lag")]
     unlimited: bool,
+    /// How long every answer takes
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = humantime::parse_duration)]
+    latency: std::time::Duration,
 }
 
 pub(super) fn run(args: Mock) -> Outcome {
@@ -42,7 +45,7 @@ pub(super) fn run(args: Mock) -> Outcome {
     } else {
         MockOptions { search_lag: args.search_lag, ..MockOptions::default() }
     };
-    let mock = mock::Mock::new(MockOptions { seed: !args.empty, token: args.token, ..options });
+    let mock = mock::Mock::new(MockOptions { seed: !args.empty, token: args.token, latency: args.latency, ..options });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener =

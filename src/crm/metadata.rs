@@ -169,6 +169,15 @@ impl Metadata {
         self.fields_of(kind).iter().find(|field| field.custom && field.key == key)
     }
 
+    /// A field as people know it: a custom field by its name, a standard field by its API name.
+    #[must_use]
+    pub fn name_of<'a>(&'a self, kind: Kind, address: &'a super::Address) -> &'a str {
+        match address {
+            super::Address::Custom(key) => self.custom_field(kind, key).map_or(key, |field| &field.name),
+            super::Address::Standard(key) => key,
+        }
+    }
+
     /// The type of a custom field; none for standard fields, whose types are those of [`super::standard`].
     #[must_use]
     pub fn type_of(&self, kind: Kind, address: &super::Address) -> Option<&FieldType> {

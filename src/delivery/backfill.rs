@@ -25,11 +25,7 @@ pub(super) fn back_fill(stronger: &[Lookup], entity: &Entity, kind: Kind, metada
         if holds(kind, &term.address, field_type, entity, &term.value) {
             continue;
         }
-        let name = metadata
-            .fields_of(kind)
-            .iter()
-            .find(|field| field.key == term.address.key())
-            .map_or_else(|| term.address.key().to_owned(), |field| field.name.clone());
+        let name = metadata.name_of(kind, &term.address).to_owned();
         let list = matches!(term.address.key(), "emails" | "phones");
         let blank = field_value(kind, &term.address, entity)
             .is_none_or(|v| v.as_str() == Some("") || v.as_array().is_some_and(Vec::is_empty));

@@ -338,10 +338,14 @@ impl<'a> Executor<'a> {
             | Operation::Delete { target: WireTarget::Lookups(lookups), .. } => lookups,
             _ => &[],
         };
+        let described = |lookup: &Lookup| match operation.kind() {
+            Some(kind) => described(lookup, kind, &self.metadata),
+            None => String::new(),
+        };
         let resolution = match found {
             Found::Hit { id, entity, lookup, others } => {
                 let how = if entity.is_some() { "lookup" } else { "index" };
-                let by = lookups.get(*lookup).map(described).unwrap_or_default();
+                let by = lookups.get(*lookup).map(&described).unwrap_or_default();
                 if !others.is_empty() {
                     let warning = format!("{} others fit as well; the policy chose this one (on_many)", others.len());
                     let warnings = &mut self.plan_mut().steps[at].warnings;
@@ -389,8 +393,8 @@ pub(super) fn entity_name(account: &str, kind: Kind, id: &Id) -> String {
     format!("{account}/{kind}/{id}")
 }
 
-fn described(lookup: &Lookup) -> String {
-    let terms: Vec<String> = lookup.0.iter().map(|t| format!("{} = {}", t.address.key(), t.value)).collect();
+fn described(lookup: &Lookup, kind: Kind, metadata: &Metadata) -> String {
+    let terms: Vec<String> = lookup.0.iter().map(|t| format!("{} = {}", metadata.name_of(kind, &t.address), t.value)).collect();
     terms.join(" and ")
 }
 

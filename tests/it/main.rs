@@ -3,6 +3,7 @@
 mod cli;
 mod console;
 mod delivery;
+mod e2e;
 mod ingest;
 mod layout;
 mod mock;

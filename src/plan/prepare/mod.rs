@@ -111,8 +111,8 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
     let (kind, fields) = fields_of(&action.verb);
     let mut read = |entries: &[FieldEntry]| reader.fields(kind, entries, refusals);
     let (fields, mut on_create, if_empty) = (read(fields), read(&options.on_create), read(&options.if_empty));
-    if let Some(Operation::Upsert { lookups, .. }) = &operation {
-        required::write_match_values(lookups, &fields, &if_empty, &mut on_create);
+    if let Some(Operation::Upsert { kind, lookups, .. }) = &operation {
+        required::write_match_values(*kind, lookups, context.metadata, &fields, &if_empty, &mut on_create);
     }
     let operation = operation?;
     let destructive = matches!(operation, Operation::Delete { .. } | Operation::Merge { .. } | Operation::Convert { .. });

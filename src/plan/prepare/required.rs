@@ -1,6 +1,6 @@
 //! What a create needs, as far as it can be told before links are resolved; the rest is told when the body is built.
 
-use crate::crm::{Address, Lookup};
+use crate::crm::{Address, Lookup, Metadata};
 use crate::pipedrive::Kind;
 use crate::plan::field::plural;
 use crate::plan::refusal::{Refusal, listed};
@@ -10,7 +10,9 @@ use crate::plan::{FieldEntry, ListOp, Operation, Step, WireField, WireTarget, Wi
 /// Adds the match values to what a create writes, so that the next look-up finds it. Fields that the script sets itself stand,
 /// except lists, to which the value is added.
 pub(super) fn write_match_values(
+    kind: Kind,
     lookups: &[Lookup],
+    metadata: &Metadata,
     fields: &[WireField],
     if_empty: &[WireField],
     on_create: &mut Vec<WireField>,
@@ -27,13 +29,13 @@ pub(super) fn write_match_values(
             (Some(_), _) => {}
             (None, WireValue::List { items, .. }) => written.push(WireField {
                 address: term.address.clone(),
-                name: term.address.key().to_owned(),
+                name: metadata.name_of(kind, &term.address).to_owned(),
                 value: WireValue::List { op: ListOp::Add, items: items.clone() },
             }),
             (None, _) if explicit.contains(&term.address) => {}
             (None, _) => written.push(WireField {
                 address: term.address.clone(),
-                name: term.address.key().to_owned(),
+                name: metadata.name_of(kind, &term.address).to_owned(),
                 value: wire.clone(),
             }),
         }

@@ -1,0 +1,130 @@
+//! Editing rules and scripts under a running daemon.
+
+use serde_json::{Value, json};
+
+use super::harness::{Daemon, Folder, Process};
+use crate::support::{get, wait_until};
+
+const SCRIPT: &str = "scripts/person.rhai";
+/// The line of the shipped script that names persons, and one that calls what does not exist.
+const NAME: &str = "            name: person_name(t),";
+const BROKEN: &str = "            name: person_nam(t),";
+
+fn identify(user: &str) -> Value {
+    json!({ "type": "identify", "userId": user, "traits": { "name": user, "email": format!("{user}@e2e.example") } })
+}
+
+/// Waits until `/readyz` says so.
+async fn until(daemon: &Daemon, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    wait_until(what, || async {
+        let state = get(daemon.admin, "/readyz").await.json();
+        holds(&state).then_some(state)
+    })
+    .await
+}
+
+async fn name_of(daemon: &Daemon, user: &str) -> Value {
+    daemon.accept("/v1/identify", &identify(user)).await;
+    daemon.done(user, 1).await;
+    daemon.account().person(user).await["name"].take()
+}
+
+/// The line of a text in a script, from one on.
+fn line_of(script: &str, text: &str) -> usize {
+    1 + script.lines().position(|line| line == text).expect("the line")
+}
+
+#[tokio::test]
+async fn a_saved_edit_changes_the_next_event_without_a_restart() {
+    let folder = Folder::init().await;
+    let daemon = Daemon::mocked(&folder).await;
+    assert_eq!(name_of(&daemon, "before").await, "before");
+    let first = get(daemon.admin, "/readyz").await.json()["version"].clone();
+
+    folder.edit(SCRIPT, NAME, "            name: `VIP ${person_name(t)}`,");
+    until(&daemon, "the edit is live", |state| state["version"] != first).await;
+    assert_eq!(name_of(&daemon, "after").await, "VIP after");
+
+    // Settings are live as quickly as scripts.
+    let second = get(daemon.admin, "/readyz").await.json()["version"].clone();
+    folder.edit(
+        "rules.toml",
+        "when = 'type = \"identify\"'\nscript = \"person.rhai\"",
+        "when = 'type = \"identify\" and userId = \"x\"'\nscript = \"person.rhai\"",
+    );
+    until(&daemon, "the trigger is live", |state| state["version"] != second).await;
+    daemon.accept("/v1/identify", &identify("unwanted")).await;
+    let unmatched = folder.json(&["events", "list", "--unmatched"]).await;
+    assert_eq!(unmatched["unmatched"].as_array().map(Vec::len), Some(1), "{unmatched:#}");
+}
+
+#[tokio::test]
+async fn a_broken_edit_is_refused_everywhere_with_its_place_and_the_old_script_goes_on() {
+    let folder = Folder::init().await;
+    let daemon = Daemon::mocked(&folder).await;
+    let line = line_of(&folder.read(SCRIPT), NAME);
+    folder.edit(SCRIPT, NAME, BROKEN);
+    let state = until(&daemon, "the edit is refused", |state| !state["refused"].is_null()).await;
+    assert_eq!(state["ready"], true, "what is refused does not stop the daemon: {state:#}");
+    let place = &state["refused"]["diagnostics"][0]["place"];
+    assert_eq!((&place["file"], &place["line"]), (&json!(SCRIPT), &json!(line)), "{state:#}");
+
+    let shown = format!("{SCRIPT}:{line}:");
+    let status = folder.run(&["status"]).await;
+    assert_eq!(status.code, Some(1), "{status:?}");
+    let reload = folder.run(&["reload"]).await;
+    assert_eq!(reload.code, Some(1), "{reload:?}");
+    let checked = folder.run(&["check"]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    for (name, text) in
+        [("status", &status.out), ("reload", &reload.err), ("check", &checked.err), ("log", &daemon.process.said())]
+    {
+        assert!(text.contains(&shown), "{name} does not show {shown}:\n{text}");
+    }
+    for (name, text) in [("status", &status.out), ("reload", &reload.err), ("check", &checked.err)] {
+        for part in ["person_nam", "^^^", "did you mean `person_name`?"] {
+            assert!(text.contains(part), "{name} does not show {part:?}:\n{text}");
+        }
+    }
+    let metrics = get(daemon.admin, "/metrics").await.text();
+    assert!(metrics.lines().any(|l| l.contains("reload") && l.contains("refused") && !l.ends_with(" 0")), "{metrics}");
+    assert_eq!(name_of(&daemon, "still").await, "still");
+
+    folder.edit(SCRIPT, BROKEN, NAME);
+    let reload = folder.run(&["reload"]).await.ok();
+    assert!(reload.contains("unchanged"), "what is live is what is on disk: {reload}");
+    folder.run(&["status"]).await.ok();
+}
+
+#[tokio::test]
+async fn a_restart_with_a_broken_file_goes_on_with_the_last_good_set_loudly() {
+    let account = Process::account(&[]).await;
+    let folder = Folder::init().await;
+    folder.use_account(&account);
+    let mut daemon = Daemon::serve(&folder, &[]).await;
+    daemon.process.signal("TERM").await;
+    assert_eq!(daemon.process.ended().await, Some(0), "{}", daemon.process.said());
+
+    let line = line_of(&folder.read(SCRIPT), NAME);
+    folder.edit(SCRIPT, NAME, BROKEN);
+    let daemon = Daemon::serve(&folder, &[]).await;
+    let said = daemon.process.said();
+    assert!(said.contains("ERROR") && said.contains("last good script set"), "{said}");
+    assert!(said.contains(&format!("{SCRIPT}:{line}:")), "{said}");
+    let state = get(daemon.admin, "/readyz").await.json();
+    assert_eq!((&state["from_store"], &state["refused"]["diagnostics"][0]["place"]["line"]), (&json!(true), &json!(line)));
+    let status = folder.run(&["status"]).await;
+    assert!(status.code == Some(1) && status.out.contains("from the store"), "{status:?}");
+
+    daemon.accept("/v1/identify", &identify("later")).await;
+    daemon.done("later", 1).await;
+
+    // The same with settings that cannot be read at all: the store is found all the same.
+    daemon.process.kill().await;
+    folder.edit("rules.toml", "[retention]", "[retention");
+    let daemon = Daemon::serve(&folder, &[]).await;
+    let said = daemon.process.said();
+    assert!(said.contains("last good script set") && said.contains("rules.toml:"), "{said}");
+    daemon.accept("/v1/identify", &identify("latest")).await;
+    daemon.done("latest", 1).await;
+}

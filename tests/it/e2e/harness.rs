@@ -1,0 +1,292 @@
+//! The real binary as a child process: folders, daemons, accounts of their own, and what they said.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{Reply, get, request, temp_dir, wait_until};
+
+/// The write key that sources get where none is set.
+pub(super) const KEY: &str = "mock";
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+    for variable in ["PIPEWRIGHT_DIR", "PIPEWRIGHT_LOG", "PIPEWRIGHT_LOG_FORMAT", "PIPEWRIGHT_WRITE_KEY", "PIPEDRIVE_API_TOKEN"] {
+        command.env_remove(variable);
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// What it said, when it ended with 0.
+    pub(super) fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+}
+
+/// A working folder as `init` makes it.
+pub(super) struct Folder {
+    dir: tempfile::TempDir,
+}
+
+impl Folder {
+    pub(super) async fn init() -> Self {
+        let dir = temp_dir();
+        let path = dir.path().join("rules");
+        run(&["init", text(&path)]).await.ok();
+        Self { dir }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join("rules")
+    }
+
+    pub(super) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).expect(name)
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        crate::support::write(&self.path(), name, text);
+    }
+
+    /// Replaces a text that must be there.
+    pub(super) fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = self.read(name);
+        assert!(text.contains(from), "{name} has no {from:?}");
+        self.write(name, &text.replacen(from, to, 1));
+    }
+
+    /// Runs a command in this folder to its end.
+    pub(super) async fn run(&self, args: &[&str]) -> Ended {
+        let mut command = command(args);
+        command.current_dir(self.path()).env("PIPEWRIGHT_WRITE_KEY", KEY).env("PIPEDRIVE_API_TOKEN", KEY);
+        Ended::of(command.output().await.expect("the binary starts"))
+    }
+
+    /// The same, with the answer as JSON.
+    pub(super) async fn json(&self, args: &[&str]) -> Value {
+        let ended = self.run(&[args, &["--json"]].concat()).await;
+        serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{args:?}: {e}: {ended:?}"))
+    }
+
+    /// Points the shipped settings at an account that outlives the daemon.
+    pub(super) fn use_account(&self, account: &Process) {
+        let at = account.address("embedded Pipedrive on ");
+        let settings = format!("base_url = \"http://{at}\"\nplan = \"ultimate\"");
+        self.edit("rules.toml", "domain = \"acme\"", &settings);
+        self.edit("rules.toml", "\nplan = \"lite\"\n", "\n");
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Runs a command to its end, anywhere.
+pub(super) async fn run(args: &[&str]) -> Ended {
+    Ended::of(command(args).output().await.expect("the binary starts"))
+}
+
+/// A running process, killed when dropped.
+pub(super) struct Process {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts it and waits until it says `ready`.
+    async fn start(mut command: Command, ready: &str) -> Self {
+        let mut process = Self::spawn(&mut command);
+        let said = process.said.clone();
+        wait_until(&format!("{command:?} says {ready:?}"), || {
+            let ended = process.child.try_wait().expect("its state");
+            let said = said.lock().clone();
+            assert!(ended.is_none() || said.contains(ready), "it ended ({ended:?}):\n{said}");
+            async move { said.contains(ready).then_some(()) }
+        })
+        .await;
+        process
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        tokio::spawn(keep(child.stdout.take().expect("a pipe"), said.clone()));
+        tokio::spawn(keep(child.stderr.take().expect("a pipe"), said.clone()));
+        Self { child, said }
+    }
+
+    /// An embedded Pipedrive in a process of its own.
+    pub(super) async fn account(more: &[&str]) -> Self {
+        let args = [&["mock", "--listen", "127.0.0.1:0"], more].concat();
+        Self::start(command(&args), "embedded Pipedrive on ").await
+    }
+
+    /// All that it has said.
+    pub(super) fn said(&self) -> String {
+        self.said.lock().clone()
+    }
+
+    /// The address that it said after these words.
+    pub(super) fn address(&self, after: &str) -> SocketAddr {
+        let said = self.said();
+        let line = said.lines().find(|line| line.contains(after)).unwrap_or_else(|| panic!("no {after:?} in:\n{said}"));
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        address.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(super) async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Sends a signal by its name.
+    pub(super) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended; its exit code.
+    pub(super) async fn ended(&mut self) -> Option<i32> {
+        let waiting = tokio::time::timeout(std::time::Duration::from_secs(30), self.child.wait());
+        waiting.await.unwrap_or_else(|_| panic!("it does not end:\n{}", self.said())).expect("its state").code()
+    }
+}
+
+async fn keep(pipe: impl AsyncRead + Unpin, said: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut said = said.lock();
+        said.push_str(&line);
+        said.push('\n');
+    }
+}
+
+/// A running daemon.
+pub(super) struct Daemon {
+    pub(super) process: Process,
+    pub(super) events: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+impl Daemon {
+    /// `serve` in this folder, on free ports.
+    pub(super) async fn serve(folder: &Folder, more: &[&str]) -> Self {
+        let args = [&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], more].concat();
+        let mut command = command(&args);
+        command.current_dir(folder.path());
+        if !more.contains(&"--mock") {
+            command.env("PIPEWRIGHT_WRITE_KEY", KEY).env("PIPEDRIVE_API_TOKEN", KEY);
+        }
+        let process = Process::start(command, " ready ").await;
+        let (events, admin) = (process.address("receiving events"), process.address("admin API"));
+        Self { process, events, admin }
+    }
+
+    /// `serve --mock`, without any secret set.
+    pub(super) async fn mocked(folder: &Folder) -> Self {
+        Self::serve(folder, &["--mock", "--mock-listen", "127.0.0.1:0"]).await
+    }
+
+    /// The embedded Pipedrive of `serve --mock`.
+    pub(super) fn account(&self) -> Account {
+        Account(self.process.address("embedded Pipedrive;"))
+    }
+
+    /// Sends an event to a path of the Tracking API.
+    pub(super) async fn send(&self, path: &str, event: &Value) -> Reply {
+        send(self.events, path, event).await
+    }
+
+    /// Sends an event that must be taken.
+    pub(super) async fn accept(&self, path: &str, event: &Value) {
+        let reply = self.send(path, event).await;
+        assert_eq!((reply.status, reply.json()), (200, json!({ "success": true })), "{event}");
+    }
+
+    /// The deliveries of a user once `expected` of them have ended.
+    pub(super) async fn settled(&self, user: &str, expected: usize) -> Vec<Value> {
+        let path = format!("/api/events?user={user}&limit=1000");
+        wait_until(&format!("{expected} deliveries of {user} have ended\n{}", self.process.said()), || async {
+            let list = get(self.admin, &path).await.json();
+            let all = list["deliveries"].as_array().cloned().unwrap_or_default();
+            let ended: Vec<_> = all.into_iter().filter(|d| d["state"] != "pending").collect();
+            (ended.len() >= expected).then_some(ended)
+        })
+        .await
+    }
+
+    /// The same, all of them done.
+    pub(super) async fn done(&self, user: &str, expected: usize) {
+        let ended = self.settled(user, expected).await;
+        assert!(ended.iter().all(|d| d["state"] == "done"), "{ended:#?}");
+    }
+}
+
+/// Posts JSON as a Segment library does.
+pub(super) async fn send(to: SocketAddr, path: &str, event: &Value) -> Reply {
+    // base64 of `mock:`
+    let headers = [("content-type", "application/json"), ("authorization", "Basic bW9jazo=")];
+    request(to, "POST", path, &headers, event.to_string()).await
+}
+
+/// A Pipedrive account, over its HTTP API.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account(pub(super) SocketAddr);
+
+impl Account {
+    /// What `data` holds.
+    pub(super) async fn data(&self, path: &str) -> Value {
+        let reply = request(self.0, "GET", path, &[("x-api-token", "mock")], "").await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()["data"].take()
+    }
+
+    /// A list.
+    pub(super) async fn list(&self, path: &str) -> Vec<Value> {
+        match self.data(path).await {
+            Value::Array(items) => items,
+            Value::Null => Vec::new(),
+            other => panic!("{path} is no list: {other}"),
+        }
+    }
+
+    /// The records of a v2 kind whose custom field of that name holds a value.
+    pub(super) async fn with(&self, kind: &str, field: &str, value: &str) -> Vec<Value> {
+        let singular = kind.strip_suffix('s').expect("a plural");
+        let fields = self.list(&format!("/api/v2/{singular}Fields?limit=500")).await;
+        let key = fields.iter().find(|f| f["field_name"] == field).and_then(|f| f["field_code"].as_str().map(str::to_owned));
+        let key = key.unwrap_or_else(|| panic!("{kind} have no {field}"));
+        let all = self.list(&format!("/api/v2/{kind}?limit=500")).await;
+        all.into_iter().filter(|record| record["custom_fields"][&key] == value).collect()
+    }
+
+    /// The only person with a user id.
+    pub(super) async fn person(&self, user: &str) -> Value {
+        let mut found = self.with("persons", "Segment User ID", user).await;
+        assert_eq!(found.len(), 1, "persons of {user}: {found:#?}");
+        found.remove(0)
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole product from outside: the real binary, real sockets, an account over HTTP.
+
+mod actions;
+mod commands;
+mod crash;
+mod editing;
+mod first_run;
+mod harness;
+mod starting;
