@@ -139,6 +139,8 @@ pub(super) struct Attempt {
     pub(super) outbox: Vec<Write>,
     /// Locks that are held until that commit.
     pub(super) held: Vec<Held>,
+    /// Whether it may park for a link that is not there yet.
+    pub(super) patient: bool,
     resumed: bool,
     probing: bool,
     started_at: Timestamp,
@@ -146,6 +148,15 @@ pub(super) struct Attempt {
 
 /// Runs one attempt and commits what it came to.
 pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) -> Verdict {
+    run_as(runtime, pending, probing, true).await
+}
+
+/// Runs one attempt for which the time to wait for links is over.
+pub(super) async fn run_at_once(runtime: Arc<Runtime>, pending: Pending) -> Verdict {
+    run_as(runtime, pending, false, false).await
+}
+
+async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool) -> Verdict {
     let set = runtime.live.load_full();
     runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
     let mut attempt = Attempt {
@@ -161,6 +172,7 @@ pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) 
         plan: None,
         outbox: Vec::new(),
         held: Vec::new(),
+        patient,
         probing,
         started_at: Timestamp::now(),
     };

@@ -124,7 +124,7 @@ impl<'a> Executor<'a> {
             if lookups.is_empty() || !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
                 continue;
             }
-            if now < deadline && !self.observe {
+            if now < deadline && !self.observe && self.attempt.patient {
                 let wants = wants(&self.account.name, kind, lookups);
                 let reason = format!("waits for the {kind} it links to, at most until {deadline}");
                 return Ok(Some(End::Park { until: deadline, reason, wants }));

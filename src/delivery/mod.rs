@@ -10,6 +10,7 @@ mod change;
 mod control;
 mod creates;
 mod decide;
+mod direct;
 mod execute;
 mod handle;
 mod lanes;
@@ -26,6 +27,7 @@ mod wake;
 
 pub use attempt::{Accounts, Runtime};
 pub use creates::Creates;
+pub use direct::{Finished, run_to_end};
 pub use handle::{AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope};
 pub use locks::Locks;
 pub use record::{Change, Effect, Record, Resolution, StepRecord, StepState};

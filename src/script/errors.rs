@@ -33,7 +33,8 @@ pub(super) struct About<'a> {
 impl About<'_> {
     /// Names the event.
     pub(super) fn finish(&self, problem: Diagnostic) -> Diagnostic {
-        problem.note(format!("event {}", self.message_id))
+        // A script test is about no one event.
+        if self.message_id.is_empty() { problem } else { problem.note(format!("event {}", self.message_id)) }
     }
 
     /// A run that was stopped; the error that came back may still say where.

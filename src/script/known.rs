@@ -47,10 +47,13 @@ const KEYWORDS: &[(&str, &[usize])] = &[
 ];
 
 impl Known {
-    /// The same for every engine of this process: what scripts can call does not depend on the program.
+    /// The same for every engine of this process that is for rules, and for every one that is for tests: what scripts can call
+    /// does not depend on the program.
     pub(super) fn of(engine: &Engine) -> &'static Self {
-        static KNOWN: OnceLock<Known> = OnceLock::new();
-        KNOWN.get_or_init(|| {
+        static RULES: OnceLock<Known> = OnceLock::new();
+        static TESTS: OnceLock<Known> = OnceLock::new();
+        let known = if super::harness::is_for_tests(engine) { &TESTS } else { &RULES };
+        known.get_or_init(|| {
             let listing = engine.gen_fn_metadata_to_json(true).ok().and_then(|json| serde_json::from_str::<Listing>(&json).ok());
             let listing = listing.unwrap_or(Listing { functions: Vec::new(), modules: BTreeMap::new() });
             let mut global = collect(&listing.functions);

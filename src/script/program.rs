@@ -24,7 +24,7 @@ const MODULE_OPERATIONS: u64 = 10_000;
 /// Time of an imported script's body.
 const MODULE_DEADLINE: Duration = Duration::from_secs(1);
 /// Stack of the threads that compile and run scripts; only what is touched counts.
-pub(super) const STACK: usize = 64 * 1024 * 1024;
+pub const STACK: usize = 64 * 1024 * 1024;
 /// The function that a rule's script defines.
 pub(super) const ENTRY: &str = "handle";
 
@@ -111,7 +111,7 @@ impl Program {
 }
 
 /// Runs it on a thread with a stack that the deepest script cannot exhaust.
-fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Box<Diagnostic>> {
+pub(super) fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Box<Diagnostic>> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("script-compile".to_owned())
@@ -150,7 +150,7 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
     if problems.is_empty() { Ok(Program { engine, scripts, tables, limits: limits.clone() }) } else { Err(problems) }
 }
 
-fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Diagnostic>> {
+pub(super) fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Diagnostic>> {
     if text.len() > engine::MAX_SOURCE {
         let problem = Diagnostic::error(format!("the script has {} bytes; {} are the most", text.len(), engine::MAX_SOURCE));
         return Err(Box::new(problem.in_file(file).help("put parts of it into files of their own and import them")));
@@ -165,7 +165,7 @@ fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Dia
 }
 
 /// Evaluates the imported scripts, those first that others need, and gives them to the engine.
-fn load(engine: &mut Engine, scripts: &BTreeMap<String, Script>, order: &[String]) -> Vec<Diagnostic> {
+pub(super) fn load(engine: &mut Engine, scripts: &BTreeMap<String, Script>, order: &[String]) -> Vec<Diagnostic> {
     let imported: BTreeSet<&str> = scripts.values().flat_map(|s| s.imports.iter().map(|i| i.file.as_str())).collect();
     let mut resolver = StaticModuleResolver::new();
     let mut problems = Vec::new();

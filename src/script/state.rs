@@ -264,6 +264,11 @@ fn with_run<T>(ctx: &NativeCallContext<'_>, act: impl FnOnce(&mut Run) -> Result
     }
 }
 
+/// Refuses when the run is stopped or when there is none.
+pub(super) fn check(ctx: &NativeCallContext<'_>) -> Hosted<()> {
+    with_run(ctx, |_| Ok(()))
+}
+
 /// Where the script called the host function.
 pub(super) fn call_site(ctx: &NativeCallContext<'_>) -> At {
     let entry = RUN.with_borrow(|run| run.as_ref().map(|r| r.entry.clone()));

@@ -1,1 +1,16 @@
-//! TBD.
+//! Script tests and dry runs: events through the rules to their end, in one process, without a daemon.
+//!
+//! Invariants: the way of an event is the daemon's own (triggers, script, plan, attempt); nothing of it goes to the daemon's store;
+//! what one test did is not seen by another; the order of results does not depend on how the tests were spread over threads.
+
+mod bench;
+mod files;
+mod room;
+mod runner;
+mod sandbox;
+mod view;
+
+pub use files::TestFiles;
+pub use room::Room;
+pub use runner::{TestResult, TestRun, run};
+pub use sandbox::{Delivered, Door, Sandbox, SandboxError};

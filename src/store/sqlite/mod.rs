@@ -84,6 +84,8 @@ pub struct OpenOptions {
     pub max_waiting_bytes: usize,
     /// Connections for queries.
     pub readers: usize,
+    /// Whether commits survive a power cut. Off for what is thrown away at the end: script tests and dry runs.
+    pub durable: bool,
     /// Told of each transaction; for metrics.
     pub observer: Option<Observer>,
     /// Puts faults in place of commits; for tests.
@@ -102,9 +104,18 @@ impl Default for OpenOptions {
             max_waiting_events: 16_384,
             max_waiting_bytes: 64 * 1024 * 1024,
             readers: 4,
+            durable: true,
             observer: None,
             fault: None,
         }
+    }
+}
+
+impl OpenOptions {
+    /// For what is thrown away at the end: nothing is fsynced, and no room is set aside.
+    #[must_use]
+    pub fn volatile(dir: PathBuf) -> Self {
+        Self { dir, durable: false, reserve_bytes: 0, readers: 1, ..Self::default() }
     }
 }
 
@@ -129,7 +140,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unusable`] when the directory or the file cannot be used; the text says why and what to do.
     pub fn open(options: OpenOptions) -> Result<(Self, Feed), StoreError> {
-        let paths = Paths::new(&options.dir);
+        let paths = Paths::new(&options.dir, options.durable);
         let lock = paths.take()?;
         let reserve = Reserve::open(paths.reserve.clone(), options.reserve_bytes)
             .map_err(|e| paths.unusable(format!("the reserve file cannot be made: {e}; check the directory's permissions")))?;

@@ -28,16 +28,18 @@ pub(super) struct Paths {
     pub(super) wal: PathBuf,
     pub(super) reserve: PathBuf,
     lock: PathBuf,
+    durable: bool,
 }
 
 impl Paths {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path, durable: bool) -> Self {
         Self {
             dir: dir.to_owned(),
             database: dir.join("pipewright.db"),
             wal: dir.join("pipewright.db-wal"),
             reserve: dir.join("reserve"),
             lock: dir.join("lock"),
+            durable,
         }
     }
 
@@ -81,6 +83,9 @@ impl Paths {
         }
         let conn = self.connect(65_536).map_err(|e| self.explain(&e))?;
         self.prepare(&conn)?;
+        if !self.durable {
+            return Ok(conn);
+        }
         // The file's and its WAL's names are to survive a power cut as well.
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
@@ -103,7 +108,7 @@ impl Paths {
         conn.busy_timeout(BUSY_TIMEOUT)?;
         // After a failed fsync nothing may be copied out of the WAL any more, so closing must not do it by itself.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "synchronous", if self.durable { "FULL" } else { "OFF" })?;
         conn.pragma_update(None, "cache_size", -cache_kib)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;

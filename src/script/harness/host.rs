@@ -1,0 +1,310 @@
+//! What tests can call.
+//!
+//! Invariants: the kinds have their reads and nothing that writes; a failed assertion stops the run, so that no `catch` swallows it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, Map, Module, NativeCallContext};
+use serde_json::Value as Json;
+
+use super::TestHost;
+use super::compare::{first_difference, same, show};
+use crate::pipedrive::{Id, Kind, Method};
+use crate::script::host::{define, unfit};
+use crate::script::run::ScriptErrorKind;
+use crate::script::state::{self, Hosted, Stop, refuse, refuse_with};
+use crate::script::value::{self, Unfit, type_word};
+
+type Ctx<'a> = NativeCallContext<'a>;
+
+struct Under {
+    host: Arc<dyn TestHost>,
+    /// Further lines about the failure.
+    notes: Vec<String>,
+    /// Deliveries that did not end well, for whoever wonders why something is not there.
+    unwell: Vec<String>,
+    /// Events sent without an id of their own.
+    events: u32,
+}
+
+thread_local! {
+    static UNDER: RefCell<Option<Under>> = const { RefCell::new(None) };
+}
+
+/// Most deliveries that are named below a failure.
+const MAX_UNWELL: usize = 5;
+
+/// A test begins on this thread.
+pub(super) fn enter(host: Arc<dyn TestHost>) {
+    UNDER.set(Some(Under { host, notes: Vec::new(), unwell: Vec::new(), events: 0 }));
+}
+
+/// It has ended; answers the further lines about its failure, if it failed.
+pub(super) fn leave() -> Vec<String> {
+    UNDER.take().map_or_else(Vec::new, |mut under| {
+        let more = under.unwell.len().saturating_sub(MAX_UNWELL);
+        under.unwell.truncate(MAX_UNWELL);
+        under.notes.append(&mut under.unwell);
+        if more > 0 {
+            under.notes.push(format!("and {more} more deliveries did not end well"));
+        }
+        under.notes
+    })
+}
+
+/// Asks the host, unless the run is stopped. What the host refuses is an error of the call.
+fn ask<T>(ctx: &Ctx<'_>, act: impl FnOnce(&dyn TestHost) -> Result<T, String>) -> Hosted<T> {
+    state::check(ctx)?;
+    let host = UNDER.with_borrow(|under| under.as_ref().map(|u| u.host.clone()));
+    match host {
+        Some(host) => act(&*host).map_err(|reason| refuse(format!("`{}`: {reason}", ctx.fn_name()))),
+        None => Err(refuse_with(
+            format!("`{}` was called while the file was loaded", ctx.fn_name()),
+            Some("call it inside a `fn test_..()`".to_owned()),
+        )),
+    }
+}
+
+/// Registers everything.
+pub(super) fn register(engine: &mut Engine) {
+    let mut global = Module::new();
+    events(&mut global);
+    assertions(&mut global);
+    define(&mut global, "fixture", &["name", "value"], docs::FIXTURE, |ctx: Ctx<'_>, name: &str| {
+        ask(&ctx, |host| host.fixture(name)).map(|json| value::from_json(&json))
+    });
+    engine.register_global_module(global.into());
+
+    let mut given = Module::new();
+    let mut edit = Module::new();
+    for kind in Kind::ALL {
+        engine.register_static_module(kind.as_str(), reads(kind).into());
+        define(&mut given, kind.as_str(), &["fields", "map"], docs::GIVEN, move |ctx: Ctx<'_>, fields: Dynamic| {
+            let fields = value::fields(&fields).map_err(|u| unfit(&format!("given::{kind}"), u))?;
+            ask(&ctx, |host| host.given(kind, fields)).map(|json| value::from_json(&json))
+        });
+        define(
+            &mut edit,
+            kind.as_str(),
+            &["id", "fields", "map"],
+            docs::EDIT,
+            move |ctx: Ctx<'_>, id: Dynamic, fields: Dynamic| {
+                let own = |u: Unfit| unfit(&format!("edit::{kind}"), u);
+                let id = read_id(kind, &id).map_err(own)?;
+                let fields = value::fields(&fields).map_err(own)?;
+                ask(&ctx, |host| host.edit(kind, &id, fields)).map(|json| value::from_json(&json))
+            },
+        );
+    }
+    engine.register_static_module("given", given.into());
+    engine.register_static_module("edit", edit.into());
+    // Raw requests are for rules.
+    engine.register_static_module("pipedrive", Module::new().into());
+
+    let mut mock = Module::new();
+    define(&mut mock, "fail_next", &["status", "()"], docs::FAIL_NEXT, |ctx: Ctx<'_>, status: i64| fail_next(&ctx, status, None));
+    define(&mut mock, "fail_next", &["status", "method", "()"], docs::FAIL_NEXT, |ctx: Ctx<'_>, status: i64, method: &str| {
+        let method = Method::parse(method)
+            .ok_or_else(|| refuse("`mock::fail_next`: the method is \"GET\", \"POST\", \"PATCH\", \"PUT\" or \"DELETE\""))?;
+        fail_next(&ctx, status, Some(method))
+    });
+    engine.register_static_module("mock", mock.into());
+}
+
+fn fail_next(ctx: &Ctx<'_>, status: i64, method: Option<Method>) -> Hosted<()> {
+    let status = u16::try_from(status).ok().filter(|s| (400..600).contains(s));
+    let status = status.ok_or_else(|| refuse("`mock::fail_next`: the status is between 400 and 599"))?;
+    ask(ctx, |host| host.fail_next(status, method))
+}
+
+fn reads(kind: Kind) -> Module {
+    let mut module = Module::new();
+    define(&mut module, "find", &["criteria", "map"], docs::FIND, move |ctx: Ctx<'_>, criteria: Dynamic| {
+        let criteria = value::criteria(&criteria).map_err(|u| unfit(&format!("{kind}::find"), u))?;
+        if value::is_void(&criteria) {
+            return Ok(Dynamic::UNIT);
+        }
+        ask(&ctx, |host| host.find(kind, criteria)).map(|json| value::from_json(&json))
+    });
+    define(&mut module, "get", &["id", "map"], docs::GET, move |ctx: Ctx<'_>, id: Dynamic| {
+        let id = read_id(kind, &id).map_err(|u| unfit(&format!("{kind}::get"), u))?;
+        ask(&ctx, |host| host.get(kind, &id)).map(|json| value::from_json(&json))
+    });
+    define(&mut module, "all", &["array"], docs::ALL, move |ctx: Ctx<'_>| {
+        ask(&ctx, |host| host.all(kind)).map(|json| value::from_json(&json))
+    });
+    module
+}
+
+fn read_id(kind: Kind, value: &Dynamic) -> Result<Id, Unfit> {
+    let id = match (value.as_int(), value.as_immutable_string_ref()) {
+        (Ok(number), _) => u64::try_from(number).ok().map(Id::Number),
+        (_, Ok(text)) => text.trim().parse::<Id>().ok(),
+        _ => return Err(Unfit { reason: format!("takes an id, not {}", type_word(value)), help: None }),
+    };
+    let wanted = if kind == Kind::Lead { "a uuid" } else { "a positive whole number" };
+    id.filter(|id| id.fits(kind)).ok_or_else(|| Unfit {
+        reason: format!("a Pipedrive id of a {kind} is {wanted}"),
+        help: Some(format!("write `{kind}::find(#{{ .. }})` to find by a field")),
+    })
+}
+
+fn events(module: &mut Module) {
+    for kind in ["identify", "group", "page", "screen", "alias"] {
+        define(module, kind, &["event", "map"], docs::SEND, move |ctx: Ctx<'_>, event: Map| {
+            let mut event = object(kind, event.into())?;
+            event.insert("type".to_owned(), kind.into());
+            deliver(&ctx, event)
+        });
+    }
+    let track = |ctx: &Ctx<'_>, name: &str, properties: Dynamic, rest: Dynamic| {
+        let mut event = object("track", rest)?;
+        event.insert("type".to_owned(), "track".into());
+        event.insert("event".to_owned(), name.into());
+        if !properties.is_unit() {
+            event.insert("properties".to_owned(), Json::Object(object("track", properties)?));
+        }
+        deliver(ctx, event)
+    };
+    let params = ["name", "properties", "event", "map"];
+    define(module, "track", &params, docs::TRACK, move |ctx: Ctx<'_>, name: &str, properties: Dynamic, rest: Map| {
+        track(&ctx, name, properties, rest.into())
+    });
+    define(module, "track", &params[..2], docs::TRACK, move |ctx: Ctx<'_>, name: &str, properties: Dynamic| {
+        track(&ctx, name, properties, Map::new().into())
+    });
+    define(module, "deliver", &["event", "map"], docs::DELIVER, |ctx: Ctx<'_>, event: Map| {
+        let event = object("deliver", event.into())?;
+        if !event.contains_key("type") {
+            return Err(refuse_with("`deliver`: the event has no `type`", Some("write `type: \"track\"`".to_owned())));
+        }
+        deliver(&ctx, event)
+    });
+    define(module, "source", &["name", "()"], docs::SOURCE, |ctx: Ctx<'_>, name: &str| ask(&ctx, |host| host.source(name)));
+}
+
+fn object(function: &str, value: Dynamic) -> Hosted<serde_json::Map<String, Json>> {
+    match value::to_json(&value).map_err(|u| unfit(function, u))? {
+        Json::Object(map) => Ok(map),
+        _ => Err(refuse(format!("`{function}` takes a map `#{{ .. }}`, not {}", type_word(&value)))),
+    }
+}
+
+/// Fills in what every event has, and sends it.
+fn deliver(ctx: &Ctx<'_>, mut event: serde_json::Map<String, Json>) -> Hosted<Dynamic> {
+    let number = UNDER.with_borrow_mut(|under| {
+        under.as_mut().map_or(0, |u| {
+            u.events += 1;
+            u.events
+        })
+    });
+    event.entry("messageId").or_insert_with(|| format!("test-{number}").into());
+    if !["userId", "anonymousId"].iter().any(|id| event.get(*id).is_some_and(|v| !v.is_null())) {
+        event.insert("anonymousId".to_owned(), "somebody".into());
+    }
+    let line = state::call_site(ctx).line;
+    let answer = ask(ctx, |host| host.deliver(Json::Object(event)))?;
+    let deliveries = answer.get("deliveries").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    for delivery in deliveries {
+        let text = |key: &str| delivery.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+        if !matches!(text("state").as_str(), "done") {
+            let note = format!("the event of line {line}: rule {} ended {}: {}", text("rule"), text("state"), text("reason"));
+            UNDER.with_borrow_mut(|under| under.iter_mut().for_each(|u| u.unwell.push(note.clone())));
+        }
+    }
+    if deliveries.is_empty() {
+        let note = format!("the event of line {line}: no rule wants it");
+        UNDER.with_borrow_mut(|under| under.iter_mut().for_each(|u| u.unwell.push(note.clone())));
+    }
+    Ok(value::from_json(&answer))
+}
+
+fn assertions(module: &mut Module) {
+    define(module, "assert", &["condition", "()"], docs::ASSERT, |ctx: Ctx<'_>, condition: Dynamic| {
+        assert(&ctx, &condition, None)
+    });
+    define(module, "assert", &["condition", "message", "()"], docs::ASSERT, |ctx: Ctx<'_>, condition: Dynamic, message: &str| {
+        assert(&ctx, &condition, Some(message))
+    });
+    for (name, equal, docs) in [("assert_eq", true, docs::ASSERT_EQ), ("assert_ne", false, docs::ASSERT_NE)] {
+        define(module, name, &["actual", "expected", "()"], docs, move |ctx: Ctx<'_>, actual: Dynamic, expected: Dynamic| {
+            compare(&ctx, equal, &actual, &expected, None)
+        });
+        define(
+            module,
+            name,
+            &["actual", "expected", "message", "()"],
+            docs,
+            move |ctx: Ctx<'_>, actual: Dynamic, expected: Dynamic, message: &str| {
+                compare(&ctx, equal, &actual, &expected, Some(message))
+            },
+        );
+    }
+}
+
+fn assert(ctx: &Ctx<'_>, condition: &Dynamic, message: Option<&str>) -> Hosted<()> {
+    state::check(ctx)?;
+    match condition.as_bool() {
+        Ok(true) => Ok(()),
+        Ok(false) => fail(ctx, message.unwrap_or("the condition does not hold").to_owned(), Vec::new()),
+        Err(_) => Err(refuse_with(
+            format!("`assert` takes a boolean, not {}", type_word(condition)),
+            Some("compare it: `assert(x != ())`, or use `assert_eq(actual, expected)`".to_owned()),
+        )),
+    }
+}
+
+fn compare(ctx: &Ctx<'_>, equal: bool, actual: &Dynamic, expected: &Dynamic, message: Option<&str>) -> Hosted<()> {
+    state::check(ctx)?;
+    if same(actual, expected) == equal {
+        return Ok(());
+    }
+    let said = message.map_or_else(String::new, |m| format!("{m}: "));
+    if !equal {
+        return fail(ctx, format!("{said}the values are the same"), vec![format!("both:     {}", show(actual))]);
+    }
+    let mut notes = vec![format!("actual:   {}", show(actual)), format!("expected: {}", show(expected))];
+    if let Some(path) = first_difference(actual, expected).filter(|path| !path.is_empty()) {
+        notes.push(format!("they differ first at {path}"));
+    }
+    fail(ctx, format!("{said}the values differ"), notes)
+}
+
+fn fail(ctx: &Ctx<'_>, message: String, notes: Vec<String>) -> Hosted<()> {
+    UNDER.with_borrow_mut(|under| under.iter_mut().for_each(|u| u.notes.clone_from(&notes)));
+    let at = Some(state::call_site(ctx));
+    Err(state::stop(Stop::Error { kind: ScriptErrorKind::Runtime, message, help: None, at }))
+}
+
+mod docs {
+    pub(super) const SEND: &str = "
+Sends an event of this type through the rules that want it, to its end. `messageId`, `timestamp` and an id of somebody are filled in
+where they are missing. Answers `state` and `reason`, `deliveries` (one a rule), `plan` and `requests`.";
+    pub(super) const TRACK: &str = "
+Sends a track event by its name and properties; the third map holds whatever else the event has.";
+    pub(super) const DELIVER: &str = "
+Sends a whole event.";
+    pub(super) const SOURCE: &str = "
+Sets the source that later events of this test are from.";
+    pub(super) const GIVEN: &str = "
+Makes an entity beside the rules, with the field names of scripts, and answers it.";
+    pub(super) const EDIT: &str = "
+Changes an entity as a person would in Pipedrive, and answers it.";
+    pub(super) const FIND: &str = "
+What a match finds, as scripts see it; `()` when there is none.";
+    pub(super) const GET: &str = "
+The entity with this id, as scripts see it; `()` when there is none.";
+    pub(super) const ALL: &str = "
+All entities of the kind, in the order of their creation.";
+    pub(super) const FAIL_NEXT: &str = "
+Has the next request to Pipedrive fail with this status; with a method, the next one of that method.";
+    pub(super) const FIXTURE: &str = "
+The content of a JSON file in scripts/tests/fixtures/.";
+    pub(super) const ASSERT: &str = "
+Fails the test unless the condition is true.";
+    pub(super) const ASSERT_EQ: &str = "
+Fails the test unless both are the same. `2` and `2.0` are.";
+    pub(super) const ASSERT_NE: &str = "
+Fails the test when both are the same.";
+}
