@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::room::Room;
 use crate::config::{AccountConfig, Writes};
 use crate::crm::{Account, Metadata};
-use crate::delivery::{self, Locks, Runtime, Wakeup};
+use crate::delivery::{self, Creates, Locks, Runtime, Wakeup};
 use crate::event::Event;
 use crate::ingest::ordering_key;
 use crate::mock::Mock;
@@ -144,6 +144,7 @@ impl Sandbox {
             pool: room.pool.clone(),
             accounts: Arc::new(RwLock::new(accounts)),
             locks: Locks::default(),
+            creates: Creates::default(),
             metrics: room.metrics.clone(),
             wakes,
             fatal,

@@ -15,7 +15,7 @@ use rhai::{CallFnOptions, Dynamic, Engine, Scope};
 use serde_json::Value as Json;
 
 use super::execute::Raised;
-use super::host::table;
+use super::host::{helpers, table};
 use super::program::{self, Program};
 use super::run::{LogLine, Memo, ScriptErrorKind};
 use super::sources::Sources;
@@ -107,7 +107,7 @@ impl TestSuite {
         files: &BTreeMap<String, Arc<str>>,
         limits: &ScriptConfig,
     ) -> Result<Self, Vec<Diagnostic>> {
-        program::on_big_stack(|| compile(sources, files, limits)).unwrap_or_else(|problem| Err(vec![problem]))
+        program::on_big_stack(|| compile(sources, files, limits)).unwrap_or_else(|problem| Err(vec![*problem]))
     }
 
     /// The tests, by file and place within it.
@@ -201,11 +201,14 @@ fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &Scrip
     let mut engine = engine::build(limits, &tables);
     engine.set_default_tag(true);
     host::register(&mut engine);
+    if files.values().any(|text| text.contains("phone::")) {
+        helpers::phone::warm_up();
+    }
     let mut scripts = BTreeMap::new();
     for (file, text) in &sources.scripts {
         match program::parse(&engine, file, text) {
             Ok(script) => drop(scripts.insert(file.clone(), script)),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     let mut broken: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
@@ -220,7 +223,7 @@ fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &Scrip
                     broken.insert(file, found);
                 }
             }
-            Err(problem) => drop(broken.insert(file, vec![problem])),
+            Err(problem) => drop(broken.insert(file, vec![*problem])),
         }
     }
     if problems.is_empty() {
