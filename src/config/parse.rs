@@ -117,8 +117,8 @@ impl Reader<'_> {
         }
         let diagnostic = if message.starts_with("unknown field") {
             // What was meant may be a secret.
-            if let Some(value) = value_span(self.tree.get_ref(), path) {
-                places.mask(value);
+            if let Some(value) = value_at(self.tree.get_ref(), path) {
+                each_plain(value, &mut |span| places.mask(span));
             }
             let known = candidates(message);
             let section = dotted.rsplit_once('.').map_or_else(|| "rules.toml".to_owned(), |(above, _)| format!("`{above}`"));
@@ -188,7 +188,16 @@ fn in_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut Vec<St
     }
 }
 
-fn value_span(table: &DeTable<'_>, path: &[String]) -> Option<Range<usize>> {
+/// The plain values in a value: a table's span is its header, which is no value.
+fn each_plain(value: &Spanned<DeValue<'_>>, tell: &mut impl FnMut(Range<usize>)) {
+    match value.get_ref() {
+        DeValue::Table(table) => table.iter().for_each(|(_, value)| each_plain(value, tell)),
+        DeValue::Array(items) => items.iter().for_each(|value| each_plain(value, tell)),
+        _ => tell(value.span()),
+    }
+}
+
+fn value_at<'t, 'i>(table: &'t DeTable<'i>, path: &[String]) -> Option<&'t Spanned<DeValue<'i>>> {
     let (first, rest) = path.split_first()?;
     let mut value = table.get(first.as_str())?;
     for part in rest {
@@ -198,7 +207,7 @@ fn value_span(table: &DeTable<'_>, path: &[String]) -> Option<Range<usize>> {
             _ => return None,
         };
     }
-    Some(value.span())
+    Some(value)
 }
 
 fn take_out(table: &mut DeTable<'_>, path: &[String]) {

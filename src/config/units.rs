@@ -55,8 +55,20 @@ impl Bytes {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a size: \"32 KiB\", \"20 GiB\" or a number of bytes")]
+enum TextOrNumber {
+    Number(u64),
+    Text(String),
+}
+
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bytesize::ByteSize::deserialize(deserializer).map(|b| Self(b.as_u64()))
+        match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Number(bytes) => Ok(Self(bytes)),
+            TextOrNumber::Text(text) => text.parse::<bytesize::ByteSize>().map(|b| Self(b.as_u64())).map_err(|_| {
+                D::Error::custom(format!("`{text}` is no size; write it as \"32 KiB\", \"20 GiB\" or a number of bytes"))
+            }),
+        }
     }
 }

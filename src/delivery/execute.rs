@@ -126,7 +126,8 @@ impl<'a> Executor<'a> {
             }
             if now < deadline && !self.observe && self.attempt.patient {
                 let wants = wants(&self.account.name, kind, lookups);
-                let reason = format!("waits for the {kind} it links to, at most until {deadline}");
+                let reason =
+                    format!("waits for the {kind} it links to, at most until {}", deadline.strftime("%Y-%m-%d %H:%M:%SZ"));
                 return Ok(Some(End::Park { until: deadline, reason, wants }));
             }
             if step.on_missing == OnMissing::Fail {

@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
 use crate::pipedrive::ApiError;
 use crate::plan::PlanProblem;
+use crate::rules::below_scripts;
 use crate::script::ScriptError;
 use crate::store::StoreError;
 
@@ -112,8 +113,10 @@ impl From<FindError> for Trouble {
 impl From<ScriptError> for Trouble {
     fn from(error: ScriptError) -> Self {
         let class = error.class();
-        let place = error.diagnostic.place.as_ref();
+        let diagnostic = below_scripts(error.diagnostic);
+        let place = diagnostic.place.as_ref();
         let brief = place.map_or_else(String::new, |p| format!("script error at {}:{}", p.file, p.line));
-        Self { diagnostics: vec![error.diagnostic.clone()], brief, ..Self::new(class, Whose::Rule, error.to_string()) }
+        let reason = diagnostic.one_line();
+        Self { diagnostics: vec![diagnostic], brief, ..Self::new(class, Whose::Rule, reason) }
     }
 }

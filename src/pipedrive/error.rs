@@ -114,7 +114,14 @@ impl ApiError {
                 Some(code) => format!("refused ({status} {code})"),
                 None => format!("refused ({status})"),
             },
-            ErrorKind::Account { status, .. } => format!("the account is not let in ({status})"),
+            ErrorKind::Account { status: 401, .. } => "Pipedrive does not take the api_token (401)".to_owned(),
+            ErrorKind::Account { status: 402, .. } => "the account's subscription does not cover this (402)".to_owned(),
+            ErrorKind::Account { status: 403, .. } => {
+                "not allowed to the api_token's user, or beyond the plan's limits (403)".to_owned()
+            }
+            ErrorKind::Account { status, .. } => {
+                format!("this is not Pipedrive's API ({status}); look at `domain` or `base_url`")
+            }
             ErrorKind::Unreadable { status, .. } => format!("the answer ({status}) cannot be read"),
             other => other.to_string(),
         };

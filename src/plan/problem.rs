@@ -10,7 +10,7 @@ use crate::failure::FailureClass;
 
 /// One thing that is wrong with one action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{}:{}:{}: {message}", .at.file, .at.line, .at.column)]
+#[error("scripts/{}:{}:{}: {message}", .at.file, .at.line, .at.column)]
 pub struct PlanProblem {
     /// Where the script asked for the action.
     pub at: At,

@@ -116,7 +116,7 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
 }
 
 /// Names a script in a place as the user knows it.
-pub(super) fn below_scripts(mut diagnostic: Diagnostic) -> Diagnostic {
+pub(crate) fn below_scripts(mut diagnostic: Diagnostic) -> Diagnostic {
     if let Some(place) = &mut diagnostic.place
         && place.file != RULES_TOML
         && !place.file.starts_with("scripts/")

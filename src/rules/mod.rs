@@ -11,6 +11,7 @@ mod index;
 mod set;
 
 pub use build::{BuildOptions, Built};
+pub(crate) use check::below_scripts;
 pub use check::check;
 pub use fql::{FailedCondition, Trigger, TriggerError, TriggerExplanation};
 pub use set::{Live, Rule, ScriptSet, SetFiles, SourceSecrets, Version};

@@ -60,7 +60,7 @@ pub(super) fn run(args: List) -> Outcome {
 }
 
 fn of_deliveries(rows: &[DeliveryRow]) -> Table {
-    let mut table = Table::new(["DELIVERY", "STATE", "RECEIVED", "EVENT", "SOURCE", "TRIES", "NEXT TRY", "REASON"]);
+    let mut table = Table::new(["DELIVERY", "STATE", "RECEIVED", "EVENT", "SOURCE", "RETRIES", "NEXT TRY", "REASON"]);
     for row in rows {
         let again = row.replay_of.as_ref().map(|of| format!(" (again {of})")).unwrap_or_default();
         table.row([

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::super::output::printable;
+use super::super::output::{printable, time};
 use crate::diagnostic::Diagnostic;
 
 /// Longest value on one line.
@@ -14,7 +14,10 @@ const LONGEST: usize = 160;
 /// One attempt: reads, plan steps with changed fields, requests, log lines.
 pub(super) fn render(record: &Value) -> String {
     let attempt = record.get("attempt").map_or_else(|| "?".to_owned(), word);
-    let mut text = format!("attempt {attempt}{}", labelled(record, "started_at", ", "));
+    let mut text = format!("attempt {attempt}");
+    if let Some(at) = record.get("started_at").filter(|at| !at.is_null()).map(word) {
+        text.push_str(&format!(", {}", at.parse().map_or(at, time)));
+    }
     text.push_str(&labelled(record, "outcome", ": "));
     text.push_str(&labelled(record, "class", ", "));
     text.push_str(&labelled(record, "reason", ", "));
@@ -144,6 +147,7 @@ fn at(place: &Value) -> Option<String> {
         Value::String(text) => Some(printable(text)),
         Value::Object(_) => {
             let file = place.get("file").map(word).filter(|f| !f.is_empty())?;
+            let file = if file.starts_with("scripts/") { file } else { format!("scripts/{file}") };
             Some(match place.get("line").and_then(Value::as_u64) {
                 Some(line) if line > 0 => format!("{file}:{line}"),
                 _ => file,
@@ -187,7 +191,7 @@ fn list<'a>(item: &'a Value, key: &str) -> &'a [Value] {
 }
 
 fn labelled(record: &Value, key: &str, before: &str) -> String {
-    record.get(key).filter(|v| !v.is_null()).map(|v| format!("{before}{}", short(v).trim_matches('"'))).unwrap_or_default()
+    record.get(key).filter(|v| !v.is_null()).map(|v| format!("{before}{}", word(v))).unwrap_or_default()
 }
 
 /// A value as a bare word: strings without quotes.
@@ -233,15 +237,15 @@ mod tests {
         });
         let text = render(&record);
         for line in [
-            "attempt 2, 2026-07-01T12:00:00Z: done",
+            "attempt 2, 2026-07-01 12:00:00Z: done",
             "script set 0123456789ab, 35 tokens",
             "find person [[\"email\",\"a@b.c\"]] -> not there",
-            "0. upsert person: updated 7  (person.rhai:3)",
+            "0. upsert person: updated 7  (scripts/person.rhai:3)",
             "found by lookup: 7, email = a@b.c; 9 fit as well",
             "name: \"Ada\" -> \"Ada L\"",
             "warning: unknown option",
             "PATCH /api/v2/persons/7  200  5 tokens  12 ms  write",
-            "info hello  (person.rhai:4)",
+            "info hello  (scripts/person.rhai:4)",
         ] {
             assert!(text.contains(line), "{line:?} is missing in:\n{text}");
         }

@@ -70,9 +70,17 @@ fn of_event(detail: &EventDetail) -> String {
     text
 }
 
+fn retries(attempts: u32) -> String {
+    match attempts {
+        0 => "no retries".to_owned(),
+        1 => "1 retry".to_owned(),
+        n => format!("{n} retries"),
+    }
+}
+
 fn of_delivery(detail: &DeliveryDetail) -> String {
     let row = &detail.row;
-    let mut text = format!("{}  {}  account {}, {} charged attempts", row.id, row.state, row.account, row.attempts);
+    let mut text = format!("{}  {}  account {}, {}", row.id, row.state, row.account, retries(row.attempts));
     if let Some(at) = row.finished_at {
         text.push_str(&format!(", ended {}", time(at)));
     }

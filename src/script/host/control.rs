@@ -17,10 +17,10 @@ const MAX_REASON: usize = 500;
 pub(super) fn register(engine: &mut Engine, module: &mut Module) {
     type Ended = Result<Dynamic, Box<EvalAltResult>>;
     define(module, "skip", &["reason", "!"], docs::SKIP, |ctx: NativeCallContext<'_>, reason: Dynamic| -> Ended {
-        Err(state::decide(&ctx, Stop::Skip(text_of(&reason))))
+        Err(decide(&ctx, "skip", &reason, Stop::Skip))
     });
     define(module, "fail", &["reason", "!"], docs::FAIL, |ctx: NativeCallContext<'_>, reason: Dynamic| -> Ended {
-        Err(state::decide(&ctx, Stop::Fail(text_of(&reason))))
+        Err(decide(&ctx, "fail", &reason, Stop::Fail))
     });
     define(
         module,
@@ -37,7 +37,8 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
             if !(0.0..=MAX_RETRY_SECONDS).contains(&seconds) {
                 return Err(refuse("`retry`: the seconds are between 0 and 604800 (a week)"));
             }
-            Err(state::decide(&ctx, Stop::Retry(text_of(&reason), Duration::from_secs_f64(seconds))))
+            let after = Duration::from_secs_f64(seconds);
+            Err(decide(&ctx, "retry", &reason, |reason| Stop::Retry(reason, after)))
         },
     );
 
@@ -59,6 +60,13 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
         });
     }
     engine.register_static_module("log", log.into());
+}
+
+/// Ends the run. The reason goes to the log as well, where it has its place in the script.
+fn decide(ctx: &NativeCallContext<'_>, word: &str, reason: &Dynamic, stop: impl FnOnce(String) -> Stop) -> Box<EvalAltResult> {
+    let (site, reason) = (state::call_site(ctx), text_of(reason));
+    state::log(LogLevel::Info, &format!("{word}: {reason}"), Some(&site.file), usize::try_from(site.line).ok());
+    state::decide(ctx, stop(reason))
 }
 
 /// A week.

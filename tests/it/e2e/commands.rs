@@ -26,7 +26,7 @@ async fn a_failed_delivery_is_found_understood_mended_and_replayed() {
     let list = folder.json(&["events", "list", "--user", "ada"]).await;
     assert_eq!(list["deliveries"].as_array().map(Vec::len), Some(1), "{list:#}");
     let shown = folder.run(&["events", "show", "1"]).await.ok();
-    assert!(shown.contains("not for now"), "{shown}");
+    assert!(shown.contains("info fail: not for now  (scripts/person.rhai:2)"), "{shown}");
 
     folder.write("scripts/person.rhai", &script);
     let reloaded = folder.run(&["reload"]).await;

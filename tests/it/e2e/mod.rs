@@ -1,6 +1,7 @@
 //! The whole product from outside: the real binary, real sockets, an account over HTTP.
 
 mod actions;
+mod bad_input;
 mod commands;
 mod crash;
 mod editing;

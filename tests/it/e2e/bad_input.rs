@@ -1,0 +1,128 @@
+//! Hostile scripts and a Pipedrive in trouble, as whoever runs the daemon sees them.
+
+use std::sync::Arc;
+
+use pipewright::mock::{self, Fault, FaultMatch, Mock, MockOptions};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::harness::{Daemon, Folder};
+use crate::support::{get, loopback, wait_until};
+
+#[tokio::test]
+async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
+    let folder = Folder::init().await;
+    folder.edit("rules.toml", "deadline = \"200ms\"", "deadline = \"20s\"");
+    let hostile = [
+        ("Deal Upserted", "deal", "    let n = 0;\n    loop { n += 1; }", "raise `max_operations` under [scripts]"),
+        ("Lead Upserted", "lead", "    handle(event)", "nested deeper than 64"),
+        ("Activity Upserted", "activity", "    let s = \"x\";\n    loop { s += s; }", "raise `max_string` under [scripts]"),
+        ("Note Upserted", "note", "    sleep(3600);", "sleep"),
+    ];
+    for (_, script, body, _) in hostile {
+        folder.write(&format!("scripts/{script}.rhai"), &format!("fn handle(event) {{\n{body}\n}}\n"));
+    }
+    let daemon = Daemon::mocked(&folder).await;
+    for (name, ..) in hostile {
+        daemon.accept("/v1/track", &json!({ "userId": "hostile", "event": name, "properties": {} })).await;
+    }
+    daemon.accept("/v1/identify", &json!({ "userId": "ada", "traits": { "name": "Ada" } })).await;
+    daemon.done("ada", 1).await;
+
+    let ended = daemon.settled("hostile", hostile.len()).await;
+    for (_, script, _, limit) in hostile {
+        let delivery = ended.iter().find(|d| d["id"].as_str().is_some_and(|id| id.ends_with(script))).expect("one of each");
+        let reason = delivery["reason"].as_str().unwrap_or_default();
+        assert_eq!(delivery["state"], "dead", "{delivery:#}");
+        let shown = folder.run(&["events", "show", delivery["id"].as_str().expect("an id")]).await.ok();
+        assert!(shown.contains(limit), "{limit:?} is missing in:\n{shown}");
+        assert!(reason.starts_with(&format!("scripts/{script}.rhai:")), "the reason has no place: {reason}");
+    }
+    // One failure is no reason to pause a rule, nor is the daemon any less ready.
+    assert_eq!(get(daemon.admin, "/readyz").await.json()["paused"], json!([]));
+}
+
+/// An account in this process, so that the test can make it fail, behind a daemon that tries again quickly.
+async fn troubled() -> (Arc<Mock>, Folder, Daemon, watch::Sender<bool>) {
+    let (listener, at) = loopback().await;
+    let mock = Mock::new(MockOptions::unlimited());
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(mock::serve(listener, mock.clone(), stopped));
+    let folder = Folder::init().await;
+    folder.edit("rules.toml", "domain = \"acme\"", &format!("base_url = \"http://{at}\""));
+    folder.edit("rules.toml", "\nplan = \"lite\"\n", "\nplan = \"ultimate\"\n");
+    folder.edit("rules.toml", "retry_first = \"1s\"", "retry_first = \"10ms\"");
+    let daemon = Daemon::serve(&folder, &[]).await;
+    (mock, folder, daemon, stop)
+}
+
+fn identify(user: &str) -> Value {
+    json!({ "userId": user, "traits": { "name": user, "email": format!("{user}@e2e.example") } })
+}
+
+fn persons(mock: &Mock, user: &str) -> usize {
+    mock.find("persons", "Segment User ID", &json!(user)).len()
+}
+
+#[tokio::test]
+async fn trouble_that_passes_is_waited_out_and_nothing_is_made_twice() {
+    let (mock, folder, daemon, _stop) = troubled().await;
+    let bodies = [
+        Fault::Status { status: 503, body: json!({ "success": false, "error": "maintenance" }) },
+        Fault::FailedAfter { status: 502 },
+        Fault::Cut { committed: true },
+        Fault::Cut { committed: false },
+        Fault::Truncated,
+        Fault::TooMany { remaining: 0, reset: 1, retry_after: None },
+    ];
+    for (n, fault) in bodies.into_iter().enumerate() {
+        let (user, shown) = (format!("u{n}"), format!("{fault:?}"));
+        mock.fail_matching(FaultMatch { times: 1, ..FaultMatch::next(pipewright::pipedrive::Method::Post, "persons") }, fault);
+        daemon.accept("/v1/identify", &identify(&user)).await;
+        daemon.done(&user, 1).await;
+        assert_eq!(persons(&mock, &user), 1, "after {shown}");
+    }
+    folder.run(&["status"]).await.ok();
+}
+
+#[tokio::test]
+async fn a_refused_token_pauses_the_account_loudly_and_mending_it_is_enough() {
+    let (mock, folder, daemon, _stop) = troubled().await;
+    mock.fail_matching(
+        FaultMatch::always("/"),
+        Fault::Status { status: 401, body: json!({ "success": false, "error": "unauthorized access" }) },
+    );
+    daemon.accept("/v1/identify", &identify("ada")).await;
+    let status = wait_until("the pause shows", || async {
+        let status = folder.run(&["status"]).await;
+        (status.code == Some(1) && status.out.contains("401")).then_some(status)
+    })
+    .await;
+    assert!(status.out.contains("api_token"), "it says what to look at:\n{}", status.out);
+    let said = daemon.process.said();
+    assert!(said.lines().any(|l| (l.contains("ERROR") || l.contains("WARN")) && l.contains("paused")), "{said}");
+    let list = folder.json(&["events", "list", "--state", "pending"]).await;
+    assert_eq!(list["deliveries"][0]["attempts"], 0, "a refused token is no attempt: {list:#}");
+
+    mock.clear_faults();
+    folder.run(&["resume", "account", "main"]).await.ok();
+    daemon.done("ada", 1).await;
+    assert_eq!(persons(&mock, "ada"), 1);
+}
+
+#[tokio::test]
+async fn what_pipedrive_refuses_is_a_dead_letter_that_says_so() {
+    let (mock, folder, daemon, _stop) = troubled().await;
+    let body = json!({ "success": false, "error": "Name is too silly", "code": "ERR_SCHEMA_VALIDATION_FAILED" });
+    let refused = FaultMatch::next(pipewright::pipedrive::Method::Post, "persons");
+    mock.fail_matching(refused, Fault::Status { status: 400, body });
+    daemon.accept("/v1/identify", &identify("ada")).await;
+    assert_eq!(daemon.settled("ada", 1).await[0]["state"], "dead");
+    let shown = folder.run(&["events", "show", "1/person"]).await.ok();
+    assert!(shown.contains("Name is too silly") && shown.contains("400"), "{shown}");
+    let said = daemon.process.said();
+    assert!(said.contains("1/person") && !said.contains("silly"), "what Pipedrive wrote is not logged:\n{said}");
+    folder.run(&["events", "replay", "1/person"]).await.ok();
+    daemon.settled("ada", 2).await;
+    assert_eq!(persons(&mock, "ada"), 1);
+}
