@@ -3,7 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::output;
+use serde_json::json;
+
+use super::{Format, output};
 use crate::diagnostic::{Diagnostic, render_all};
 
 /// Found something, or could not do it.
@@ -43,6 +45,19 @@ impl Failure {
         let in_scripts = |d: &Diagnostic| d.place.as_ref().is_some_and(|p| p.file != "rules.toml");
         let code = if diagnostics.iter().filter(|d| d.is_error()).all(in_scripts) { FOUND } else { USED_WRONGLY };
         Self::Refused(diagnostics, code)
+    }
+
+    /// The same, as the one JSON document of the answer when a program reads it.
+    pub(super) fn refused_as(format: Format, diagnostics: Vec<Diagnostic>) -> Self {
+        match Self::refused(diagnostics) {
+            Self::Refused(diagnostics, code) if format.json => {
+                match output::say_json(&json!({ "ok": false, "diagnostics": diagnostics })) {
+                    Ok(()) => Self::Code(code),
+                    Err(error) => error.into(),
+                }
+            }
+            failure => failure,
+        }
     }
 }
 

@@ -37,9 +37,11 @@ pub(super) fn run(args: Test) -> Outcome {
     let dir = &args.folder.dir;
     // Nothing is sent anywhere, so secrets need not be set.
     let options = BuildOptions { dir: dir.clone(), mock: true, metadata: None };
-    let built = SetFiles::read(dir).and_then(|files| ScriptSet::build(files, &options)).map_err(Failure::refused)?;
+    let built = SetFiles::read(dir)
+        .and_then(|files| ScriptSet::build(files, &options))
+        .map_err(|problems| Failure::refused_as(args.format, problems))?;
     let filter = args.filter.as_deref();
-    let run = testing::run(&Arc::new(built.set), dir, filter).map_err(|problems| Failure::Refused(problems, FOUND))?;
+    let run = testing::run(&Arc::new(built.set), dir, filter).map_err(|problems| Failure::refused_as(args.format, problems))?;
     if args.format.json {
         say_json(&document(&run))?;
     } else {

@@ -4,12 +4,14 @@
 //! what one test did is not seen by another; the order of results does not depend on how the tests were spread over threads.
 
 mod bench;
+mod dry;
 mod files;
 mod room;
 mod runner;
 mod sandbox;
 mod view;
 
+pub use dry::{Against, DryRun, Tried, Wish, dry_run};
 pub use files::TestFiles;
 pub use room::Room;
 pub use runner::{TestResult, TestRun, run};

@@ -17,7 +17,7 @@ use crate::delivery::{self, Creates, Locks, Runtime, Wakeup};
 use crate::event::Event;
 use crate::ingest::ordering_key;
 use crate::mock::Mock;
-use crate::pipedrive::{Client, ClientOptions, HttpTransport, Transport, base_url};
+use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
 use crate::rules::{Rule, ScriptSet};
 use crate::store::{Appended, Dedupe, DeliveryState, NewDelivery, NewEvent, Store as _, StoreError, Write};
 
@@ -160,6 +160,16 @@ impl Sandbox {
     #[must_use]
     pub const fn set(&self) -> &Arc<ScriptSet> {
         &self.set
+    }
+
+    /// Fetches what is not known of the accounts' fields, so that no decision record begins with it. Where that fails, the
+    /// delivery meets the same failure and says so.
+    pub async fn warm_up(&self, account: &str) {
+        let account = self.runtime.accounts.read().get(account).cloned();
+        if let Some(account) = account {
+            let session = account.client.session(Trace::default());
+            drop(account.ready_metadata(&session).await);
+        }
     }
 
     /// Runs all rules that want the event, in their order, each to its end.

@@ -15,3 +15,4 @@ mod script;
 mod shipped;
 mod store;
 mod support;
+mod testing;

@@ -2,7 +2,7 @@
 
 mod discard;
 mod list;
-mod record;
+pub(super) mod record;
 mod replay;
 mod select;
 mod show;

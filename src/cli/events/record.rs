@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 const LONGEST: usize = 160;
 
 /// One attempt: reads, plan steps with changed fields, requests, log lines.
-pub(super) fn render(record: &Value) -> String {
+pub(in crate::cli) fn render(record: &Value) -> String {
     let attempt = record.get("attempt").map_or_else(|| "?".to_owned(), word);
     let mut text = format!("attempt {attempt}");
     if let Some(at) = record.get("started_at").filter(|at| !at.is_null()).map(word) {
@@ -214,7 +214,7 @@ pub(super) fn pretty(value: &Value) -> String {
 }
 
 /// Every line moved to the right; ends with a line break.
-pub(super) fn indented(text: &str, by: usize) -> String {
+pub(in crate::cli) fn indented(text: &str, by: usize) -> String {
     text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
 }
 

@@ -1,0 +1,411 @@
+//! Script tests and dry runs, through the command line.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use pipewright::mock::{self, Mock, MockOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::support::{loopback, temp_dir, write};
+
+/// Runs a command; what it reads on standard input, if anything.
+fn pipewright(args: &[&str], dir: &Path, input: Option<&str>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pipewright"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("PIPEWRIGHT_DIR")
+        .env_remove("PIPEDRIVE_API_TOKEN")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // A command that does not read it has closed its end.
+    drop(child.stdin.take().expect("its input").write_all(input.unwrap_or_default().as_bytes()));
+    child.wait_with_output().expect("it ends")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn parsed(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap_or_else(|e| panic!("{e}: {}{}", out(output), err(output)))
+}
+
+/// The repository: the files that ship.
+fn shipped() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+const PERSON: &str = r#"
+fn handle(event) {
+    log::info("looked at");
+    person::upsert(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name, labels: event.traits?.labels });
+}
+"#;
+
+/// A folder with the rule `person` and these files of `scripts/tests/`.
+fn folder(script: &str, tests: &[(&str, &str)]) -> TempDir {
+    let dir = temp_dir();
+    write(
+        dir.path(),
+        "rules.toml",
+        r#"
+[sources.shop]
+write_keys = ["env:PIPEWRIGHT_TEST_UNSET_2"]
+[sources.website]
+write_keys = ["env:PIPEWRIGHT_TEST_UNSET"]
+[pipedrive.main]
+domain = "acme"
+api_token = "env:PIPEWRIGHT_TEST_UNSET"
+[[rules]]
+name = "person"
+when = 'type = "identify" and userId != "nobody"'
+script = "person.rhai"
+sources = ["website"]
+"#,
+    );
+    write(dir.path(), "scripts/person.rhai", script);
+    for (name, text) in tests {
+        write(dir.path(), &format!("scripts/tests/{name}"), text);
+    }
+    dir
+}
+
+fn test(tests: &[(&str, &str)], args: &[&str]) -> Output {
+    let dir = folder(PERSON, tests);
+    pipewright(&[&["test"], args].concat(), dir.path(), None)
+}
+
+#[test]
+fn the_shipped_tests_pass() {
+    let output = pipewright(&["test"], shipped(), None);
+    let text = out(&output);
+    assert_eq!(code(&output), 0, "{text}{}", err(&output));
+    assert!(text.contains("ok      an identify makes a person") && text.contains(" passed, 0 failed ("), "{text}");
+}
+
+#[test]
+fn the_order_of_results_is_that_of_the_files_however_often_they_run() {
+    let names = || {
+        let run = parsed(&pipewright(&["test", "--json"], shipped(), None));
+        run["tests"].as_array().expect("tests").iter().map(|t| format!("{}:{}", t["file"], t["line"])).collect::<Vec<_>>()
+    };
+    let first = names();
+    assert_eq!(first.len(), 27);
+    let mut by_file = first.clone();
+    by_file.sort_by_key(|name| name.rsplit_once(':').map(|(file, line)| (file.to_owned(), line.parse::<u32>().expect("a line"))));
+    assert_eq!(first, by_file);
+    assert_eq!(first, names());
+}
+
+#[test]
+fn a_failed_assertion_shows_its_line_a_caret_and_both_sides() {
+    let tests = r#"
+fn test_it_is_another() {
+    source("website");
+    identify(#{ userId: "u1", traits: #{ name: "Ada" } });
+    try {
+        assert_eq(person::all().map(|p| #{ name: p.name }), [#{ name: "Bob" }]);
+    } catch { }
+}
+"#;
+    let output = test(&[("a.rhai", tests)], &[]);
+    let text = out(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    for part in [
+        "  FAILED  it is another",
+        "error: the values differ",
+        "--> scripts/tests/a.rhai:6:9",
+        "^^^^^^^^^",
+        r#"actual:   [#{ name: "Ada" }]"#,
+        r#"expected: [#{ name: "Bob" }]"#,
+        "they differ first at [0].name",
+        "0 passed, 1 failed (",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn a_failure_names_the_deliveries_that_did_not_end_well() {
+    let script = "fn handle(event) { person::create(#{ emails: \"a@b.c\" }); }";
+    let tests = r#"
+fn test_somebody_is_there() {
+    source("website");
+    let run = identify(#{ userId: "u1" });
+    assert_eq(run.state, "dead");
+    identify(#{ userId: "nobody" });
+    assert(person::all().len() == 1, "nobody is there");
+}
+"#;
+    let dir = folder(script, &[("a.rhai", tests)]);
+    let text = out(&pipewright(&["test"], dir.path(), None));
+    assert!(text.contains("error: nobody is there") && text.contains("a.rhai:7:5"), "{text}");
+    assert!(text.contains("the event of line 4: rule person ended dead: ") && text.contains("needs `name`"), "{text}");
+    assert!(text.contains("the event of line 6: no rule wants it"), "{text}");
+}
+
+#[test]
+fn a_file_that_does_not_compile_fails_alone() {
+    let good = "fn test_good() { assert(true); }";
+    let typo = "fn test_typo() {\n    identfy(#{ userId: \"u1\" });\n}";
+    let taken = "fn test_takes(x) { }";
+    let output = test(
+        &[("bad.rhai", "fn test_bad() {\n    let x = ;\n}"), ("good.rhai", good), ("t.rhai", taken), ("typo.rhai", typo)],
+        &[],
+    );
+    let text = out(&output);
+    assert_eq!(code(&output), 1);
+    for part in [
+        "  ok      good",
+        "bad.rhai: does not compile",
+        "--> scripts/tests/bad.rhai:2:",
+        "unknown function `identfy`",
+        "did you mean `identify`?",
+        "tests take no parameters",
+        "1 passed, 3 failed (",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn an_endless_test_is_stopped_and_the_others_run() {
+    let tests = "fn test_endless() {\n    let n = 0;\n    loop { n += 1; }\n}\nfn test_empty() { loop { } }\nfn test_deep() { test_deep(); }\nfn test_fine() { assert_ne(1, 2); }\n";
+    let output = test(&[("a.rhai", tests)], &[]);
+    let text = out(&output);
+    assert_eq!(code(&output), 1);
+    assert!(text.contains("more than 1000000 operations") && text.contains("--> scripts/tests/a.rhai:1:"), "{text}");
+    assert!(text.contains("--> scripts/tests/a.rhai:5:1"), "an empty loop points at its test: {text}");
+    assert!(text.contains("nested deeper than 64"), "{text}");
+    assert!(text.contains("  ok      fine") && text.contains("1 passed, 3 failed ("), "{text}");
+}
+
+#[test]
+fn fixtures_are_read_and_nothing_beside_them() {
+    let tests = r#"
+fn test_a_fixture_is_an_event() {
+    source("website");
+    let event = fixture("ada.json");
+    event.userId = "u2";
+    deliver(event);
+    assert_eq(person::find(#{ "Segment User ID": "u2" }).name, "Ada");
+}
+fn test_out_of_the_folder() { fixture("../a.rhai"); }
+fn test_from_the_root() { fixture("/etc/hostname"); }
+fn test_through_a_link() { fixture("link.json"); }
+fn test_not_there() { fixture("adda.json"); }
+"#;
+    let ada = r#"{"type": "identify", "userId": "u1", "traits": {"name": "Ada"}}"#;
+    let dir = folder(PERSON, &[("a.rhai", tests), ("fixtures/ada.json", ada)]);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(dir.path().join("rules.toml"), dir.path().join("scripts/tests/fixtures/link.json"))
+        .expect("a link");
+    let text = out(&pipewright(&["test"], dir.path(), None));
+    assert!(text.contains("1 passed, 4 failed ("), "{text}");
+    assert_eq!(text.matches("the name is that of a file in scripts/tests/fixtures/").count(), 2, "{text}");
+    assert!(text.contains("link.json leads out of") && text.contains("did you mean \"ada.json\"?"), "{text}");
+}
+
+#[test]
+fn a_test_sees_nothing_of_another_and_the_whole_of_its_own() {
+    let tests = r#"
+fn test_one() {
+    source("website");
+    let run = identify(#{ userId: "u1", traits: #{ name: "Ada" } });
+    assert_eq(run.state, "done");
+    assert_eq(run.deliveries.map(|d| d.rule), ["person"]);
+    assert_eq(run.plan.map(|s| s.effect), ["created"]);
+    assert(run.requests.some(|r| r.method == "POST" && r.path == "/api/v2/persons"));
+    assert_eq(run.deliveries[0].logs[0].text, "looked at");
+    assert_eq(person::all().len(), 1);
+    assert_eq(person::get(run.plan[0].id).name, "Ada");
+}
+fn test_two() {
+    assert_eq(person::all(), []);
+    assert_eq(identify(#{ userId: "u1" }).state, "unmatched", "the source is another");
+    source("website");
+    identify(#{ userId: "u1", traits: #{ name: "Bob" } });
+    assert_eq(person::all().map(|p| p.name), ["Bob"]);
+}
+fn test_failures_are_tried_again_or_not() {
+    source("website");
+    mock::fail_next(503);
+    assert_eq(identify(#{ userId: "u1", traits: #{ name: "Ada" } }).state, "done");
+    mock::fail_next(400, "PATCH");
+    let run = identify(#{ userId: "u1", traits: #{ name: "Ada King" } });
+    assert_eq(run.state, "dead");
+    assert_eq(person::all()[0].name, "Ada");
+}
+fn test_what_is_given_is_checked() {
+    given::person(#{ name: "Ada", "Segment Usr ID": "u1" });
+}
+"#;
+    let text = out(&test(&[("a.rhai", tests)], &[]));
+    assert!(text.contains("3 passed, 1 failed ("), "{text}");
+    assert!(text.contains("`given::person`: ") || text.contains("`person`: "), "{text}");
+    assert!(text.contains("Segment User ID"), "the near name is suggested: {text}");
+}
+
+#[test]
+fn a_filter_leaves_tests_out_and_one_that_fits_nothing_is_told() {
+    let tests = "fn test_good() { assert(true); }\nfn test_bad() { assert(false); }";
+    let output = test(&[("a.rhai", tests)], &["--filter", "a.rhai::test_good"]);
+    assert_eq!(code(&output), 0);
+    assert!(out(&output).contains("1 passed, 0 failed, 1 left out ("), "{}", out(&output));
+    let output = test(&[("a.rhai", tests)], &["--filter", "goood"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("contains `goood`"), "{}", err(&output));
+}
+
+#[test]
+fn results_are_one_json_document() {
+    let tests = "fn test_good() { print(\"hello\"); }\nfn test_bad() { assert(false); }";
+    let output = test(&[("a.rhai", tests), ("b.rhai", "fn test_x( {")], &["--json"]);
+    assert_eq!(code(&output), 1);
+    let run = parsed(&output);
+    assert_eq!((&run["ok"], &run["passed"], &run["failed"]), (&json!(false), &json!(1), &json!(2)));
+    let (good, bad) = (&run["tests"][0], &run["tests"][1]);
+    assert_eq!((&good["name"], &good["ok"], &good["logs"][0]["text"]), (&json!("test_good"), &json!(true), &json!("hello")));
+    assert_eq!((&bad["failure"]["place"]["line"], &bad["file"]), (&json!(2), &json!("scripts/tests/a.rhai")));
+    assert_eq!(run["uncompiled"][0]["diagnostics"][0]["place"]["file"], "scripts/tests/b.rhai");
+}
+
+#[test]
+fn a_folder_that_does_not_build_is_refused_with_its_exit_code() {
+    let dir = folder("fn handle(event) {", &[]);
+    let output = pipewright(&["test"], dir.path(), None);
+    assert_eq!(code(&output), 1, "a script is wrong");
+    assert!(err(&output).contains("scripts/person.rhai:1:"), "{}", err(&output));
+    std::fs::write(dir.path().join("rules.toml"), "[sevrer]\n").expect("written");
+    let output = pipewright(&["test", "--json"], dir.path(), None);
+    assert_eq!(code(&output), 2, "rules.toml is wrong");
+    assert_eq!(parsed(&output)["ok"], false);
+}
+
+const ADA: &str = r#"{"type": "identify", "messageId": "m1", "userId": "u1",
+    "traits": {"name": "Ada King", "email": "ada@example.org"}, "context": {"groupId": "g1"}}"#;
+
+#[test]
+fn try_shows_triggers_plan_changed_fields_and_requests() {
+    let output = pipewright(&["try", "-", "--mock"], shipped(), Some(ADA));
+    let text = out(&output);
+    assert_eq!(code(&output), 0, "{text}{}", err(&output));
+    for part in [
+        "identify from website, against a fresh embedded Pipedrive; messageId m1",
+        "rule person: trigger met",
+        "upsert organization: created",
+        "upsert person: created",
+        "nothing found, Segment User ID = u1",
+        r#"name: null -> "Ada King""#,
+        "POST /api/v2/persons  200",
+        "rule deal: trigger not met",
+        "event = \"Deal Upserted\" is false: event is missing",
+        "rule lead-on-identify: trigger met, rule is off",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+    assert!(!text.contains("personFields"), "fetching the fields is no part of it:\n{text}");
+}
+
+#[test]
+fn try_answers_one_json_document() {
+    let output = pipewright(&["try", "-", "--mock", "--json"], shipped(), Some(ADA));
+    let run = parsed(&output);
+    assert_eq!((&run["ok"], &run["against"], &run["event"]["messageId"]), (&json!(true), &json!("mock"), &json!("m1")));
+    let person = &run["rules"][0];
+    assert_eq!((&person["rule"], &person["delivery"]["state"]), (&json!("person"), &json!("done")));
+    let steps = &person["delivery"]["records"][0]["steps"];
+    assert_eq!((&steps[1]["verb"], &steps[1]["state"]["effect"]), (&json!("upsert"), &json!("created")));
+    let deal = &run["rules"][2];
+    assert_eq!((&deal["trigger"]["matched"], &deal["delivery"]), (&json!(false), &Value::Null));
+    assert_eq!(deal["trigger"]["failed"][0]["actual"], "identify");
+}
+
+#[test]
+fn try_of_a_rule_that_fails_points_into_the_script() {
+    let script = "fn handle(event) {\n    let x = event.traits.name - 1;\n}";
+    let dir = folder(script, &[]);
+    let args = ["try", "-", "--mock", "--source", "website"];
+    let output = pipewright(&args, dir.path(), Some(ADA));
+    let text = out(&output);
+    assert_eq!(code(&output), 1, "{text}{}", err(&output));
+    assert!(text.contains("person.rhai:2:") && text.contains("^"), "{text}");
+
+    std::fs::write(dir.path().join("scripts/person.rhai"), "fn handle(event) { let x = ; }").expect("written");
+    let output = pipewright(&args, dir.path(), Some(ADA));
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("--> scripts/person.rhai:1:"), "{}", err(&output));
+}
+
+#[test]
+fn try_runs_a_named_rule_whatever_its_trigger() {
+    let output = pipewright(&["try", "-", "--mock", "--rule", "lead-on-identify"], shipped(), Some(ADA));
+    let text = out(&output);
+    assert_eq!(code(&output), 0, "{text}");
+    assert!(text.contains("skipped") && text.contains("not a lead") && !text.contains("rule person"), "{text}");
+}
+
+#[test]
+fn try_used_wrongly_says_how() {
+    let dir = folder(PERSON, &[]);
+    for (args, input, said) in [
+        (&["try", "-", "--mock", "--source", "website"][..], "{", "standard input is no JSON"),
+        (&["try", "-", "--mock", "--source", "website"], r#"{"userId": "u1"}"#, "`type` is missing"),
+        (&["try", "-", "--mock", "--source", "website"], "[1]", "must be a JSON object"),
+        (&["try", "-", "--mock"], ADA, "name one with --source: shop, website"),
+        (&["try", "-", "--mock", "--source", "websit"], ADA, "did you mean `website`?"),
+        (&["try", "-", "--mock", "--source", "shop", "--rule", "persn"], ADA, "did you mean `person`?"),
+        (&["try", "-", "--source", "website"], ADA, "PIPEWRIGHT_TEST_UNSET is not set"),
+        (&["try", "nothing.json", "--mock"], "", "nothing.json cannot be read"),
+    ] {
+        let output = pipewright(args, dir.path(), Some(input));
+        assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{args:?}: {}", err(&output));
+        assert!(err(&output).contains(said), "{args:?}: {}", err(&output));
+    }
+    let output = pipewright(&["try", "-", "--source", "website"], dir.path(), Some(ADA));
+    assert!(err(&output).contains("--mock"), "what to do without an account: {}", err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
+    let (listener, addr) = loopback().await;
+    let account = Mock::new(MockOptions { token: "t0ken".to_owned(), ..MockOptions::unlimited() });
+    let (stop, stopping) = watch::channel(false);
+    let served = tokio::spawn(mock::serve(listener, account.clone(), stopping));
+
+    let dir = folder(PERSON, &[]);
+    let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("readable");
+    let rules = rules
+        .replace("domain = \"acme\"", &format!("base_url = \"http://{addr}\""))
+        .replace("api_token = \"env:PIPEWRIGHT_TEST_UNSET\"", "api_token = \"file:token\"");
+    write(dir.path(), "rules.toml", &rules);
+    write(dir.path(), "token", "t0ken\n");
+    let path = dir.path().to_owned();
+    let args = ["try", "-", "--source", "website"];
+    let output = tokio::task::spawn_blocking(move || pipewright(&args, &path, Some(ADA))).await.expect("it ran");
+
+    let text = out(&output);
+    assert_eq!(code(&output), 0, "{text}{}", err(&output));
+    for part in ["against the account, with reads only", "observed", "POST /api/v2/persons", "not sent", "nothing was written"] {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+    assert!(account.requests() > 0, "it did read");
+    assert_eq!(account.writes(), []);
+    assert!(!dir.path().join("data").exists(), "the daemon's store is not touched");
+    stop.send_replace(true);
+    served.await.expect("the mock ends");
+}
