@@ -45,7 +45,7 @@ fn handle(event) {
 }
 "##;
 
-/// 1.5 KB, as a browser sends it.
+/// 1.3 KB, as a browser sends it.
 fn event() -> Bytes {
     let event = json!({
         "type": "identify", "messageId": "ajs-next-1770091506789-000000000001", "userId": "user-4711",
