@@ -34,8 +34,9 @@ fn an_unknown_key_is_refused_with_a_suggestion_and_its_place() {
     assert_eq!(found, ["2:1 unknown key `lissten` in `server` | did you mean `listen`?"]);
     let found = lines(&BASE.replace("domain", "match_fields = { persn = \"x\" }\ndomain"));
     assert_eq!(found, ["5:18 unknown key `persn` in `pipedrive.main.match_fields` | did you mean `person`?"]);
-    let found = lines(&format!("[srever]\n{BASE}"));
-    assert_eq!(found, ["1:2 unknown key `srever` in rules.toml | did you mean `server`?"]);
+    let text = format!("[srever]\nlisten = \"plain\"\n{BASE}");
+    assert_eq!(lines(&text), ["1:2 unknown key `srever` in rules.toml | did you mean `server`?"]);
+    assert!(problems(&text)[0].render().contains("1 | [srever]"), "a header is no secret");
 }
 
 #[test]
@@ -114,6 +115,23 @@ fn values_out_of_range_and_of_a_wrong_kind_say_what_is_right() {
     assert!(found[2].starts_with("5:11 `scripts.threads` is 0; it must be from 1 to 256"), "{found:#?}");
     let found = lines(&(BASE.to_owned() + "write = \"differ\"\n"));
     assert_eq!(found, ["12:9 `rules.write` must be one of changed, differs, always | did you mean `differs`?"]);
+}
+
+#[test]
+fn sizes_say_how_they_are_written() {
+    for (given, message) in [
+        (
+            "\"32 KXB\"",
+            "3:13 `server.max_event`: `32 KXB` is no size; write it as \"32 KiB\", \"20 GiB\" or a number of bytes | ",
+        ),
+        ("true", "3:13 `server.max_event`: this is no size; write it as \"32 KiB\", \"20 GiB\" or a number of bytes | "),
+        ("-1", "3:13 `server.max_event`: this is no size; write it as \"32 KiB\", \"20 GiB\" or a number of bytes | "),
+    ] {
+        assert_eq!(lines(&format!("[server]\n\nmax_event = {given}\n{BASE}")), [message]);
+    }
+    let (config, _) =
+        Config::parse("rules.toml", &format!("[server]\nmax_event = 2000\nmax_batch = \"2 KiB\"\n{BASE}")).expect("valid");
+    assert_eq!((config.server.max_event.get(), config.server.max_batch.get()), (2000, 2048));
 }
 
 #[test]

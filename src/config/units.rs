@@ -56,7 +56,7 @@ impl Bytes {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a size: \"32 KiB\", \"20 GiB\" or a number of bytes")]
+#[serde(untagged, expecting = "this is no size; write it as \"32 KiB\", \"20 GiB\" or a number of bytes")]
 enum TextOrNumber {
     Number(u64),
     Text(String),

@@ -105,7 +105,7 @@ fn an_organization_links_and_compares() {
 fn a_create_without_name_is_refused_when_the_body_is_built() {
     let step = step(upsert(Kind::Person, criteria([json!({"Segment User ID": "u42"})]), vec![], Options::default()));
     let problem = body(&step, BodyFor::Create, &no_links, &metadata()).expect_err("refused");
-    assert_eq!(problem.to_string(), "person.rhai:10:5: a new person needs `name`, and the event gave none");
+    assert_eq!(problem.to_string(), "scripts/person.rhai:10:5: a new person needs `name`, and the event gave none");
 }
 
 fn update_of(fields: Vec<FieldEntry>, write: WritePolicy) -> Step {

@@ -38,7 +38,7 @@ fn a_problem_stands_at_its_action_and_has_its_class() {
     let problems = prepared_with(&plan, &MatchFields::default()).expect_err("two problems");
     let places: Vec<_> = problems.iter().map(|p| (p.at.file.as_ref(), p.at.line, p.at.column, p.ordinal, p.kind)).collect();
     assert_eq!(places, [("person.rhai", 11, 5, 1, ProblemKind::Name), ("person.rhai", 12, 5, 2, ProblemKind::Required)]);
-    assert_eq!(problems[0].to_string(), "person.rhai:11:5: persons have no field `emial`");
+    assert_eq!(problems[0].to_string(), "scripts/person.rhai:11:5: persons have no field `emial`");
     assert_eq!(problems[0].class(), FailureClass::Misconfigured, "every event of the rule will meet it");
     assert_eq!(problems[1].class(), FailureClass::Permanent);
 }
