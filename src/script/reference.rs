@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-use super::engine;
+use super::{engine, harness};
 use crate::config::ScriptConfig;
 use crate::pipedrive::Kind;
 
@@ -52,6 +52,9 @@ const HELPERS: &[&str] = &["email", "phone", "date", "number", "text", "html", "
 const VALUES: &[&str] = &["money", "by", "add", "remove", "replace", "primary"];
 const DECISIONS: &[&str] = &["skip", "fail", "retry"];
 const TABLES: &[&str] = &["table", "get", "find", "rows"];
+/// What tests send events with, and their other global functions.
+const TEST_SENDS: &[&str] = &["identify", "group", "page", "screen", "alias"];
+const TEST_GLOBALS: &[&str] = &["track", "deliver", "source", "fixture", "assert", "assert_eq", "assert_ne"];
 /// The functions of the kinds, in the order of the page.
 const KIND_FUNCTIONS: &[&str] = &["upsert", "create", "update", "delete", "find", "get", "merge", "convert"];
 
@@ -89,7 +92,42 @@ pub fn reference() -> String {
         module(&mut page, &format!("`{name}`"), &doc, name, &listing);
     }
     section(&mut page, "Limits", &limits_text(&limits));
+    tests_section(&mut page, &limits);
     page
+}
+
+/// What script tests can call, in one table.
+fn tests_section(page: &mut String, limits: &ScriptConfig) {
+    section(page, "Tests", TESTS);
+    let engine = harness::engine_for_tests(limits, &std::sync::Arc::default());
+    let listing: Listing =
+        engine.gen_fn_metadata_to_json(false).ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let global = entries("", &listing.functions);
+    let _ = write!(page, "\n| call | what it does |\n|---|---|\n");
+    let mut row = |calls: &[String], text: &str| {
+        let calls = calls.iter().map(|call| format!("`{call}`")).collect::<Vec<_>>().join("<br>");
+        let _ = writeln!(page, "| {calls} | {} |", text.replace('\n', " "));
+    };
+    let sends: Vec<String> = TEST_SENDS.iter().filter_map(|name| global.get(*name)).flat_map(|e| e.calls.clone()).collect();
+    row(&sends, global.get(TEST_SENDS[0]).map_or("", |e| &e.text));
+    for name in TEST_GLOBALS {
+        if let Some(entry) = global.get(*name) {
+            row(&entry.calls, &entry.text);
+        }
+    }
+    let of = |module: &str| listing.modules.get(module).map(|m| m.functions.as_slice()).unwrap_or_default();
+    for (_, entry) in entries("KIND", of("person")) {
+        row(&entry.calls, &entry.text);
+    }
+    for module in ["given", "edit"] {
+        if let Some(entry) = entries(module, of(module)).get("person") {
+            let calls: Vec<String> = entry.calls.iter().map(|call| call.replace("::person(", "::KIND(")).collect();
+            row(&calls, &entry.text);
+        }
+    }
+    for (_, entry) in entries("mock", of("mock")) {
+        row(&entry.calls, &entry.text);
+    }
 }
 
 fn section(page: &mut String, title: &str, text: &str) {
@@ -259,6 +297,35 @@ In the examples `// =>` says what a line comes to.
 const KINDS: &str = "`person`, `organization`, `deal`, `lead`, `activity` and `note` are modules with the same functions; `KIND` stands for one of
 them. `criteria` is a map, whose fields must all be equal, or an array of maps, of which the first that finds something decides. A
 `target` is such criteria, a reference, or a Pipedrive id.";
+
+const TESTS: &str = r#"
+`pipewright test` runs every `fn test_..()` of `scripts/tests/*.rhai`. Each test has an empty embedded Pipedrive of its own, and the
+rules of rules.toml. What it sends runs through them to its end before the call returns: retries follow at once, and a link that is
+not there counts as waited for.
+
+```rhai,test
+fn test_the_name_is_taken_from_the_traits() {
+    identify(#{ userId: "u1", traits: #{ name: "Ada King", email: "ada@acme.com" } });
+
+    assert_eq(person::find(#{ "Segment User ID": "u1" }).name, "Ada King");
+}
+
+fn test_a_refusal_ends_the_delivery() {
+    given::person(#{ name: "Ada", "Segment User ID": "u1" });
+    mock::fail_next(400, "PATCH");
+
+    let run = identify(#{ userId: "u1", traits: #{ name: "Ada King" } });
+
+    assert_eq(run.state, "dead");
+    assert_eq(run.deliveries[0].plan.len(), 2);
+    assert_eq(person::all()[0].name, "Ada");
+}
+```
+
+What came of an event: `state` (`done`, `skipped`, `dead`, `partial`, `pending` when it would be held and tried again, `unmatched` when no
+rule wants it), `reason`, `deliveries` (one a rule: `rule`, `state`, `reason`, `plan`, `requests`, `logs`), and the `plan` and `requests` of all
+of them. A step of a plan has `verb`, `kind`, `effect`, `id`, `found_by`, `changes` and `warnings`.
+"#;
 
 #[cfg(test)]
 mod tests {

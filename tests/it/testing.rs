@@ -3,8 +3,12 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
+use pipewright::ingest::decode_event;
 use pipewright::mock::{self, Mock, MockOptions};
+use pipewright::rules::{BuildOptions, ScriptSet, SetFiles};
+use pipewright::testing::{Door, Room, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -408,4 +412,45 @@ async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
     assert!(!dir.path().join("data").exists(), "the daemon's store is not touched");
     stop.send_replace(true);
     served.await.expect("the mock ends");
+}
+
+/// The block of tests on the page on scripting, run against the shipped rules.
+#[test]
+fn the_tests_on_the_page_on_scripting_pass() {
+    let page = pipewright::script::reference();
+    let block = page.split("```rhai,test\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of tests");
+    let dir = temp_dir();
+    for name in [
+        "rules.toml",
+        "scripts/person.rhai",
+        "scripts/organization.rhai",
+        "scripts/deal.rhai",
+        "scripts/lead.rhai",
+        "scripts/activity.rhai",
+        "scripts/note.rhai",
+    ] {
+        write(dir.path(), name, &std::fs::read_to_string(shipped().join(name)).expect("a shipped file"));
+    }
+    write(dir.path(), "scripts/tests/page.rhai", block);
+    let output = pipewright(&["test"], dir.path(), None);
+    assert!(out(&output).contains("2 passed, 0 failed ("), "{}{}", out(&output), err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_knows_nothing_of_the_one_before_it_in_its_room() {
+    let options = BuildOptions { dir: shipped().to_owned(), mock: true, metadata: None };
+    let files = SetFiles::read(shipped()).expect("the shipped files");
+    let set = Arc::new(ScriptSet::build(files, &options).expect("they build").set);
+    let room = Arc::new(Room::open().expect("a room"));
+    for _ in 0..2 {
+        let door = Door::Mock { mock: Mock::new(MockOptions::unlimited()), metadata: None };
+        let sandbox = Sandbox::new(room.clone(), set.clone(), &door).await.expect("a sandbox");
+        let raw = serde_json::from_str(ADA).expect("an event");
+        let event = decode_event("website", jiff::Timestamp::UNIX_EPOCH, raw).expect("an event");
+        let delivered = sandbox.deliver(event).await.expect("delivered");
+        let record = delivered[0].record();
+        assert_eq!((&delivered[0].rule[..], delivered[0].failed()), ("person", false), "{record}");
+        let how: Vec<_> = record["steps"].as_array().expect("steps").iter().map(|s| s["resolution"]["how"].clone()).collect();
+        assert_eq!(how, ["miss", "miss"], "nothing is known from before");
+    }
 }

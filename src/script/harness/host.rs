@@ -171,7 +171,7 @@ fn events(module: &mut Module) {
     define(module, "track", &params, docs::TRACK, move |ctx: Ctx<'_>, name: &str, properties: Dynamic, rest: Map| {
         track(&ctx, name, properties, rest.into())
     });
-    define(module, "track", &params[..2], docs::TRACK, move |ctx: Ctx<'_>, name: &str, properties: Dynamic| {
+    define(module, "track", &["name", "properties", "map"], docs::TRACK, move |ctx: Ctx<'_>, name: &str, properties: Dynamic| {
         track(&ctx, name, properties, Map::new().into())
     });
     define(module, "deliver", &["event", "map"], docs::DELIVER, |ctx: Ctx<'_>, event: Map| {

@@ -97,6 +97,14 @@ pub(super) fn is_for_tests(engine: &Engine) -> bool {
     engine.default_tag().as_bool() == Ok(true)
 }
 
+/// The engine with the functions of tests.
+pub(super) fn engine_for_tests(limits: &ScriptConfig, tables: &Arc<BTreeMap<String, Arc<table::Table>>>) -> Engine {
+    let mut engine = engine::build(limits, tables);
+    engine.set_default_tag(true);
+    host::register(&mut engine);
+    engine
+}
+
 impl TestSuite {
     /// Compiles test files (by name within `scripts/tests/`) beside the scripts of the rules, which tests may import.
     ///
@@ -198,9 +206,7 @@ fn stopped(stop: Stop) -> (String, Option<String>, Option<crate::plan::At>) {
 fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &ScriptConfig) -> Result<TestSuite, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let tables = Arc::new(table::read_all(sources, &mut problems));
-    let mut engine = engine::build(limits, &tables);
-    engine.set_default_tag(true);
-    host::register(&mut engine);
+    let mut engine = engine_for_tests(limits, &tables);
     if files.values().any(|text| text.contains("phone::")) {
         helpers::phone::warm_up();
     }
