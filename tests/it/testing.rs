@@ -454,3 +454,12 @@ async fn a_sandbox_knows_nothing_of_the_one_before_it_in_its_room() {
         assert_eq!(how, ["miss", "miss"], "nothing is known from before");
     }
 }
+
+#[test]
+fn a_link_that_is_not_there_counts_as_waited_for() {
+    let event = r#"{"type": "track", "event": "Activity Upserted", "userId": "nobody", "properties": {"subject": "Call"}}"#;
+    let run = parsed(&pipewright(&["try", "-", "--mock", "--rule", "activity", "--json"], shipped(), Some(event)));
+    let delivery = &run["rules"][0]["delivery"];
+    assert_eq!(delivery["state"], "done", "{delivery}");
+    assert_eq!(delivery["records"].as_array().map(Vec::len), Some(1));
+}
