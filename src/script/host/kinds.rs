@@ -309,11 +309,11 @@ person::upsert(
 "#;
     pub(super) const CREATE: &str = r#"
 Creates one, without looking for it first. Notes and activities are created once per `key` (default: message, rule and place in
-the plan), also when the delivery runs again. Options: `on_missing`, `on_unknown`, `unlinked`, `key`. Returns a reference.
+the plan), also when the delivery runs again. Their text is escaped for HTML; `html: true` among the fields sends it as it is. Options: `on_missing`, `on_unknown`, `unlinked`, `key`. Returns a reference.
 
 ```rhai
 let person = person::upsert(#{ email: "ada@acme.com" }, #{ name: "Ada King" });
-note::create(#{ content: html::escape("Asked for a demo"), person_id: person }, #{ key: event.messageId });
+note::create(#{ content: "Asked for a demo", person_id: person }, #{ key: event.messageId });
 ```
 "#;
     pub(super) const UPDATE: &str = r#"
