@@ -38,8 +38,8 @@ pub(super) struct Endpoint {
 pub(super) enum Door {
     /// To each account's own address.
     Configured,
-    /// All to this address, with the token `mock`.
-    Url(String),
+    /// All to this address, with the token `mock`, where this embedded Pipedrive is served.
+    Url(String, Arc<Mock>),
     /// All to an embedded Pipedrive in this process.
     InProcess(Arc<Mock>),
 }
@@ -81,11 +81,11 @@ async fn make(
 ) -> Result<Arc<Account>, StartError> {
     let wrong = |reason: String| StartError::Account { account: name.to_owned(), reason };
     let (transport, address): (Arc<dyn Transport>, String) = match &endpoint.door {
-        // An embedded account begins anew with each process, so its address is never the former one.
-        Door::InProcess(mock) => (mock.clone(), format!("mock:{}", uuid::Uuid::new_v4())),
-        Door::Url(url) => {
+        // An embedded account begins anew with each process, so after a restart its address is never the former one.
+        Door::InProcess(mock) => (mock.clone(), format!("mock:{}", mock.identity())),
+        Door::Url(url, mock) => {
             let transport = HttpTransport::new(url, &Secret::new("mock"), config.timeout.get());
-            (Arc::new(transport.map_err(|e| wrong(e.to_string()))?), format!("mock:{}", uuid::Uuid::new_v4()))
+            (Arc::new(transport.map_err(|e| wrong(e.to_string()))?), format!("mock:{}", mock.identity()))
         }
         Door::Configured => {
             let token = token.ok_or_else(|| wrong("it has no api_token".to_owned()))?;
@@ -159,10 +159,10 @@ pub(super) async fn follow(mut follow: Follow) {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         let set = follow.live.load_full();
-        if let Err(error) = update(&follow.accounts, &tokens, &set, &follow.endpoint, &follow.store, &follow.metrics).await {
-            tracing::error!(%error, "the accounts could not be changed; they go on as before");
+        match update(&follow.accounts, &tokens, &set, &follow.endpoint, &follow.store, &follow.metrics).await {
+            Ok(()) => tokens.clone_from(&set.tokens),
+            Err(error) => tracing::error!(%error, "the accounts could not be changed; they go on as before"),
         }
-        tokens.clone_from(&set.tokens);
         follow.delivery.reloaded().await;
     }
 }

@@ -87,7 +87,7 @@ impl Daemon {
             None => None,
         };
         let endpoint = match &mock {
-            Some((_, Some(addr))) => Door::Url(format!("http://{addr}")),
+            Some((mock, Some(addr))) => Door::Url(format!("http://{addr}"), mock.clone()),
             Some((mock, None)) => Door::InProcess(mock.clone()),
             None => Door::Configured,
         };

@@ -10,16 +10,14 @@ use super::backfill::{BackFill, back_fill};
 use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
+use super::locks;
 use super::record::{Change, Effect, StepState};
 use super::trouble::{Trouble, Whose};
-use crate::crm::{self, Found, Known, Lookup, index};
+use crate::crm::{self, Address, Found, Known, Lookup, WireTarget, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
-use crate::plan::{self, BodyFor, BodyOutcome, OnConflict, PlanProblem, Step};
+use crate::plan::{self, BodyFor, BodyOutcome, OnConflict, Operation, PlanProblem, Step};
 use crate::store::Write;
-
-/// The index field under which notes and activities are kept by their key.
-const KEY_FIELD: &str = "#key";
 
 /// A body that was answered with 500 this often is itself the cause.
 const SAME_500: u32 = 3;
@@ -34,14 +32,15 @@ impl Executor<'_> {
         links: &Links,
     ) -> Result<(), Trouble> {
         if let Some(key) = &step.key {
-            self.lock_key(kind, key).await;
-            let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), KEY_FIELD, key).await?;
+            self.lock_or_give_way(vec![locks::key_name(&self.account.name, kind, key)]).await?;
+            let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), locks::KEY_FIELD, key).await?;
             if let Some(id) = known.first().and_then(|id| id.parse::<Id>().ok()) {
                 self.plan_mut().done(at, Effect::Exists, Some(id));
                 return Ok(());
             }
         }
-        if let StepState::Sending { .. } = self.plan().steps[at].state
+        if let StepState::Sending { target: None, .. } = self.plan().steps[at].state
+            && self.looked_for != Some(at)
             && self.reconcile(at, step, kind, lookups, links).await?
         {
             return Ok(());
@@ -49,12 +48,12 @@ impl Executor<'_> {
         let outcome = self.body(step, BodyFor::Create, links)?;
         self.brake()?;
         let tries = match self.plan().steps[at].state {
-            StepState::Sending { tries, .. } => tries,
+            StepState::Sending { tries, target: None, .. } => tries,
             _ => 0,
         };
         let body = Json::Object(outcome.body.clone());
         self.plan_mut().steps[at].changes = changes(outcome.changes);
-        self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body: body.clone(), tries: tries + 1 };
+        self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
         self.pin().await?;
         let sent = outcome.body;
         match self.session.create(kind, sent).await {
@@ -63,7 +62,7 @@ impl Executor<'_> {
                 if self.reconcile(at, step, kind, lookups, links).await? {
                     return Ok(());
                 }
-                Err(repeated_500(&error, tries + 1).unwrap_or_else(|| Self::write_failed(error)))
+                Err(self.write_in_doubt(at, error, tries + 1))
             }
             Err(error) => {
                 // It was refused or never left: nothing is to be reconciled.
@@ -93,7 +92,11 @@ impl Executor<'_> {
         lookups: &[Lookup],
         links: &Links,
     ) -> Result<bool, Trouble> {
-        let StepState::Sending { since, body, .. } = self.plan().steps[at].state.clone() else { return Ok(false) };
+        let StepState::Sending { since, body, target: None, .. } = self.plan().steps[at].state.clone() else { return Ok(false) };
+        // Two that look for the same content must not take the same entity: the first one's is claimed by its commit.
+        let name = format!("{}/{kind}#reconcile", self.account.name);
+        let held = self.attempt.runtime.locks.acquire(vec![name]).await;
+        self.attempt.held.push(held);
         let Json::Object(body) = body else { return Ok(false) };
         match crm::find_unclaimed_create(self.account, &self.session, kind, since, &body).await? {
             Some((id, entity)) => {
@@ -102,7 +105,11 @@ impl Executor<'_> {
                 self.created(at, step, kind, lookups, id, &entity, links).await?;
                 Ok(true)
             }
-            None => Ok(false),
+            None => {
+                self.attempt.held.pop();
+                self.looked_for = Some(at);
+                Ok(false)
+            }
         }
     }
 
@@ -119,8 +126,9 @@ impl Executor<'_> {
     ) -> Result<(), Trouble> {
         let account = &self.account.name;
         let mut writes = self.index_puts(kind, &id, lookups);
+        writes.extend(self.follow_emails(kind, &id, None, entity));
         if let Some(key) = &step.key {
-            writes.push(index::put(account, kind, &id, KEY_FIELD, key));
+            writes.push(index::put(account, kind, &id, locks::KEY_FIELD, key));
         }
         let sent = self.body(step, BodyFor::Create, links)?.sent;
         let mut known = Known::default();
@@ -133,6 +141,15 @@ impl Executor<'_> {
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, &id));
         self.plan_mut().done(at, Effect::Created, Some(id));
         Ok(())
+    }
+
+    /// Other rules may match by the e-mail that this one wrote, before Pipedrive's search has it.
+    fn follow_emails(&self, kind: Kind, id: &Id, before: Option<&Entity>, now: &Entity) -> Vec<Write> {
+        if kind != Kind::Person {
+            return Vec::new();
+        }
+        let emails = [Address::Standard("emails".to_owned())];
+        index::follow(&self.account.name, kind, id, &emails, before, now, &self.metadata)
     }
 
     fn index_puts(&self, kind: Kind, id: &Id, lookups: &[Lookup]) -> Vec<Write> {
@@ -150,6 +167,7 @@ impl Executor<'_> {
     ) -> Result<(), Trouble> {
         let (mut id, mut via) = (id, via);
         self.lock_entities(kind, &[&id]).await;
+        self.drop_old(kind, &id, via.as_mut());
         for fresh in [true, false] {
             match self.update_once(at, step, kind, &id, via.as_ref(), links).await? {
                 Sent::Done => return Ok(()),
@@ -159,21 +177,29 @@ impl Executor<'_> {
                     return self.create(at, step, kind, lookups, links).await;
                 }
                 Sent::Gone => {
-                    self.learn([index::forget(&self.account.name, kind, &id)]);
+                    // True also when only observing; and the index must have forgotten it before it is asked again.
+                    self.attempt.outbox.push(index::forget(&self.account.name, kind, &id));
+                    self.attempt.commit(Vec::new()).await?;
+                    if matches!(step.operation, Operation::Update { target: WireTarget::Id(_), .. }) {
+                        return self.missed(at, step, kind, &WireTarget::Id(id));
+                    }
                     let Some(Via { lookups, .. }) = via.filter(|_| fresh) else {
                         return Err(Trouble::permanent(format!("the {kind} {id} is not in Pipedrive any more")));
                     };
                     let warning = format!("the {kind} {id} is not in Pipedrive any more; it was looked for anew");
                     self.plan_mut().steps[at].warnings.push(warning);
-                    // The index must have forgotten it before it is asked again.
-                    self.attempt.commit(Vec::new()).await?;
+                    let when = Timestamp::now();
                     match self.find(kind, lookups, step.on_many).await? {
                         Found::Hit { id: found, lookup, entity, .. } => {
                             // One entity lock at a time: the gone one's is let go first.
                             self.attempt.held.pop();
                             self.lock_entities(kind, &[&found]).await;
                             id = found;
-                            via = Some(Via { lookups, hit: lookup, entity });
+                            via = Some(Via { lookups, hit: lookup, entity, when });
+                            self.drop_old(kind, &id, via.as_mut());
+                        }
+                        Found::Miss if !matches!(step.operation, Operation::Upsert { .. }) => {
+                            return self.missed(at, step, kind, &WireTarget::Lookups(lookups.to_vec()));
                         }
                         Found::Miss => return self.create(at, step, kind, lookups, links).await,
                     }
@@ -195,6 +221,7 @@ impl Executor<'_> {
         let mut known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, id).await?;
         let mut present = via.and_then(|v| v.entity.clone());
         let mut step = step.clone();
+        let mut holds_all = false;
         if let Some(via) = via.filter(|v| v.hit > 0) {
             if present.is_none() {
                 match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
@@ -204,7 +231,10 @@ impl Executor<'_> {
             }
             let entity = present.clone().unwrap_or_default();
             match back_fill(&via.lookups[..via.hit], &entity, kind, &self.metadata) {
-                BackFill::Fill(fields) => step.fields.extend(fields),
+                BackFill::Fill(fields) => {
+                    holds_all = fields.is_empty();
+                    step.fields.extend(fields);
+                }
                 BackFill::Conflict { field, fields } => match step.on_conflict {
                     OnConflict::Take => step.fields.extend(fields),
                     OnConflict::Create => return Ok(Sent::Conflict),
@@ -224,7 +254,8 @@ impl Executor<'_> {
             }
             outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(known.as_map()) }, links)?;
         }
-        let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[v.hit..=v.hit])).unwrap_or_default();
+        let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
+        let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
         self.plan_mut().steps[at].changes = changes(outcome.changes);
         let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
         for (field, value) in outcome.sent {
@@ -232,7 +263,7 @@ impl Executor<'_> {
         }
         if outcome.body.is_empty() {
             // What the index knew needs no writing down again.
-            if via.is_some_and(|v| v.entity.is_some()) || learned {
+            if via.is_some_and(|v| v.entity.is_some()) || learned || holds_all {
                 writes.push(known.write(&self.account.name, kind, id));
                 self.learn(writes);
             }
@@ -241,15 +272,19 @@ impl Executor<'_> {
         }
         self.ensure_pinned().await?;
         let body = outcome.body;
+        // Before it is sent: what others read until now is old, whatever the answer.
+        self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
         match self.session.update(kind, id, body.clone()).await {
             Ok(entity) => {
+                if body.contains_key("emails") {
+                    self.learn(self.follow_emails(kind, id, present.as_ref(), &entity));
+                }
                 known.note_seen(kind, &entity);
                 if let Some(via) = via {
                     writes = self.index_puts(kind, id, &via.lookups[..=via.hit]);
                 }
                 writes.push(known.write(&self.account.name, kind, id));
                 self.learn(writes);
-                self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
                 self.plan_mut().done(at, Effect::Updated, Some(id.clone()));
                 Ok(Sent::Done)
             }
@@ -259,11 +294,35 @@ impl Executor<'_> {
                     StepState::Sending { tries, .. } => tries + 1,
                     _ => 1,
                 };
-                let state = StepState::Sending { since: Timestamp::now(), body: Json::Object(body), tries };
+                let target = Some(id.clone());
+                let state = StepState::Sending { since: Timestamp::now(), body: Json::Object(body), tries, target };
                 self.plan_mut().steps[at].state = state;
-                Err(repeated_500(&error, tries).unwrap_or_else(|| Self::write_failed(error)))
+                Err(self.write_in_doubt(at, error, tries))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                self.plan_mut().steps[at].state = StepState::Todo;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// An entity that was read before somebody else wrote it is not what is there now.
+    fn drop_old(&self, kind: Kind, id: &Id, via: Option<&mut Via<'_>>) {
+        if let Some(via) = via
+            && self.attempt.runtime.locks.written_since(&entity_name(&self.account.name, kind, id), via.when)
+        {
+            via.entity = None;
+        }
+    }
+
+    /// A write whose outcome is not known, and which reconciliation has not found: tried again, unless the body is the cause.
+    fn write_in_doubt(&mut self, at: usize, error: ApiError, tries: u32) -> Trouble {
+        match repeated_500(&error, tries) {
+            Some(trouble) => {
+                self.plan_mut().steps[at].state = StepState::Todo;
+                trouble
+            }
+            None => self.write_failed(error),
         }
     }
 
@@ -271,14 +330,6 @@ impl Executor<'_> {
         plan::body(step, purpose, &|target| links.id(target), &self.metadata).map_err(|problem: PlanProblem| {
             Trouble::plan(std::slice::from_ref(&problem), |problem| diagnose(&self.attempt.set, problem))
         })
-    }
-
-    async fn lock_key(&mut self, kind: Kind, key: &str) {
-        if !self.observe {
-            let name = format!("{}/{kind}?{KEY_FIELD}={key}", self.account.name);
-            let held = self.attempt.runtime.locks.acquire(vec![name]).await;
-            self.attempt.held.push(held);
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
 use super::record::Record;
 use super::trouble::{Trouble, Whose};
-use super::wake::{self, Wakeup};
+use super::wake::{self, Wakeup, Want};
 use super::{PauseInfo, Scope};
 use crate::config::Writes;
 use crate::crm::Account;
@@ -30,7 +30,7 @@ use crate::failure::FailureClass;
 use crate::pipedrive::Trace;
 use crate::rules::{Live, Rule, ScriptSet, Version};
 use crate::script::{LogLine, Pool, Read};
-use crate::store::{DeliveryState, Finish, Pending, Store, StoreError, Write};
+use crate::store::{DeliveryState, Finish, Pending, Store, StoreError, StoredEvent, Write};
 use crate::telemetry::Metrics;
 
 /// The accounts by name; replaced whole when the configuration changes.
@@ -86,18 +86,26 @@ pub(super) enum Verdict {
     Ended {
         state: DeliveryState,
         /// Pipedrive answered on the way.
-        reached: bool,
         /// The rule's script failed.
         script_failed: bool,
     },
     /// It is tried again; the lane waits.
     Retry { run_at: Timestamp, attempts: u32, first_failed_at: Timestamp, pinned: bool, account_trouble: bool },
     /// It waits outside its lane.
-    Park { until: Timestamp, wants: Vec<String>, pinned: bool },
+    Park { until: Timestamp, wants: Vec<Want>, pinned: bool },
     /// Its rule or account is held; nothing was charged.
     Wait { hold: Hold, pinned: bool },
+    /// Another delivery is to find out first whether what it sent arrived; nothing was charged.
+    GiveWay { run_at: Timestamp, pinned: bool },
     /// Its outcome could not be stored.
-    StoreFailed(StoreError),
+    StoreFailed { error: StoreError, pinned: bool },
+}
+
+/// A verdict, and whether Pipedrive let the account in on the way.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    pub(super) reached: bool,
 }
 
 /// What to hold, and why.
@@ -113,13 +121,14 @@ pub(super) enum End {
     /// The delivery ends.
     State(DeliveryState, Option<String>),
     /// A linked entity is not there yet.
-    Park { until: Timestamp, reason: String, wants: Vec<String> },
+    Park { until: Timestamp, reason: String, wants: Vec<Want> },
 }
 
 /// How often a set that was swapped, or a memo that grew old, may start an attempt afresh.
 const FRESH_STARTS: u32 = 5;
 
-/// How long an account or a rule that is set up wrongly is held before one delivery looks whether it was mended.
+/// How long an account or a rule that is set up wrongly is held before one delivery looks whether it was mended; at most
+/// `delivery.retry_max`.
 const MISCONFIGURED_PROBE: Duration = Duration::from_secs(60);
 
 /// An attempt under way.
@@ -147,16 +156,16 @@ pub(super) struct Attempt {
 }
 
 /// Runs one attempt and commits what it came to.
-pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) -> Verdict {
+pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) -> Ended {
     run_as(runtime, pending, probing, true).await
 }
 
 /// Runs one attempt for which the time to wait for links is over.
-pub(super) async fn run_at_once(runtime: Arc<Runtime>, pending: Pending) -> Verdict {
+pub(super) async fn run_at_once(runtime: Arc<Runtime>, pending: Pending) -> Ended {
     run_as(runtime, pending, false, false).await
 }
 
-async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool) -> Verdict {
+async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool) -> Ended {
     let set = runtime.live.load_full();
     runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
     let mut attempt = Attempt {
@@ -177,9 +186,17 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         started_at: Timestamp::now(),
     };
     let result = attempt.go().await;
+    attempt.suspect();
     let verdict = attempt.conclude(result).await;
+    let verdict = verdict.unwrap_or_else(|error| Verdict::StoreFailed { error, pinned: attempt.pinned });
+    if matches!(verdict, Verdict::Ended { .. }) {
+        attempt.runtime.locks.cleared(&attempt.pending.id);
+    }
     attempt.held.clear();
-    verdict.unwrap_or_else(Verdict::StoreFailed)
+    // A page of the firewall is no answer of Pipedrive's either; it ends in a pause, which is not lifted by what came before it.
+    let reached =
+        attempt.trace.exchanges().iter().any(|e| e.status.is_some_and(|s| s < 500 && !(401..=403).contains(&s) && s != 429));
+    Ended { verdict, reached }
 }
 
 impl Attempt {
@@ -189,17 +206,24 @@ impl Attempt {
         let stored = stored.ok_or_else(|| Trouble::permanent("its event is no longer in the store"))?;
         self.message_id.clone_from(&stored.message_id);
         let account = self.account()?;
+        let observe = account.config.writes == Writes::Off;
         if self.pending.pinned {
             self.resume().await?;
-        } else {
-            for start in 0.. {
+            return Executor::new(self, &account, &stored, observe).run().await;
+        }
+        for start in 0.. {
+            {
                 self.set = runtime.live.load_full();
                 self.reads.clear();
                 let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
                     .map_err(|e| Trouble::permanent(e.to_string()))?;
-                if let Some(end) = self.too_old(&event)? {
+                // What a person replays is wanted, however old it is.
+                if stored.replay_of.is_none()
+                    && let Some(end) = self.too_old(&event)?
+                {
                     return Ok(end);
                 }
+                let began = Timestamp::now();
                 match decide::decide(self, &account, &stored, &event).await? {
                     Decided::Steps(steps) => {
                         let now = Timestamp::now();
@@ -211,19 +235,45 @@ impl Attempt {
                             std::mem::take(&mut self.logs),
                         );
                         self.plan = Some(plan);
-                        break;
+                        self.take_over(&stored).await?;
+                        let mut executor = Executor::new(self, &account, &stored, observe);
+                        if let Some(park) = executor.resolve().await? {
+                            return Ok(park);
+                        }
+                        let live = runtime.live.load().version.clone();
+                        if live == executor.attempt.set.version && Timestamp::now() <= later(began, decide::MEMO_AGE) {
+                            return executor.run().await;
+                        }
+                        self.plan = None;
                     }
                     Decided::End(end) => return Ok(end),
-                    Decided::Afresh if start < FRESH_STARTS => {}
-                    Decided::Afresh => {
-                        let reason = "the scripts were changed again and again while it ran";
-                        return Err(Trouble::new(FailureClass::Transient, Whose::Delivery, reason));
-                    }
+                    Decided::Afresh => {}
+                }
+                if start >= FRESH_STARTS {
+                    break;
                 }
             }
         }
-        let observe = account.config.writes == Writes::Off;
-        Executor::new(self, &account, &stored, observe).run().await
+        let reason = "the scripts were changed, or its reads grew old, again and again before it could send anything";
+        Err(Trouble::new(FailureClass::Transient, Whose::Delivery, reason))
+    }
+
+    /// A replay of what was half done does not create anew what was created then.
+    async fn take_over(&mut self, stored: &StoredEvent) -> Result<(), Trouble> {
+        let Some(of) = &stored.replay_of else { return Ok(()) };
+        let Some(bytes) = self.runtime.store.pinned(of).await? else { return Ok(()) };
+        let (Ok(before), Some(plan)) = (serde_json::from_slice::<PinnedPlan>(&bytes), &mut self.plan) else { return Ok(()) };
+        plan.take_over(&before, of);
+        Ok(())
+    }
+
+    /// While it is not known whether a create arrived, nobody else may create by the same criteria.
+    fn suspect(&self) {
+        let names = self.plan.as_ref().filter(|_| self.pinned).and_then(|plan| plan.suspects(&self.pending.account));
+        match names {
+            Some(names) => self.runtime.locks.suspect(names, &self.pending.id),
+            None => self.runtime.locks.cleared(&self.pending.id),
+        }
     }
 
     /// The rule as the attempt's set has it.
@@ -246,10 +296,10 @@ impl Attempt {
     async fn resume(&mut self) -> Result<(), Trouble> {
         let bytes = self.runtime.store.pinned(&self.pending.id).await?;
         let bytes = bytes.ok_or_else(|| Trouble::permanent("its pinned plan is missing from the store"))?;
-        let mut plan: PinnedPlan = serde_json::from_slice(&bytes)
+        let plan: PinnedPlan = serde_json::from_slice(&bytes)
             .map_err(|e| Trouble::permanent(format!("its pinned plan cannot be read ({e}); replay it to plan it anew")))?;
         self.reads = plan.reads.clone();
-        self.logs = std::mem::take(&mut plan.logs);
+        self.logs = plan.logs.clone();
         self.plan = Some(plan);
         Ok(())
     }
@@ -268,32 +318,40 @@ impl Attempt {
     /// Commits writes together with what was learned, and tells those who wait for it.
     pub(super) async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
         let outbox = std::mem::take(&mut self.outbox);
-        let learned = if self.runtime.wakes.awaited() { wake::learned(&outbox) } else { Vec::new() };
+        let learned = wake::learned(&outbox);
         writes.splice(0..0, outbox);
         self.runtime.store.commit(writes).await?;
-        self.runtime.wakes.tell(learned);
+        // Asked after the commit: who began to wait before sees it told, who begins later finds it in the index.
+        if self.runtime.wakes.awaited() {
+            self.runtime.wakes.tell(learned);
+        }
         Ok(())
     }
 
     /// Commits what the attempt came to.
     async fn conclude(&mut self, result: Result<End, Trouble>) -> Result<Verdict, StoreError> {
         let now = Timestamp::now();
-        let reached = self.trace.exchanges().iter().any(|e| e.status.is_some_and(|s| s < 500 && s != 429));
         match result {
             Ok(End::State(state, reason)) => {
                 self.finish(state, reason, None, now).await?;
-                Ok(Verdict::Ended { state, reached, script_failed: false })
+                Ok(Verdict::Ended { state, script_failed: false })
             }
             Ok(End::Park { until, reason, wants }) => {
                 let writes = vec![self.record("parked", Some(reason), None, now)];
                 self.commit(writes).await?;
                 Ok(Verdict::Park { until, wants, pinned: self.pinned })
             }
-            Err(trouble) => self.trouble(trouble, reached, now).await,
+            Err(trouble) if trouble.give_way => {
+                let run_at = later(now, self.set.config.delivery.retry_first.get());
+                let writes = vec![self.record("wait", Some(trouble.reason.clone()), Some(&trouble), now)];
+                self.commit(writes).await?;
+                Ok(Verdict::GiveWay { run_at, pinned: self.pinned })
+            }
+            Err(trouble) => self.trouble(trouble, now).await,
         }
     }
 
-    async fn trouble(&mut self, trouble: Trouble, reached: bool, now: Timestamp) -> Result<Verdict, StoreError> {
+    async fn trouble(&mut self, mut trouble: Trouble, now: Timestamp) -> Result<Verdict, StoreError> {
         if let Some(error @ (StoreError::Failed(_) | StoreError::Closed | StoreError::Unusable { .. })) = trouble.store {
             return Err(error);
         }
@@ -323,16 +381,17 @@ impl Attempt {
                     }
                     Decision::GiveUp => {
                         let reason = format!("given up after {attempts} attempts: {}", trouble.reason);
+                        trouble.uncertain |= trouble.class == FailureClass::UnknownOutcome;
                         let state = self.failed_state(&trouble);
                         self.finish(state, Some(reason), Some(&trouble), now).await?;
-                        Ok(Verdict::Ended { state, reached, script_failed })
+                        Ok(Verdict::Ended { state, script_failed })
                     }
                 }
             }
             FailureClass::Permanent => {
                 let state = self.failed_state(&trouble);
                 self.finish(state, Some(trouble.reason.clone()), Some(&trouble), now).await?;
-                Ok(Verdict::Ended { state, reached, script_failed })
+                Ok(Verdict::Ended { state, script_failed })
             }
         }
     }
@@ -344,7 +403,7 @@ impl Attempt {
         self.commit(writes).await?;
         let wait = trouble.wait.unwrap_or(match trouble.class {
             FailureClass::Throttled => Duration::from_secs(2),
-            _ => MISCONFIGURED_PROBE,
+            _ => MISCONFIGURED_PROBE.min(self.set.config.delivery.retry_max.get()),
         });
         let scope = match trouble.whose {
             Whose::Rule => Scope::Rule(self.pending.id.rule.to_string()),

@@ -14,22 +14,22 @@ use super::record::{Effect, StepState};
 use super::trouble::Trouble;
 use crate::crm::{WireTarget, index};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ConversionState, Id, Kind, Method, Purpose};
+use crate::pipedrive::{ApiError, ConversionState, Id, Kind, Method, Purpose};
 use crate::plan::{self, BodyFor, Step};
 
-/// Polls of a conversion, a second apart, before the delivery is tried again later.
+/// Polls of a conversion, a second or `delivery.retry_first` apart, before the delivery is tried again later.
 const POLLS: u32 = 30;
 
 impl Executor<'_> {
     pub(super) async fn delete(&mut self, at: usize, kind: Kind, id: Id) -> Result<(), Trouble> {
         self.lock_entities(kind, &[&id]).await;
-        self.ensure_pinned().await?;
+        self.sending(at, Json::Null, Some(&id)).await?;
         match self.session.delete(kind, &id).await {
             Ok(()) => {}
             Err(error) if error.is_gone() => {
                 self.plan_mut().steps[at].warnings.push(format!("the {kind} {id} was gone already"));
             }
-            Err(error) => return Err(Self::write_failed(error)),
+            Err(error) => return Err(self.refused(at, error)),
         }
         self.forget(kind, &id);
         self.plan_mut().done(at, Effect::Deleted, Some(id));
@@ -45,7 +45,12 @@ impl Executor<'_> {
         drop: &WireTarget,
     ) -> Result<(), Trouble> {
         let mut ids = Vec::with_capacity(2);
-        for (which, target) in [("keep", keep), ("drop", drop)] {
+        let sent_before = match &self.plan().steps[at].state {
+            StepState::Sending { body, target: Some(keep), .. } => Id::from_json(body).map(|drop| [keep.clone(), drop]),
+            _ => None,
+        };
+        ids.extend(sent_before.iter().flatten().cloned());
+        for (which, target) in [("keep", keep), ("drop", drop)].into_iter().filter(|_| sent_before.is_none()) {
             match self.target(at, step, kind, target).await? {
                 Some((id, _)) => ids.push(id),
                 None => return Err(Trouble::permanent(format!("the {kind} to {which} was not found; nothing was merged"))),
@@ -58,11 +63,12 @@ impl Executor<'_> {
             return Err(Trouble::permanent(format!("both criteria of the merge find the {kind} {keep}; nothing was merged")));
         }
         self.lock_entities(kind, &[&keep, &drop]).await;
-        let sent_before = matches!(self.plan().steps[at].state, StepState::Sending { .. });
-        let merged = sent_before && self.session.get(kind, &drop, Purpose::Reconcile).await?.is_none();
+        let merged = sent_before.is_some() && self.session.get(kind, &drop, Purpose::Reconcile).await?.is_none();
         if !merged {
-            self.sending(at, Json::Null).await?;
-            self.session.merge(kind, &keep, &drop).await.map_err(Self::write_failed)?;
+            self.sending(at, drop.to_json(), Some(&keep)).await?;
+            if let Err(error) = self.session.merge(kind, &keep, &drop).await {
+                return Err(self.refused(at, error));
+            }
         }
         self.forget(kind, &drop);
         self.plan_mut().done(at, Effect::Merged, Some(keep));
@@ -72,7 +78,7 @@ impl Executor<'_> {
     pub(super) async fn convert(&mut self, at: usize, step: &Step, id: Id, links: &Links) -> Result<(), Trouble> {
         self.lock_entities(Kind::Lead, &[&id]).await;
         if self.observe {
-            self.sending(at, Json::Null).await?;
+            self.sending(at, Json::Null, Some(&id)).await?;
             let outcome = self.conversion_body(step, links)?;
             self.session.raw(Method::Post, &format!("/api/v2/leads/{id}/convert/deal"), Some(outcome), Purpose::Write).await?;
             self.plan_mut().done(at, Effect::Converted, None);
@@ -89,7 +95,7 @@ impl Executor<'_> {
             }
             _ => {
                 let body = self.conversion_body(step, links)?;
-                self.sending(at, Json::Null).await?;
+                self.sending(at, Json::Null, Some(&id)).await?;
                 let conversion = match self.session.convert_lead(&id, body.as_object().cloned().unwrap_or_default()).await {
                     Ok(conversion) => conversion,
                     Err(error) if error.class() == FailureClass::UnknownOutcome => {
@@ -100,10 +106,11 @@ impl Executor<'_> {
                         return Err(error.into());
                     }
                 };
-                self.sending(at, Json::String(conversion.clone())).await?;
+                self.sending(at, Json::String(conversion.clone()), Some(&id)).await?;
                 conversion
             }
         };
+        let between = self.attempt.set.config.delivery.retry_first.get().min(Duration::from_secs(1));
         for _ in 0..POLLS {
             let conversion = self.session.conversion_status(&id, &conversion).await?;
             match conversion.state {
@@ -115,7 +122,7 @@ impl Executor<'_> {
                 ConversionState::Failed => {
                     return Err(Trouble::permanent(format!("Pipedrive did not convert lead {id}")));
                 }
-                ConversionState::Running => tokio::time::sleep(Duration::from_secs(1)).await,
+                ConversionState::Running => tokio::time::sleep(between).await,
             }
         }
         Err(Trouble::new(FailureClass::Transient, super::trouble::Whose::Delivery, "the conversion is still running"))
@@ -127,7 +134,7 @@ impl Executor<'_> {
                 format!("{method} {} was sent and its answer was lost; whether it was carried out cannot be told", bare(path));
             return Err(Trouble::uncertain(reason));
         }
-        self.sending(at, body.cloned().unwrap_or(Json::Null)).await?;
+        self.sending(at, body.cloned().unwrap_or(Json::Null), None).await?;
         match self.session.raw(method, path, body.cloned(), Purpose::Write).await {
             Ok(_) => {
                 self.plan_mut().done(at, Effect::Requested, None);
@@ -149,13 +156,22 @@ impl Executor<'_> {
     }
 
     /// Records that the step is about to be sent.
-    async fn sending(&mut self, at: usize, body: Json) -> Result<(), Trouble> {
+    async fn sending(&mut self, at: usize, body: Json, target: Option<&Id>) -> Result<(), Trouble> {
         let tries = match self.plan().steps[at].state {
             StepState::Sending { tries, .. } => tries,
             _ => 0,
         };
-        self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1 };
+        self.plan_mut().steps[at].state =
+            StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: target.cloned() };
         self.pin().await
+    }
+
+    /// A write failed: unless its outcome is unknown, nothing was sent.
+    fn refused(&mut self, at: usize, error: ApiError) -> Trouble {
+        if error.class() != FailureClass::UnknownOutcome {
+            self.plan_mut().steps[at].state = StepState::Todo;
+        }
+        self.write_failed(error)
     }
 
     fn forget(&mut self, kind: Kind, id: &Id) {

@@ -116,6 +116,7 @@ pub(super) async fn discard(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
     scheduler.runtime.store.commit(ids.iter().map(finish).collect()).await?;
     for row in rows.iter().filter(|r| r.state == DeliveryState::Pending) {
         scheduler.lanes.remove(&row.id, now);
+        scheduler.runtime.locks.cleared(&row.id);
     }
     Ok(ids.len() as u64)
 }

@@ -22,7 +22,7 @@ use crate::script::{Memo, Outcome, RunRequest};
 use crate::store::{DeliveryState, StoredEvent};
 
 /// A memo older than this is not trusted any more.
-const MEMO_AGE: Duration = Duration::from_secs(60);
+pub(super) const MEMO_AGE: Duration = Duration::from_secs(60);
 
 /// What the script and validation came to.
 pub(super) enum Decided {

@@ -28,7 +28,7 @@ pub struct Finished {
 pub async fn run_to_end(runtime: &Arc<Runtime>, mut pending: Pending, attempts: u32) -> Result<Finished, StoreError> {
     let mut state = DeliveryState::Pending;
     for _ in 0..attempts.max(1) {
-        match attempt::run_at_once(runtime.clone(), pending.clone()).await {
+        match attempt::run_at_once(runtime.clone(), pending.clone()).await.verdict {
             Verdict::Ended { state: ended, .. } => {
                 state = ended;
                 break;
@@ -38,8 +38,8 @@ pub async fn run_to_end(runtime: &Arc<Runtime>, mut pending: Pending, attempts: 
                 pending.first_failed_at = Some(first_failed_at);
                 pending.pinned = pinned;
             }
-            Verdict::Wait { .. } | Verdict::Park { .. } => break,
-            Verdict::StoreFailed(error) => return Err(error),
+            Verdict::Wait { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } => break,
+            Verdict::StoreFailed { error, .. } => return Err(error),
         }
     }
     let mut records = Vec::new();

@@ -8,18 +8,18 @@
 //! - When it only observes, nothing is pinned and nothing is learned: the session answers writes by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::attempt::{Attempt, End};
 use super::links::Links;
-use super::locks::Held;
+use super::locks::{self, Held};
 use super::pinned::PinnedPlan;
 use super::policy::later;
 use super::record::{Effect, Resolution, StepState};
 use super::trouble::{Trouble, Whose};
-use crate::crm::{self, Account, Found, Lookup, Metadata, OnMany, WireTarget, WireValue};
+use super::wake::Want;
+use crate::crm::{self, Account, Found, Lookup, Metadata, OnMany, Term, WireTarget, WireValue};
 use crate::failure::FailureClass;
 use crate::pipedrive::{Id, Kind, Session};
 use crate::plan::{OnEmpty, OnMiss, OnMissing, Operation, Step};
@@ -35,23 +35,23 @@ pub(super) struct Executor<'a> {
     pub(super) observe: bool,
     /// What the matches came to before the first write, by step.
     found: Vec<Option<(Found, Timestamp)>>,
+    /// The step whose lost create this attempt has looked for in vain.
+    pub(super) looked_for: Option<usize>,
 }
+
+/// How many of the first waits an unknown outcome is left to land, before it is looked for again.
+const LANDING: u32 = 5;
 
 impl<'a> Executor<'a> {
     pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
         let session = account.client.session(attempt.trace.clone());
         let session = if observe { session.observing() } else { session };
-        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new() }
+        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new(), looked_for: None }
     }
 
-    /// Runs what is left of the plan.
+    /// Runs what is left of the plan; one that is not pinned is resolved before.
     pub(super) async fn run(mut self) -> Result<End, Trouble> {
         self.metadata = self.account.ready_metadata(&self.session).await?;
-        if !self.attempt.pinned
-            && let Some(park) = self.resolve().await?
-        {
-            return Ok(park);
-        }
         while let Some(at) = self.plan().unfinished() {
             self.settle().await?;
             self.step(at).await?;
@@ -88,7 +88,8 @@ impl<'a> Executor<'a> {
     }
 
     /// Resolves the matches and links of all steps that hang on no reference.
-    async fn resolve(&mut self) -> Result<Option<End>, Trouble> {
+    pub(super) async fn resolve(&mut self) -> Result<Option<End>, Trouble> {
+        self.metadata = self.account.ready_metadata(&self.session).await?;
         let steps: Vec<Step> = self.plan().steps.iter().map(|s| s.step.clone()).collect();
         self.found = Vec::with_capacity(steps.len());
         for (at, step) in steps.iter().enumerate() {
@@ -108,7 +109,7 @@ impl<'a> Executor<'a> {
                 self.note_found(at, found, &step.operation);
             }
             self.found.push(found);
-            if let Some(park) = self.check_links(step).await? {
+            if let Some(park) = self.check_links(step, &steps[..at]).await? {
                 return Ok(Some(park));
             }
         }
@@ -116,15 +117,23 @@ impl<'a> Executor<'a> {
     }
 
     /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it.
-    async fn check_links(&mut self, step: &Step) -> Result<Option<End>, Trouble> {
+    async fn check_links(&mut self, step: &Step, before: &[Step]) -> Result<Option<End>, Trouble> {
         let wait = self.attempt.rule()?.config.link_wait.get();
         let deadline = later(self.stored.received_at, wait);
         let now = Timestamp::now();
         for (kind, lookups) in linked_lookups(step) {
-            if lookups.is_empty() || !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
+            // What an earlier action makes sure of will be there.
+            if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
                 continue;
             }
-            if now < deadline && !self.observe && self.attempt.patient {
+            if !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
+                continue;
+            }
+            if self.observe && self.attempt.patient {
+                let reason = format!("writes are off for this account; it would wait for the {kind} it links to");
+                return Ok(Some(End::State(DeliveryState::Observed, Some(reason))));
+            }
+            if now < deadline && self.attempt.patient {
                 let wants = wants(&self.account.name, kind, lookups);
                 let reason =
                     format!("waits for the {kind} it links to, at most until {}", deadline.strftime("%Y-%m-%d %H:%M:%SZ"));
@@ -206,27 +215,34 @@ impl<'a> Executor<'a> {
                 OnEmpty::Create => self.create(at, step, kind, lookups, links).await,
             };
         }
-        self.lock_criteria(kind, lookups).await;
-        if let StepState::Sending { .. } = self.plan().steps[at].state
+        self.lock_criteria(kind, lookups).await?;
+        if let StepState::Sending { target: None, .. } = self.plan().steps[at].state
             && self.reconcile(at, step, kind, lookups, links).await?
         {
             return Ok(());
         }
         match self.found_now(at, kind, lookups, step.on_many).await? {
-            Found::Hit { id, lookup, entity, .. } => {
-                let via = Via { lookups, hit: lookup, entity };
+            (Found::Hit { id, lookup, entity, .. }, when) => {
+                let via = Via { lookups, hit: lookup, entity, when };
                 self.update(at, step, kind, id, Some(via), links).await
             }
-            Found::Miss => self.create(at, step, kind, lookups, links).await,
+            (Found::Miss, _) => self.create(at, step, kind, lookups, links).await,
         }
     }
 
     /// What the criteria find, under their locks: the index is asked again, since another lane may have created it meanwhile.
-    async fn found_now(&mut self, at: usize, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
+    async fn found_now(
+        &mut self,
+        at: usize,
+        kind: Kind,
+        lookups: &[Lookup],
+        on_many: OnMany,
+    ) -> Result<(Found, Timestamp), Trouble> {
         let earlier = self.found.get_mut(at).and_then(Option::take);
+        let when = earlier.as_ref().map_or_else(Timestamp::now, |(_, when)| *when);
         let found = match earlier {
             None => self.find(kind, lookups, on_many).await?,
-            Some((earlier, when)) => match (crm::find_known(self.account, kind, lookups, on_many).await?, earlier) {
+            Some((earlier, _)) => match (crm::find_known(self.account, kind, lookups, on_many).await?, earlier) {
                 // What the index knows now by a criterion at least as strong is newer than what was found before.
                 (Found::Hit { id, lookup, others, .. }, Found::Miss) => Found::Hit { id, entity: None, lookup, others },
                 (Found::Hit { id, lookup, others, .. }, Found::Hit { id: before, lookup: hit, .. })
@@ -234,17 +250,12 @@ impl<'a> Executor<'a> {
                 {
                     Found::Hit { id, entity: None, lookup, others }
                 }
-                (_, Found::Hit { id, entity, lookup, others }) => {
-                    let name = entity_name(&self.account.name, kind, &id);
-                    let entity = entity.filter(|_| !self.attempt.runtime.locks.written_since(&name, when));
-                    Found::Hit { id, entity, lookup, others }
-                }
-                (Found::Miss, Found::Miss) => Found::Miss,
+                (_, earlier) => earlier,
             },
         };
         let operation = self.plan().steps[at].step.operation.clone();
         self.note_found(at, &found, &operation);
-        Ok(found)
+        Ok((found, when))
     }
 
     pub(super) async fn find(&self, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
@@ -259,6 +270,12 @@ impl<'a> Executor<'a> {
         kind: Kind,
         target: &'t WireTarget,
     ) -> Result<Option<(Id, Option<Via<'t>>)>, Trouble> {
+        // What an earlier attempt sent and got no answer to may have made it unfindable.
+        if let StepState::Sending { target: Some(id), .. } = &self.plan().steps[at].state
+            && !matches!(step.operation, Operation::Update { .. } | Operation::Merge { .. })
+        {
+            return Ok(Some((id.clone(), None)));
+        }
         match target {
             WireTarget::Id(id) => {
                 self.note(at, Resolution { how: "id".to_owned(), by: String::new(), id: Some(id.clone()), others: Vec::new() });
@@ -272,17 +289,19 @@ impl<'a> Executor<'a> {
             }
             WireTarget::Lookups(lookups) if lookups.is_empty() => Ok(None),
             WireTarget::Lookups(lookups) => {
-                self.lock_criteria(kind, lookups).await;
+                self.lock_criteria(kind, lookups).await?;
                 match self.found_now(at, kind, lookups, step.on_many).await? {
-                    Found::Hit { id, lookup, entity, .. } => Ok(Some((id, Some(Via { lookups, hit: lookup, entity })))),
-                    Found::Miss => Ok(None),
+                    (Found::Hit { id, lookup, entity, .. }, when) => {
+                        Ok(Some((id, Some(Via { lookups, hit: lookup, entity, when }))))
+                    }
+                    (Found::Miss, _) => Ok(None),
                 }
             }
         }
     }
 
     /// An update, delete or convert found nothing.
-    fn missed(&mut self, at: usize, step: &Step, kind: Kind, target: &WireTarget) -> Result<(), Trouble> {
+    pub(super) fn missed(&mut self, at: usize, step: &Step, kind: Kind, target: &WireTarget) -> Result<(), Trouble> {
         let verb = step.operation.verb();
         match target {
             // What it refers to was skipped: so is this.
@@ -303,14 +322,22 @@ impl<'a> Executor<'a> {
     }
 
     /// Takes the locks of all criteria. Entity locks come after, so none may be held now.
-    async fn lock_criteria(&mut self, kind: Kind, lookups: &[Lookup]) {
+    async fn lock_criteria(&mut self, kind: Kind, lookups: &[Lookup]) -> Result<(), Trouble> {
+        self.lock_or_give_way(locks::criteria_names(&self.account.name, kind, lookups).collect()).await
+    }
+
+    /// Takes locks, unless another delivery is to find out first what became of a create by one of these names.
+    pub(super) async fn lock_or_give_way(&mut self, names: Vec<String>) -> Result<(), Trouble> {
         if self.observe {
-            return;
+            return Ok(());
         }
-        let account = &self.account.name;
-        let names = lookups.iter().flat_map(|l| &l.0).map(|t| format!("{account}/{kind}?{}={}", t.address.key(), t.value));
-        let held = self.attempt.runtime.locks.acquire(names.collect()).await;
+        let locks = &self.attempt.runtime.locks;
+        let held = locks.acquire(names).await;
+        if locks.is_doubtful(&held, &self.attempt.pending.id) {
+            return Err(Trouble::gives_way());
+        }
         self.attempt.held.push(held);
+        Ok(())
     }
 
     /// Takes the lock of entities, after the criteria's.
@@ -369,11 +396,11 @@ impl<'a> Executor<'a> {
     }
 
     /// A write that went wrong, as trouble; a first unknown outcome leaves some time for it to land.
-    pub(super) fn write_failed(error: crate::pipedrive::ApiError) -> Trouble {
+    pub(super) fn write_failed(&self, error: crate::pipedrive::ApiError) -> Trouble {
         let mut trouble = Trouble::from(error);
         if trouble.class == FailureClass::UnknownOutcome {
             trouble.whose = Whose::Account;
-            trouble.wait = Some(Duration::from_secs(5));
+            trouble.wait = Some(self.attempt.set.config.delivery.retry_first.get().saturating_mul(LANDING));
         }
         trouble
     }
@@ -387,6 +414,8 @@ pub(super) struct Via<'l> {
     pub(super) hit: usize,
     /// The entity as the look-up gave it.
     pub(super) entity: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Not before which it was so.
+    pub(super) when: Timestamp,
 }
 
 /// The name of an entity's lock.
@@ -408,6 +437,21 @@ pub(super) fn linked_lookups(step: &Step) -> impl Iterator<Item = (Kind, &[Looku
 }
 
 /// The index keys that would end the wait for these look-ups.
-fn wants(account: &str, kind: Kind, lookups: &[Lookup]) -> Vec<String> {
-    lookups.iter().flat_map(|l| &l.0).map(|t| super::wake::name(account, kind.as_str(), t.address.key(), &t.value)).collect()
+fn wants(account: &str, kind: Kind, lookups: &[Lookup]) -> Vec<Want> {
+    let want = |term: &Term| Want {
+        account: account.to_owned(),
+        kind: kind.as_str().to_owned(),
+        field: term.address.key().to_owned(),
+        value: term.value.clone(),
+    };
+    lookups.iter().flat_map(|l| &l.0).map(want).collect()
+}
+
+/// Whether after this step an entity stands that the look-ups find.
+fn makes(step: &Step, kind: Kind, lookups: &[Lookup]) -> bool {
+    let Operation::Upsert { kind: made, lookups: theirs } = &step.operation else { return false };
+    let same = |a: &Lookup, b: &Lookup| {
+        a.0.len() == b.0.len() && a.0.iter().all(|x| b.0.iter().any(|y| x.address == y.address && x.value == y.value))
+    };
+    *made == kind && theirs.iter().any(|a| lookups.iter().any(|b| same(a, b)))
 }

@@ -423,7 +423,8 @@ impl Lanes {
     fn start(&mut self, id: LaneId, now: Timestamp) -> Option<Pending> {
         let lane = self.lane_ref(id);
         let due = |entry: &Entry| entry.run_at.is_none_or(|at| at <= now);
-        let parked = lane.parked.iter().position(|(rule, entry)| due(entry) && !self.held_rules.contains(rule));
+        let parked = lane.parked.iter().enumerate().filter(|(_, (rule, entry))| due(entry) && !self.held_rules.contains(rule));
+        let parked = parked.min_by_key(|(_, (_, entry))| (entry.seq, entry.position)).map(|(at, _)| at);
         let head = self.head(lane).filter(|(_, entry)| due(entry)).map(|(at, _)| at);
         let lane = self.lane_mut(id);
         let (rule, entry) = match (parked, head) {

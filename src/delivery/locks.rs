@@ -10,7 +10,14 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::crm::Lookup;
+use crate::pipedrive::Kind;
+use crate::store::DeliveryId;
+
 type Names = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
+
+/// The index field under which notes and activities are kept by their key.
+pub(crate) const KEY_FIELD: &str = "#key";
 
 /// How many writes are remembered before old ones are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -23,6 +30,8 @@ const REMEMBER: std::time::Duration = std::time::Duration::from_secs(120);
 pub struct Locks {
     names: Names,
     written: Arc<Mutex<HashMap<String, Timestamp>>>,
+    /// Names whose create is in doubt, and the delivery that finds out.
+    doubtful: Arc<Mutex<HashMap<String, DeliveryId>>>,
 }
 
 /// Held locks; dropping it lets go of them.
@@ -45,6 +54,27 @@ impl Locks {
         held
     }
 
+    /// A delivery sent a create by these names and does not know whether it arrived.
+    ///
+    /// This is no lock: those that wait for a lock take up places to run, and the delivery that finds out needs one.
+    pub(crate) fn suspect(&self, names: Vec<String>, by: &DeliveryId) {
+        self.doubtful.lock().extend(names.into_iter().map(|name| (name, by.clone())));
+    }
+
+    /// The delivery has found out, or has ended.
+    pub(crate) fn cleared(&self, by: &DeliveryId) {
+        let mut doubtful = self.doubtful.lock();
+        if !doubtful.is_empty() {
+            doubtful.retain(|_, id| id != by);
+        }
+    }
+
+    /// Whether another delivery is to find out about one of these names first.
+    pub(crate) fn is_doubtful(&self, held: &Held, me: &DeliveryId) -> bool {
+        let doubtful = self.doubtful.lock();
+        !doubtful.is_empty() && held.guards.iter().any(|(name, _)| doubtful.get(name).is_some_and(|by| by != me))
+    }
+
     /// An entity was written: what others read of it before is old.
     pub(crate) fn written(&self, name: String) {
         let now = Timestamp::now();
@@ -59,6 +89,16 @@ impl Locks {
     pub(crate) fn written_since(&self, name: &str, since: Timestamp) -> bool {
         self.written.lock().get(name).is_some_and(|at| *at >= since)
     }
+}
+
+/// The lock names of criteria.
+pub(crate) fn criteria_names(account: &str, kind: Kind, lookups: &[Lookup]) -> impl Iterator<Item = String> {
+    lookups.iter().flat_map(|l| &l.0).map(move |t| format!("{account}/{kind}?{}={}", t.address.key(), t.value))
+}
+
+/// The lock name of a note's or activity's key.
+pub(crate) fn key_name(account: &str, kind: Kind, key: &str) -> String {
+    format!("{account}/{kind}?{KEY_FIELD}={key}")
 }
 
 impl Drop for Held {

@@ -18,9 +18,6 @@ use crate::store::{Store, StoreError, Write};
 /// Space of the store's small values that holds persons' pauses.
 const SPACE: &str = "pauses";
 
-/// Shortest and longest time between two probes of a troubled account.
-const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     held: BTreeMap<String, (Scope, PauseInfo)>,
@@ -99,7 +96,14 @@ impl Pauses {
     }
 
     /// A delivery of the account failed transiently. The pause to set, when enough lanes did.
-    pub(super) fn trouble(&mut self, account: &Arc<str>, lane: LaneId, lanes: u32, now: Timestamp) -> Option<PauseInfo> {
+    pub(super) fn trouble(
+        &mut self,
+        account: &Arc<str>,
+        lane: LaneId,
+        lanes: u32,
+        probe: (Duration, Duration),
+        now: Timestamp,
+    ) -> Option<PauseInfo> {
         let paused = self.get(&Scope::Account(account.to_string())).is_some();
         let trouble = self.troubles.entry(account.clone()).or_default();
         trouble.lanes.insert(lane);
@@ -107,7 +111,7 @@ impl Pauses {
             return None;
         }
         trouble.probes += 1;
-        let wait = backoff(PROBE.0, PROBE.1, trouble.probes, account);
+        let wait = backoff(probe.0, probe.1, trouble.probes, account);
         Some(PauseInfo {
             reason: format!("{} lanes in a row could not reach Pipedrive; probing until it answers", trouble.lanes.len()),
             class: Some(FailureClass::Transient),
@@ -133,12 +137,12 @@ impl Pauses {
     }
 
     /// Pauses whose time has come; each is put off, so that it comes once.
-    pub(super) fn due(&mut self, now: Timestamp) -> Vec<(Scope, PauseInfo)> {
+    pub(super) fn due(&mut self, again: Duration, now: Timestamp) -> Vec<(Scope, PauseInfo)> {
         let mut due = Vec::new();
         for (scope, info) in self.held.values_mut() {
             if info.until.is_some_and(|until| until <= now) {
                 due.push((scope.clone(), info.clone()));
-                info.until = Some(later(now, PROBE.1));
+                info.until = Some(later(now, again));
             }
         }
         due

@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::locks;
 use super::record::{Change, Effect, Resolution, StepRecord, StepState};
-use crate::pipedrive::Id;
-use crate::plan::Step;
+use crate::crm::Lookup;
+use crate::pipedrive::{Id, Kind};
+use crate::plan::{Operation, Step};
 use crate::rules::Version;
 use crate::script::{LogLine, Read};
+use crate::store::DeliveryId;
 
 /// The plan with the state of each step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +86,35 @@ impl PinnedPlan {
             StepState::Done { id, .. } => id.clone(),
             _ => None,
         })
+    }
+
+    /// The lock names of a create of which it is not known whether it arrived.
+    pub(crate) fn suspects(&self, account: &str) -> Option<Vec<String>> {
+        let step = &self.steps[self.unfinished()?];
+        if !matches!(step.state, StepState::Sending { target: None, .. }) {
+            return None;
+        }
+        let (kind, lookups): (Kind, &[Lookup]) = match &step.step.operation {
+            Operation::Upsert { kind, lookups } => (*kind, lookups),
+            Operation::Create { kind } => (*kind, &[]),
+            _ => return None,
+        };
+        let key = step.step.key.iter().map(|key| locks::key_name(account, kind, key));
+        Some(locks::criteria_names(account, kind, lookups).chain(key).collect())
+    }
+
+    /// What the delivery that this one repeats has created without criteria, this one does not create again.
+    pub(crate) fn take_over(&mut self, before: &Self, of: &DeliveryId) {
+        for step in &mut self.steps {
+            let Operation::Create { kind } = step.step.operation else { continue };
+            let same = |s: &&PinnedStep| s.step.ordinal == step.step.ordinal && s.step.operation == step.step.operation;
+            if let Some(StepState::Done { effect: Effect::Created | Effect::Exists, id: Some(id) }) =
+                before.steps.iter().find(same).map(|s| &s.state)
+            {
+                step.state = StepState::Done { effect: Effect::Exists, id: Some(id.clone()) };
+                step.warnings.push(format!("the {kind} {id} was created by delivery {of}, which this one repeats"));
+            }
+        }
     }
 
     /// Marks a step as done.

@@ -121,6 +121,9 @@ pub enum StepState {
         body: Json,
         /// How many times it was sent.
         tries: u32,
+        /// The entity that is changed or deleted; none: one is created.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Id>,
     },
     /// It is done.
     Done {

@@ -11,16 +11,25 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
-use super::attempt::{self, Hold, Runtime, Verdict};
+use super::attempt::{self, Ended, Hold, Runtime, Verdict};
 use super::control;
 use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
 use super::lanes::{Counts, LaneId, Lanes, Next};
 use super::pauses::Pauses;
-use super::wake::Wakes;
+use super::pinned::PinnedPlan;
+use super::policy::later;
+use super::wake::{Wakes, Want};
 use super::{PauseInfo, Scope};
+use crate::config::DeliveryConfig;
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
 use crate::telemetry::Metrics;
+
+/// Longest time between two probes of a troubled account; at most `delivery.retry_max`.
+const LONGEST_PROBE: Duration = Duration::from_secs(300);
+
+/// How long a delivery waits whose outcome could not be stored.
+const STORE_RETRY: Duration = Duration::from_secs(2);
 
 /// How many pending deliveries are read at once at the start.
 const PAGE: usize = 10_000;
@@ -34,7 +43,7 @@ pub struct Scheduler {
     commands: mpsc::Receiver<Command>,
     learned: mpsc::UnboundedReceiver<Vec<String>>,
     wakes: Wakes,
-    running: JoinSet<Verdict>,
+    running: JoinSet<Ended>,
     under_way: HashMap<TaskId, (LaneId, Pending)>,
 }
 
@@ -58,6 +67,9 @@ impl Scheduler {
             let full = page.len() == PAGE;
             after = page.last().map(|p| p.id.clone());
             for pending in page {
+                if pending.pinned {
+                    suspect(&runtime, &pending).await?;
+                }
                 lanes.push(pending, now);
             }
             if !full {
@@ -143,13 +155,13 @@ impl Scheduler {
         self.runtime.metrics.queue_depth(counts.ready, counts.running, counts.waiting, counts.parked, counts.held, counts.lanes);
     }
 
-    async fn ended(&mut self, ended: Result<(TaskId, Verdict), JoinError>) {
-        let (task, verdict) = match ended {
+    async fn ended(&mut self, ended: Result<(TaskId, Ended), JoinError>) {
+        let (task, Ended { verdict, reached }) = match ended {
             Ok((task, verdict)) => (task, verdict),
             Err(error) => {
                 let task = error.id();
                 let Some((_, pending)) = self.under_way.get(&task) else { return };
-                (task, self.panicked(&pending.clone(), &error).await)
+                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: false })
             }
         };
         let Some((lane, pending)) = self.under_way.remove(&task) else { return };
@@ -158,11 +170,18 @@ impl Scheduler {
         if self.wakes.len() > 0 {
             self.wakes.forget(&pending.id);
         }
+        let troubled = match &verdict {
+            Verdict::Retry { account_trouble, .. } => *account_trouble,
+            Verdict::Wait { hold, .. } => matches!(hold.scope, Scope::Account(_)),
+            Verdict::StoreFailed { .. } => true,
+            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } => false,
+        };
+        if reached && !troubled {
+            self.account_works(&pending.account, now);
+        }
+        let mut parked = None;
         let next = match verdict {
-            Verdict::Ended { state, reached, script_failed } => {
-                if reached {
-                    self.account_works(&pending.account, now);
-                }
+            Verdict::Ended { state, script_failed } => {
                 self.rule_ran(&pending, state, script_failed, now);
                 Next::Ended
             }
@@ -173,20 +192,32 @@ impl Scheduler {
                 Next::Again { run_at: Some(run_at), attempts, first_failed_at: Some(first_failed_at), pinned }
             }
             Verdict::Park { until, wants, pinned } => {
-                self.wakes.wait(&pending.id, wants);
+                self.wakes.wait(&pending.id, wants.iter().map(Want::name));
                 self.runtime.wakes.set_waiting(self.wakes.len());
+                parked = Some(wants);
                 Next::Park { until, attempts, pinned }
             }
             Verdict::Wait { hold: Hold { scope, info }, pinned } => {
                 self.auto_pause(scope, info, now);
                 Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
             }
-            Verdict::StoreFailed(error) => {
+            Verdict::GiveWay { run_at, pinned } => {
+                Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
+            }
+            Verdict::StoreFailed { error, pinned } => {
                 self.runtime.fail(&error);
-                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned: pending.pinned }
+                let run_at = later(now, STORE_RETRY);
+                Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
             }
         };
         self.lanes.finish(lane, next, now);
+        // What it waits for may have come before it was known to wait.
+        for want in parked.into_iter().flatten() {
+            let known = self.runtime.store.index_get(&want.account, &want.kind, &want.field, &want.value).await;
+            if known.is_ok_and(|ids| !ids.is_empty()) {
+                self.wake(&[want.name()]);
+            }
+        }
     }
 
     /// The index learned something that parked deliveries wait for.
@@ -204,16 +235,19 @@ impl Scheduler {
     async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
         tracing::error!(delivery = %pending.id, %error, "a worker failed inside; this is a fault of Pipewright");
         let reason = "internal error while it was processed; see the daemon's log".to_owned();
+        self.runtime.locks.cleared(&pending.id);
+        let pinned = self.runtime.store.pinned(&pending.id).await.ok().flatten();
         let finish = Finish {
             id: pending.id.clone(),
-            state: DeliveryState::Dead,
+            // What was pinned may have been sent in part.
+            state: if pinned.is_some() { DeliveryState::Uncertain } else { DeliveryState::Dead },
             at: Timestamp::now(),
             version: None,
             reason: Some(reason),
         };
-        match self.runtime.store.commit(vec![Write::Finish(finish)]).await {
-            Ok(()) => Verdict::Ended { state: DeliveryState::Dead, reached: false, script_failed: false },
-            Err(error) => Verdict::StoreFailed(error),
+        match self.runtime.store.commit(vec![Write::Finish(finish.clone())]).await {
+            Ok(()) => Verdict::Ended { state: finish.state, script_failed: false },
+            Err(error) => Verdict::StoreFailed { error, pinned: pending.pinned },
         }
     }
 
@@ -227,7 +261,8 @@ impl Scheduler {
 
     fn account_trouble(&mut self, pending: &Pending, lane: LaneId, now: Timestamp) {
         let lanes = self.runtime.live.load().config.delivery.pause_after_lanes;
-        if let Some(info) = self.pauses.trouble(&pending.account, lane, lanes, now) {
+        let probe = probe_times(&self.runtime.live.load().config.delivery);
+        if let Some(info) = self.pauses.trouble(&pending.account, lane, lanes, probe, now) {
             self.auto_pause(Scope::Account(pending.account.to_string()), info, now);
         }
     }
@@ -253,7 +288,8 @@ impl Scheduler {
     /// Pauses whose time has come: throttles end, troubled accounts are probed.
     fn pauses_due(&mut self) {
         let now = Timestamp::now();
-        for (scope, info) in self.pauses.due(now) {
+        let probe = probe_times(&self.runtime.live.load().config.delivery);
+        for (scope, info) in self.pauses.due(probe.1, now) {
             match (&scope, info.class.map(|c| c == FailureClass::Throttled)) {
                 (Scope::Account(name), Some(false)) => {
                     self.lanes.hurry_account(name, now);
@@ -381,6 +417,21 @@ pub(super) fn resumed(metrics: &Metrics, scope: &Scope) {
         Scope::Account(name) => metrics.account_resumed(name),
         Scope::Rule(name) => metrics.rule_resumed(name),
     }
+}
+
+/// What was being created when the daemon ended is in doubt until its delivery has looked for it.
+async fn suspect(runtime: &Runtime, pending: &Pending) -> Result<(), StoreError> {
+    let plan = runtime.store.pinned(&pending.id).await?.and_then(|bytes| serde_json::from_slice::<PinnedPlan>(&bytes).ok());
+    if let Some(names) = plan.and_then(|plan| plan.suspects(&pending.account)) {
+        runtime.locks.suspect(names, &pending.id);
+    }
+    Ok(())
+}
+
+/// Shortest and longest time between two probes of a troubled account.
+fn probe_times(config: &DeliveryConfig) -> (Duration, Duration) {
+    let longest = config.retry_max.get().min(LONGEST_PROBE);
+    (config.retry_first.get().saturating_mul(2).min(longest), longest)
 }
 
 /// Holds a scope or lets it go on.

@@ -36,6 +36,8 @@ pub(super) struct Trouble {
     pub(super) wait: Option<Duration>,
     /// A write may have happened and cannot be proved either way.
     pub(super) uncertain: bool,
+    /// Another delivery goes first.
+    pub(super) give_way: bool,
     /// The daemon's own store failed: nothing more can be recorded.
     pub(super) store: Option<StoreError>,
 }
@@ -50,6 +52,7 @@ impl Trouble {
             diagnostics: Vec::new(),
             wait: None,
             uncertain: false,
+            give_way: false,
             store: None,
         }
     }
@@ -62,6 +65,12 @@ impl Trouble {
     /// This delivery fails for good.
     pub(super) fn permanent(reason: impl Into<String>) -> Self {
         Self::new(FailureClass::Permanent, Whose::Delivery, reason)
+    }
+
+    /// Another delivery's create with the same criteria is in doubt: that one goes first.
+    pub(super) fn gives_way() -> Self {
+        let reason = "another delivery finds out first whether what it created by the same criteria is there";
+        Self { give_way: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
     }
 
     /// A write that cannot be proved.

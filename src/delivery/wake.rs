@@ -8,6 +8,22 @@ use tokio::sync::mpsc;
 
 use crate::store::{DeliveryId, Write};
 
+/// An index entry that a parked delivery waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Want {
+    pub(super) account: String,
+    pub(super) kind: String,
+    pub(super) field: String,
+    pub(super) value: String,
+}
+
+impl Want {
+    /// As [`name`] has it.
+    pub(super) fn name(&self) -> String {
+        name(&self.account, &self.kind, &self.field, &self.value)
+    }
+}
+
 /// The name of an index entry.
 pub(super) fn name(account: &str, kind: &str, field: &str, value: &str) -> String {
     format!("{account}/{kind}?{field}={value}")
@@ -32,7 +48,7 @@ pub(super) struct Wakes {
 
 impl Wakes {
     /// A delivery waits for any of these.
-    pub(super) fn wait(&mut self, id: &DeliveryId, names: Vec<String>) {
+    pub(super) fn wait(&mut self, id: &DeliveryId, names: impl IntoIterator<Item = String>) {
         for name in names {
             self.by_name.entry(name).or_default().insert(id.clone());
         }

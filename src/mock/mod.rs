@@ -119,6 +119,7 @@ pub struct Mock {
     token: String,
     keep_log: usize,
     conversion_polls: u32,
+    identity: uuid::Uuid,
 }
 
 fn kind(path: &str) -> Option<Entity> {
@@ -149,7 +150,14 @@ impl Mock {
             token: options.token,
             keep_log: options.keep_log,
             conversion_polls: options.conversion_polls,
+            identity: uuid::Uuid::new_v4(),
         })
+    }
+
+    /// Tells this account from every other mock's; the API does not show it.
+    #[must_use]
+    pub const fn identity(&self) -> uuid::Uuid {
+        self.identity
     }
 
     // --- time -----------------------------------------------------------------------------------------------------------

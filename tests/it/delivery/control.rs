@@ -1,0 +1,220 @@
+//! Pauses, replays and discards by people; pauses of rules by themselves.
+
+use pipewright::delivery::{ControlError, Scope};
+use pipewright::failure::FailureClass;
+use pipewright::mock::{Fault, FaultMatch, Hold};
+use pipewright::pipedrive::Method;
+use pipewright::store::DeliveryState;
+use serde_json::json;
+
+use super::harness::{PERSON, Rig, Setup};
+use crate::support::wait_until;
+
+const NOTE: &str = r#"
+fn handle(event) {
+    let who = person::upsert(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name ?? "Somebody" });
+    note::create(#{ content: "Hello", person_id: who });
+}
+"#;
+
+fn refuse(method: Method, path: &str) -> (FaultMatch, Fault) {
+    (FaultMatch::next(method, path), Fault::Status { status: 400, body: json!({ "success": false, "error": "no" }) })
+}
+
+fn rule(name: &str) -> Scope {
+    Scope::Rule(name.to_owned())
+}
+
+async fn resume(rig: &Rig, scope: Scope) {
+    rig.daemon().delivery().resume(scope).await.expect("resumed");
+}
+
+#[tokio::test]
+async fn a_paused_rules_deliveries_are_set_aside_run_first_later_and_stay_paused_over_a_restart() {
+    let mut rig = Setup::new()
+        .rule("person", "type = \"identify\"", PERSON)
+        .rule("tracked", "type = \"track\"", &PERSON.replace("traits?.name", "properties.name"))
+        .start()
+        .await;
+    rig.daemon().delivery().pause(rule("person"), "maintenance".to_owned()).await.expect("paused");
+    let a = rig.identify("u1", json!({ "name": "a" })).await;
+    let b = rig.track("u1", "Seen", json!({ "name": "b" })).await;
+    rig.outcome(&b, "done").await;
+    rig.restart().await;
+    let paused = rig.rule_status("person").await.paused.expect("still paused");
+    assert_eq!((paused.reason.as_str(), paused.class), ("maintenance", None));
+    let c = rig.identify("u1", json!({ "name": "c" })).await;
+    let d = rig.track("u1", "Seen", json!({ "name": "d" })).await;
+    rig.outcome(&d, "done").await;
+    assert_eq!(rig.row(&a).await.state, DeliveryState::Pending);
+    resume(&rig, rule("person")).await;
+    rig.settled().await;
+    let log = rig.mock.log();
+    let names: Vec<_> =
+        log.iter().filter(|e| e.method != Method::Get).map(|e| e.body.as_ref().expect("a body")["name"].clone()).collect();
+    assert_eq!(names, ["b", "d", "a", "c"]);
+    assert_eq!(rig.row(&c).await.state, DeliveryState::Done);
+    rig.restart().await;
+    assert_eq!(rig.rule_status("person").await.paused, None);
+    assert!(matches!(rig.daemon().delivery().resume(rule("person")).await, Err(ControlError::Refused(_))));
+    assert!(matches!(rig.daemon().delivery().pause(rule("nope"), String::new()).await, Err(ControlError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn a_paused_account_sends_nothing_until_it_is_resumed() {
+    let mut rig = Setup::person(PERSON).start().await;
+    let account = || Scope::Account("main".to_owned());
+    rig.daemon().delivery().pause(account(), "migration".to_owned()).await.expect("paused");
+    rig.mock.clear_log();
+    rig.identify("u1", json!({ "name": "a" })).await;
+    rig.restart().await;
+    wait_until("it is back in its lane", async || (rig.account_status().await.pending == 1).then_some(())).await;
+    assert!(rig.writes().is_empty());
+    assert_eq!(rig.account_status().await.paused.expect("paused").reason, "migration");
+    resume(&rig, account()).await;
+    rig.settled().await;
+    assert_eq!(rig.persons("u1"), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_name_pauses_the_rule_and_a_reload_lets_it_go_on() {
+    let rig = Setup::new()
+        .rule("person", "type = \"identify\"", "fn handle(event) { let f = #{ name: \"Ada\" }; f[event.traits.field] = \"x\"; person::upsert(#{ \"Segment User ID\": event.userId }, f); }")
+        .rule("other", "type = \"track\"", &PERSON.replace("traits?.name", "properties.name"))
+        .delivery("retry_first = \"10ms\"")
+        .start()
+        .await;
+    let id = rig.identify("u1", json!({ "field": "Segment Usr ID" })).await;
+    let record = rig.outcome(&id, "wait").await;
+    assert_eq!(record["class"], "misconfigured");
+    let text = record["diagnostics"].to_string();
+    assert!(text.contains("person.rhai") && text.contains("Segment User ID"), "{text}");
+    let paused = wait_until("the rule is paused", async || rig.rule_status("person").await.paused).await;
+    assert_eq!(paused.class, Some(FailureClass::Misconfigured));
+    // Only that rule.
+    let other = rig.track("u2", "Seen", json!({ "name": "b" })).await;
+    rig.outcome(&other, "done").await;
+    assert_eq!(rig.persons("u1"), 0);
+    rig.edit("person", PERSON.replace("event.traits?.name", "\"Mended\"").as_str()).await;
+    rig.settled().await;
+    let row = rig.row(&id).await;
+    assert_eq!((row.state, row.attempts), (DeliveryState::Done, 0));
+    assert_eq!(rig.person("u1")["name"], "Mended");
+    assert_eq!(rig.rule_status("person").await.paused, None);
+}
+
+#[tokio::test]
+async fn a_rule_whose_script_keeps_failing_pauses_and_a_reload_lets_it_go_on() {
+    let rig = Setup::person("fn handle(event) { throw \"no\"; }").delivery("pause_rule_after = 3").start().await;
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(rig.identify(&format!("u{n}"), json!({})).await);
+    }
+    let paused = wait_until("the rule is paused", async || rig.rule_status("person").await.paused).await;
+    assert!(paused.reason.contains("3 times"), "{}", paused.reason);
+    let late = rig.identify("u9", json!({ "name": "Ada" })).await;
+    wait_until("it waits", async || (rig.rule_status("person").await.pending == 1).then_some(())).await;
+    assert_eq!(rig.count(DeliveryState::Dead).await, 3);
+    rig.edit("person", PERSON).await;
+    rig.settled().await;
+    assert_eq!(rig.row(&late).await.state, DeliveryState::Done);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_with_the_script_of_now_at_its_lanes_tail() {
+    let rig = Setup::person("fn handle(event) { throw \"broken\"; }").start().await;
+    let id = rig.identify("u1", json!({ "name": "Ada" })).await;
+    rig.settled().await;
+    let dead = rig.row(&id).await;
+    assert_eq!(dead.state, DeliveryState::Dead);
+    assert!(dead.reason.clone().expect("a reason").contains("broken"));
+    rig.edit("person", PERSON).await;
+    let replayed = rig.daemon().delivery().replay(vec![dead.id.clone()]).await.expect("replayed");
+    assert_eq!(replayed[0].of, dead.id);
+    rig.settled().await;
+    assert_eq!(rig.person("u1")["name"], "Ada");
+    let rows = rig.rows(&id).await;
+    assert_eq!(
+        rows.iter().map(|r| (r.id.clone(), r.state)).collect::<Vec<_>>(),
+        [(replayed[0].id.clone(), DeliveryState::Done), (dead.id.clone(), DeliveryState::Dead)]
+    );
+    assert_eq!(rows[0].replay_of, Some(dead.id));
+    let unknown = "999/person".parse().expect("an id");
+    assert!(matches!(rig.daemon().delivery().replay(vec![unknown]).await, Err(ControlError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn what_is_pending_is_not_replayed_and_what_is_under_way_is_not_discarded() {
+    let rig = Setup::person(PERSON).start().await;
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Hold(hold.clone()));
+    let first = rig.identify("u1", json!({ "name": "a" })).await;
+    let second = rig.identify("u1", json!({ "name": "b" })).await;
+    hold.reached().await;
+    let (first, second) = (rig.row(&first).await.id, rig.row(&second).await.id);
+    assert!(matches!(rig.daemon().delivery().replay(vec![first.clone()]).await, Err(ControlError::Refused(_))));
+    assert!(matches!(rig.daemon().delivery().discard(vec![second.clone(), first.clone()]).await, Err(ControlError::Refused(_))));
+    assert_eq!(rig.count(DeliveryState::Pending).await, 2);
+    assert_eq!(rig.daemon().delivery().discard(vec![second]).await.expect("discarded"), 1);
+    hold.release();
+    rig.settled().await;
+    assert_eq!((rig.count(DeliveryState::Discarded).await, rig.count(DeliveryState::Done).await), (1, 1));
+    assert_eq!(rig.person("u1")["name"], "a");
+    assert!(matches!(rig.daemon().delivery().discard(vec![first]).await, Err(ControlError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_note_is_created_once_also_after_a_replay() {
+    let rig = Setup::person(NOTE).start().await;
+    let row = rig.run("u1", json!({})).await;
+    assert_eq!(rig.mock.count("notes"), 1);
+    rig.mock.clear_log();
+    let replayed = rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    rig.settled().await;
+    assert_eq!(rig.mock.count("notes"), 1);
+    let record = rig.record(&replayed[0].id).await;
+    assert_eq!(record["steps"][1]["state"]["effect"], "exists");
+    // The person is the same as before, the note is there: nothing at all is sent.
+    assert_eq!(rig.mock.log(), []);
+    // Another event, another note.
+    rig.run("u1", json!({})).await;
+    assert_eq!(rig.mock.count("notes"), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_after_the_first_action_is_partial_and_a_replay_goes_on_there() {
+    let script = r#"
+        fn handle(event) {
+            let who = person::create(#{ name: "Ada" });
+            deal::create(#{ title: event.traits.title, person_id: who });
+        }"#;
+    let rig = Setup::person(script).start().await;
+    let (which, fault) = refuse(Method::Post, "/api/v2/deals");
+    rig.mock.fail_matching(which, fault);
+    let row = rig.run("u1", json!({ "title": "Big" })).await;
+    assert_eq!(row.state, DeliveryState::Partial);
+    let record = rig.record(&row.id).await;
+    assert_eq!(record["steps"][0]["state"]["effect"], "created");
+    assert_eq!(record["steps"][1]["state"]["state"], "todo");
+    assert!(record["reason"].as_str().expect("a reason").contains("400"));
+    let replayed = rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    rig.settled().await;
+    assert_eq!((rig.mock.count("persons"), rig.mock.count("deals")), (1, 1));
+    assert_eq!(rig.record(&replayed[0].id).await["steps"][0]["state"]["effect"], "exists");
+    assert_eq!(rig.mock.entities("deals")[0]["person_id"], rig.mock.entities("persons")[0]["id"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_old_is_recorded_and_not_executed_unless_it_is_replayed() {
+    let rig = Setup::new().rule_with("person", "type = \"identify\"", PERSON, "max_event_age = \"1h\"").start().await;
+    let event = |at: &str| json!({ "type": "identify", "userId": "u1", "traits": { "name": "Ada" }, "timestamp": at });
+    let id = rig.send(event("2020-01-01T00:00:00Z")).await;
+    rig.settled().await;
+    let row = rig.row(&id).await;
+    assert_eq!(row.state, DeliveryState::Skipped);
+    assert!(row.reason.expect("a reason").contains("max_event_age"));
+    assert_eq!(rig.persons("u1"), 0);
+    rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    rig.settled().await;
+    assert_eq!(rig.persons("u1"), 1);
+}

@@ -1,0 +1,145 @@
+//! Deletes, merges, conversions: what they do, and what a lost answer means for them.
+
+use pipewright::mock::{Fault, FaultMatch};
+use pipewright::pipedrive::Method;
+use pipewright::store::DeliveryState;
+use serde_json::{Value, json};
+
+use super::harness::{PERSON, Rig, Setup};
+
+/// A person with this user id whom the index does not know.
+fn stranger(rig: &Rig, user: &str) -> Value {
+    let key = rig.key("persons", "Segment User ID");
+    rig.aside("/api/v2/persons", json!({ "name": user, "custom_fields": { key: user } }))["id"].clone()
+}
+
+#[tokio::test]
+async fn a_delete_is_done_once_also_when_its_answer_is_lost_and_is_forgotten() {
+    for fault in [None, Some(Fault::Cut { committed: true }), Some(Fault::Cut { committed: false })] {
+        let delete = "fn handle(event) { person::delete(#{ \"Segment User ID\": event.userId }); }";
+        let rig = Setup::person(PERSON).rule("gone", "type = \"track\"", delete).start().await;
+        let id = stranger(&rig, "u1");
+        if let Some(fault) = &fault {
+            rig.mock.fail_matching(FaultMatch::next(Method::Delete, "/api/v2/persons"), fault.clone());
+        }
+        let message = rig.track("u1", "Gone", json!({})).await;
+        rig.settled().await;
+        let row = rig.row(&message).await;
+        assert_eq!(row.state, DeliveryState::Done, "{fault:?} {:?}", row.reason);
+        assert_eq!(rig.mock.entity("persons", &id).expect("it")["is_deleted"], true);
+        assert_eq!(rig.record(&row.id).await["steps"][0]["state"]["effect"], "deleted");
+        // The next event finds nobody and makes a new one.
+        rig.run("u1", json!({ "name": "Ada" })).await;
+        assert_ne!(rig.person("u1")["id"], id);
+    }
+}
+
+#[tokio::test]
+async fn a_delete_of_what_is_gone_is_done() {
+    let delete = "fn handle(event) { person::delete(#{ \"Segment User ID\": event.userId }); }";
+    let rig = Setup::person(PERSON).rule("gone", "type = \"track\"", delete).start().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    rig.delete_aside(&format!("/api/v2/persons/{}", rig.person("u1")["id"]));
+    let message = rig.track("u1", "Gone", json!({})).await;
+    rig.settled().await;
+    assert_eq!(rig.row(&message).await.state, DeliveryState::Done);
+}
+
+#[tokio::test]
+async fn a_merge_is_done_once_also_when_its_answer_is_lost() {
+    let merge = "fn handle(event) { person::merge(#{ \"Segment User ID\": event.userId }, #{ \"Segment User ID\": event.properties.old }); }";
+    for fault in [None, Some(Fault::Cut { committed: true }), Some(Fault::Cut { committed: false })] {
+        let rig = Setup::new().rule("merge", "type = \"track\"", merge).start().await;
+        let (keep, drop) = (stranger(&rig, "u1"), stranger(&rig, "u0"));
+        if let Some(fault) = &fault {
+            rig.mock.fail_matching(FaultMatch::next(Method::Put, "/merge"), fault.clone());
+        }
+        let message = rig.track("u1", "Merged", json!({ "old": "u0" })).await;
+        rig.settled().await;
+        let row = rig.row(&message).await;
+        assert_eq!(row.state, DeliveryState::Done, "{fault:?} {:?}", row.reason);
+        assert_eq!((rig.mock.count("persons"), &rig.mock.entities("persons")[0]["id"]), (1, &keep), "{fault:?}");
+        assert_ne!(keep, drop);
+        let sent = rig.calls(Method::Put, "/merge").len();
+        assert_eq!(sent, if matches!(fault, Some(Fault::Cut { committed: false })) { 2 } else { 1 });
+    }
+    // Nothing to merge with is no success, and neither is a merge with itself.
+    let rig = Setup::new().rule("merge", "type = \"track\"", merge).start().await;
+    stranger(&rig, "u1");
+    for old in ["nobody", "u1"] {
+        let message = rig.track("u1", "Merged", json!({ "old": old })).await;
+        rig.settled().await;
+        assert_eq!(rig.row(&message).await.state, DeliveryState::Dead);
+    }
+    assert!(rig.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_merge_has_written_nothing() {
+    let merge = "fn handle(event) { person::merge(#{ \"Segment User ID\": event.userId }, #{ \"Segment User ID\": \"u0\" }); }";
+    let rig = Setup::new().rule("merge", "type = \"track\"", merge).start().await;
+    stranger(&rig, "u1");
+    stranger(&rig, "u0");
+    let no = Fault::Status { status: 400, body: json!({ "success": false, "error": "no" }) };
+    rig.mock.fail_matching(FaultMatch::next(Method::Put, "/merge"), no);
+    let message = rig.track("u1", "Merged", json!({})).await;
+    rig.settled().await;
+    assert_eq!(rig.row(&message).await.state, DeliveryState::Dead);
+}
+
+const CONVERT: &str = r#"
+fn handle(event) {
+    let deal = lead::convert(#{ title: event.properties.title });
+    note::create(#{ content: "Won over", deal_id: deal });
+}
+"#;
+
+async fn converted(rig: &Rig) -> (DeliveryState, Value) {
+    let person = rig.aside("/api/v2/persons", json!({ "name": "Ada" }));
+    rig.aside("/api/v1/leads", json!({ "title": "Chance", "person_id": person["id"] }));
+    let message = rig.track("u1", "Won", json!({ "title": "Chance" })).await;
+    rig.settled().await;
+    let row = rig.row(&message).await;
+    (row.state, rig.record(&row.id).await)
+}
+
+#[tokio::test]
+async fn a_lead_becomes_a_deal_and_later_actions_refer_to_it() {
+    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
+    let (state, record) = converted(&rig).await;
+    assert_eq!(state, DeliveryState::Done, "{record:#}");
+    assert_eq!((rig.mock.count("deals"), rig.mock.count("leads")), (1, 0));
+    assert_eq!(rig.mock.entities("notes")[0]["deal_id"], rig.mock.entities("deals")[0]["id"]);
+}
+
+#[tokio::test]
+async fn a_conversion_whose_status_cannot_be_read_is_waited_for_not_begun_again() {
+    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
+    let which = FaultMatch { path: Some("/convert/status".into()), times: 2, ..FaultMatch::default() };
+    rig.mock.fail_matching(which, Fault::Cut { committed: false });
+    let (state, record) = converted(&rig).await;
+    assert_eq!(state, DeliveryState::Done, "{record:#}");
+    assert_eq!(rig.calls(Method::Post, "/convert/deal").len(), 1);
+    assert_eq!(rig.mock.count("deals"), 1);
+}
+
+#[tokio::test]
+async fn a_conversion_whose_answer_is_lost_is_uncertain() {
+    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/convert/deal"), Fault::Cut { committed: true });
+    let (state, record) = converted(&rig).await;
+    assert_eq!(state, DeliveryState::Uncertain, "{record:#}");
+    assert_eq!(rig.calls(Method::Post, "/convert/deal").len(), 1);
+    assert_eq!(rig.mock.count("notes"), 0);
+}
+
+#[tokio::test]
+async fn a_raw_request_is_sent_once() {
+    let script = r#"fn handle(event) { pipedrive::request("POST", "/api/v2/persons", #{ name: "Raw" }); }"#;
+    let rig = Setup::person(script).start().await;
+    let row = rig.run("u1", json!({})).await;
+    assert_eq!((row.state, rig.mock.count("persons")), (DeliveryState::Done, 1));
+    let bad = r#"fn handle(event) { pipedrive::request("POST", "/api/v2/persons", #{ nam: "Raw" }); }"#;
+    rig.edit("person", bad).await;
+    assert_eq!(rig.run("u1", json!({})).await.state, DeliveryState::Dead);
+}

@@ -1,0 +1,13 @@
+//! Delivery from the event at the door to what stands in Pipedrive: a whole daemon over an embedded Pipedrive that fails on demand.
+
+mod control;
+mod failures;
+mod harness;
+mod kinds;
+mod links;
+mod matching;
+mod order;
+mod plans;
+mod quiet;
+mod reads;
+mod unknown;
