@@ -77,26 +77,29 @@ fn created_since(entity: &Entity, body: &Map<String, Value>, since: jiff::Timest
 }
 
 fn same_content(kind: Kind, body: &Map<String, Value>, entity: &Entity) -> bool {
-    body.iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str())).all(|(key, sent)| {
-        let null = Value::Null;
-        let held = entity.get(key).unwrap_or(&null);
-        match key.as_str() {
-            "content" | "note" => plain_text(sent) == plain_text(held),
-            "add_time" => moment(sent) == moment(held),
-            // A person's primary participant also answers as the activity's person.
-            "participants" => same_participants(sent, entity),
-            "pinned_to_lead_flag"
-            | "pinned_to_deal_flag"
-            | "pinned_to_organization_flag"
-            | "pinned_to_person_flag"
-            | "pinned_to_project_flag"
-            | "pinned_to_task_flag" => true,
-            "custom_fields" if kind.is_v2() => {
-                sent.as_object().is_none_or(|sent| sent.iter().all(|(key, sent)| same(sent, held.get(key).unwrap_or(&null))))
+    let mut content = body.iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str())).peekable();
+    // A body of nothing but volatile fields proves nothing: anybody's entity would fit it.
+    content.peek().is_some()
+        && content.all(|(key, sent)| {
+            let null = Value::Null;
+            let held = entity.get(key).unwrap_or(&null);
+            match key.as_str() {
+                "content" | "note" => plain_text(sent) == plain_text(held),
+                "add_time" => moment(sent) == moment(held),
+                // A person's primary participant also answers as the activity's person.
+                "participants" => same_participants(sent, entity),
+                "pinned_to_lead_flag"
+                | "pinned_to_deal_flag"
+                | "pinned_to_organization_flag"
+                | "pinned_to_person_flag"
+                | "pinned_to_project_flag"
+                | "pinned_to_task_flag" => true,
+                "custom_fields" if kind.is_v2() => {
+                    sent.as_object().is_none_or(|sent| sent.iter().all(|(key, sent)| same(sent, held.get(key).unwrap_or(&null))))
+                }
+                _ => same(sent, held),
             }
-            _ => same(sent, held),
-        }
-    })
+        })
 }
 
 /// Whether what was sent is in what is held, whatever Pipedrive adds (labels, parts of addresses, names of links).
@@ -170,6 +173,11 @@ mod tests {
 
     fn content(kind: Kind, body: Value, entity: Value) -> bool {
         same_content(kind, body.as_object().expect("an object"), entity.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn volatile_fields_alone_prove_nothing() {
+        assert!(!content(Kind::Deal, json!({"status": "won"}), json!({"id": 5, "title": "A rep's own deal", "status": "open"})));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Daemon {
             creates: Creates::default(),
             metrics: metrics.clone(),
             wakes,
-            fatal: fatal_sender,
+            fatal: fatal_sender.clone(),
         });
         let (delivery, commands) = delivery::Handle::channel();
         let scheduler = Scheduler::load(runtime, feed, commands, learned).await?;
@@ -139,14 +139,14 @@ impl Daemon {
         let bound = (local(&ingest_listener)?, local(&admin_listener)?);
         rest.push(tokio::spawn(console::serve(admin_listener, state.clone(), token, stopping.clone())?));
         rest.push(tokio::spawn(console::serve_socket(&data_dir, state, stopping.clone())?));
-        let delivery_task = tokio::spawn(scheduler.run(delivery_stopping));
+        let delivery_task = watched("delivery", scheduler.run(delivery_stopping), fatal_sender.clone());
         let ingest = Ingest {
             store: store.clone(),
             live: started.live.clone(),
             metrics: metrics.clone(),
             stopping: ingest_stopping.clone(),
         };
-        rest.push(tokio::spawn(started.reloader.run(stopping.clone())));
+        rest.push(watched("reload", started.reloader.run(stopping.clone()), fatal_sender.clone()));
         rest.push(tokio::spawn(accounts::follow(accounts::Follow {
             swapped: started.swapped,
             live: started.live.clone(),
@@ -158,7 +158,7 @@ impl Daemon {
             stopping: stopping.clone(),
         })));
         rest.push(tokio::spawn(housekeeping(store.clone(), started.live.clone(), metrics.clone(), stopping)));
-        let ingest_task = tokio::spawn(ingest::serve(ingest_listener, ingest, ingest_stopping));
+        let ingest_task = watched("ingest", ingest::serve(ingest_listener, ingest, ingest_stopping), fatal_sender);
 
         Ok(Self {
             ingest_addr: bound.0,
@@ -268,6 +268,21 @@ impl Daemon {
         self.pool.stop();
         self.store.close().await;
     }
+}
+
+/// Runs a part of the daemon that the rest cannot do without: when it fails inside, the daemon stops, loudly.
+fn watched(
+    name: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+    fatal: watch::Sender<Option<String>>,
+) -> JoinHandle<()> {
+    let task = tokio::spawn(part);
+    tokio::spawn(async move {
+        if let Err(error) = task.await {
+            tracing::error!(task = name, %error, "a part of the daemon failed inside; this is a fault of Pipewright");
+            fatal.send_replace(Some(format!("{name} failed inside: {error}")));
+        }
+    })
 }
 
 async fn open_store(prepared: &reload::Prepared, dir: PathBuf) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {

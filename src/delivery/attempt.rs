@@ -317,10 +317,11 @@ impl Attempt {
 
     /// Commits writes together with what was learned, and tells those who wait for it.
     pub(super) async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
-        let outbox = std::mem::take(&mut self.outbox);
-        let learned = wake::learned(&outbox);
-        writes.splice(0..0, outbox);
+        let learned = wake::learned(&self.outbox);
+        writes.splice(0..0, self.outbox.iter().cloned());
+        // What was learned stays until it is stored: the next commit takes it along when this one fails.
         self.runtime.store.commit(writes).await?;
+        self.outbox.clear();
         // Asked after the commit: who began to wait before sees it told, who begins later finds it in the index.
         if self.runtime.wakes.awaited() {
             self.runtime.wakes.tell(learned);

@@ -35,6 +35,8 @@ pub(super) struct Executor<'a> {
     pub(super) observe: bool,
     /// What the matches came to before the first write, by step.
     found: Vec<Option<(Found, Timestamp)>>,
+    /// Links that were looked for before the first write and are not there.
+    absent: Vec<Vec<Lookup>>,
     /// The step whose lost create this attempt has looked for in vain.
     pub(super) looked_for: Option<usize>,
 }
@@ -46,7 +48,17 @@ impl<'a> Executor<'a> {
     pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
         let session = account.client.session(attempt.trace.clone());
         let session = if observe { session.observing() } else { session };
-        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new(), looked_for: None }
+        Self {
+            attempt,
+            account,
+            session,
+            stored,
+            metadata: account.metadata(),
+            observe,
+            found: Vec::new(),
+            absent: Vec::new(),
+            looked_for: None,
+        }
     }
 
     /// Runs what is left of the plan; one that is not pinned is resolved before.
@@ -139,12 +151,21 @@ impl<'a> Executor<'a> {
                     format!("waits for the {kind} it links to, at most until {}", deadline.strftime("%Y-%m-%d %H:%M:%SZ"));
                 return Ok(Some(End::Park { until: deadline, reason, wants }));
             }
+            self.absent.push(lookups.to_vec());
             if step.on_missing == OnMissing::Fail {
                 let reason = format!("the {kind} that action {} links to was not found within {wait:?}", step.ordinal + 1);
                 return Err(Trouble::permanent(reason));
             }
         }
         Ok(None)
+    }
+
+    /// The entity that a link leads to. One that was looked for in vain is looked for in the index only.
+    pub(super) async fn find_link(&self, kind: Kind, lookups: &[Lookup]) -> Result<Found, Trouble> {
+        if self.absent.iter().any(|absent| absent == lookups) {
+            return Ok(crm::find_known(self.account, kind, lookups, OnMany::Oldest).await?);
+        }
+        self.find(kind, lookups, OnMany::Oldest).await
     }
 
     /// Commits what the steps before came to, and lets go of their locks.

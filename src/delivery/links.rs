@@ -4,7 +4,7 @@
 
 use super::execute::{Executor, linked_lookups};
 use super::trouble::Trouble;
-use crate::crm::{Found, Lookup, OnMany, WireTarget};
+use crate::crm::{Found, Lookup, WireTarget};
 use crate::pipedrive::Id;
 use crate::plan::Step;
 
@@ -22,7 +22,7 @@ impl Links {
             if lookups.is_empty() || found.iter().any(|(l, _): &(Vec<Lookup>, Id)| l == lookups) {
                 continue;
             }
-            if let Found::Hit { id, .. } = executor.find(kind, lookups, OnMany::Oldest).await? {
+            if let Found::Hit { id, .. } = executor.find_link(kind, lookups).await? {
                 found.push((lookups.to_vec(), id));
             }
         }

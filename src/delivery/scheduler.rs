@@ -130,6 +130,11 @@ impl Scheduler {
             self.lanes.push(pending, now);
         }
         // What gathered meanwhile is taken in before anything is sent out: fewer turns of the loop under load.
+        self.accept_waiting(now);
+    }
+
+    /// Takes in what the store has announced; everything that a query can show is in it.
+    fn accept_waiting(&mut self, now: Timestamp) {
         while let Ok(batch) = self.feed.try_recv() {
             for pending in batch {
                 self.lanes.push(pending, now);
@@ -167,7 +172,7 @@ impl Scheduler {
         let Some((lane, pending)) = self.under_way.remove(&task) else { return };
         let now = Timestamp::now();
         let attempts = pending.attempts;
-        if self.wakes.len() > 0 {
+        if !self.wakes.is_empty() {
             self.wakes.forget(&pending.id);
         }
         let troubled = match &verdict {
@@ -203,6 +208,11 @@ impl Scheduler {
             }
             Verdict::GiveWay { run_at, pinned } => {
                 Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
+            }
+            // The store does not have it as pending: it has ended otherwise, and trying again would end the same.
+            Verdict::StoreFailed { error: error @ StoreError::Refused { .. }, .. } => {
+                tracing::error!(delivery = %pending.id, %error, "the store has no such pending delivery; it is left");
+                Next::Ended
             }
             Verdict::StoreFailed { error, pinned } => {
                 self.runtime.fail(&error);
@@ -313,6 +323,8 @@ impl Scheduler {
 
     async fn command(&mut self, command: Command) {
         let now = Timestamp::now();
+        // A person may mean what was accepted a moment ago.
+        self.accept_waiting(now);
         match command {
             Command::Status(reply) => control::answer(reply, Ok(self.status())),
             Command::Pause(scope, reason, reply) => {

@@ -44,28 +44,43 @@ pub(super) fn learned(writes: &[Write]) -> Vec<String> {
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
     by_name: HashMap<String, HashSet<DeliveryId>>,
+    /// The reverse: a delivery that waits no longer is forgotten without looking at the others.
+    by_delivery: HashMap<DeliveryId, Vec<String>>,
 }
 
 impl Wakes {
     /// A delivery waits for any of these.
     pub(super) fn wait(&mut self, id: &DeliveryId, names: impl IntoIterator<Item = String>) {
         for name in names {
-            self.by_name.entry(name).or_default().insert(id.clone());
+            self.by_name.entry(name.clone()).or_default().insert(id.clone());
+            self.by_delivery.entry(id.clone()).or_default().push(name);
         }
     }
 
     /// An entry was learned: who need not wait any longer.
     pub(super) fn learned(&mut self, name: &str) -> Vec<DeliveryId> {
-        let Some(ids) = self.by_name.remove(name) else { return Vec::new() };
-        ids.into_iter().collect()
+        let ids: Vec<DeliveryId> = self.by_name.get(name).into_iter().flatten().cloned().collect();
+        for id in &ids {
+            self.forget(id);
+        }
+        ids
     }
 
     /// A delivery waits no longer.
     pub(super) fn forget(&mut self, id: &DeliveryId) {
-        self.by_name.retain(|_, ids| {
-            ids.remove(id);
-            !ids.is_empty()
-        });
+        for name in self.by_delivery.remove(id).unwrap_or_default() {
+            if let Some(ids) = self.by_name.get_mut(&name) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.by_name.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
     }
 
     /// How many entries are waited for.
