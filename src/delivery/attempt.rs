@@ -136,6 +136,8 @@ pub(super) struct Attempt {
     pub(super) runtime: Arc<Runtime>,
     pub(super) pending: Pending,
     pub(super) set: Arc<ScriptSet>,
+    /// Number of its decision record.
+    number: u32,
     /// `messageId` of its event, once that is read.
     pub(super) message_id: String,
     pub(super) trace: Trace,
@@ -171,6 +173,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
     let mut attempt = Attempt {
         pinned: pending.pinned,
         resumed: pending.pinned,
+        number: pending.attempts + 1,
         runtime,
         pending,
         set,
@@ -294,6 +297,7 @@ impl Attempt {
     }
 
     async fn resume(&mut self) -> Result<(), Trouble> {
+        self.number = self.next_number().await?;
         let bytes = self.runtime.store.pinned(&self.pending.id).await?;
         let bytes = bytes.ok_or_else(|| Trouble::permanent("its pinned plan is missing from the store"))?;
         let plan: PinnedPlan = serde_json::from_slice(&bytes)
@@ -302,6 +306,17 @@ impl Attempt {
         self.logs = plan.logs.clone();
         self.plan = Some(plan);
         Ok(())
+    }
+
+    /// The number of the next record. Attempts that were not charged replace each other's, but never one that tells of a write.
+    async fn next_number(&self) -> Result<u32, StoreError> {
+        let charged = self.pending.attempts + 1;
+        let records = self.runtime.store.records(&self.pending.id).await?;
+        let Some(last) = records.last().and_then(|bytes| serde_json::from_slice::<Json>(bytes).ok()) else { return Ok(charged) };
+        let number = last.get("attempt").and_then(Json::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(charged);
+        let wrote = |exchange: &Json| exchange.get("method").and_then(Json::as_str) != Some("GET");
+        let tells = last.get("exchanges").and_then(Json::as_array).is_some_and(|all| all.iter().any(wrote));
+        Ok(charged.max(if tells { number + 1 } else { number }))
     }
 
     fn too_old(&self, event: &Event) -> Result<Option<End>, Trouble> {
@@ -460,7 +475,7 @@ impl Attempt {
 
     fn record(&self, outcome: &str, reason: Option<String>, trouble: Option<&Trouble>, now: Timestamp) -> Write {
         let exchanges = self.trace.exchanges();
-        let attempt = self.pending.attempts + 1;
+        let attempt = self.number;
         let record = Record {
             version: self.version().clone(),
             attempt,

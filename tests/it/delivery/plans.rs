@@ -111,3 +111,28 @@ async fn nothing_to_do_is_skipped_with_the_reason() {
         assert!(row.reason.expect("a reason").contains(says));
     }
 }
+
+#[tokio::test]
+async fn no_attempt_that_wrote_is_lost_from_the_records() {
+    let script = r#"
+        fn handle(event) {
+            let org = organization::create(#{ name: "Acme" });
+            person::create(#{ name: event.traits.name, org_id: org });
+        }"#;
+    let rig = Setup::person(script).start().await;
+    // Uncharged: the attempt waits and does not count, but it has created the organization.
+    rig.mock.fail_matching(
+        FaultMatch::next(Method::Post, "/api/v2/persons"),
+        Fault::TooMany { remaining: 0, reset: 1, retry_after: None },
+    );
+    let row = rig.run("u1", json!({ "name": "Ada" })).await;
+    assert_eq!(row.state, DeliveryState::Done, "{:?}", row.reason);
+    let records = rig.records(&row.id).await;
+    let sent: Vec<String> = records
+        .iter()
+        .flat_map(|record| record["exchanges"].as_array().cloned().unwrap_or_default())
+        .filter(|exchange| exchange["method"] == "POST")
+        .map(|exchange| format!("{} {}", exchange["path"].as_str().unwrap_or_default(), exchange["status"]))
+        .collect();
+    assert_eq!(sent, ["/api/v2/organizations 200", "/api/v2/persons 429", "/api/v2/persons 200"], "{records:?}");
+}
