@@ -22,7 +22,12 @@ const SENDERS: usize = 8;
 /// A run that has not drained by then has failed.
 const CAP: Duration = Duration::from_secs(300);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    // The load generator's client wants one even for plain HTTP.
+    rustls::crypto::ring::default_provider().install_default().expect("it is the first");
     let events = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(5_000_usize);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let wanted = runtime.block_on(run(events, true));
