@@ -15,46 +15,94 @@ use super::timestamps::Origin;
 use crate::config::ServerConfig;
 use crate::event::Event;
 
+/// How many times `server.max_batch` the events of one request may be long, with what they share written into each.
+const EXPANSION: u64 = 8;
+
 /// The body of `/v1/batch`. Keys that Segment does not know are left alone.
 #[derive(Deserialize)]
 pub(super) struct Batch<'a> {
     #[serde(borrow)]
     pub(super) batch: Vec<&'a RawValue>,
-    #[serde(default)]
-    context: Value,
-    #[serde(default)]
-    integrations: Value,
-    #[serde(default, rename = "sentAt")]
-    sent_at: Value,
-    #[serde(default, rename = "writeKey")]
-    write_key: Value,
+    #[serde(borrow, default)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    integrations: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "sentAt")]
+    sent_at: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "writeKey")]
+    write_key: Option<&'a RawValue>,
 }
 
 impl Batch<'_> {
     /// The key in the body.
-    pub(super) fn write_key(&self) -> Option<&str> {
-        self.write_key.as_str()
+    pub(super) fn write_key(&self) -> Option<String> {
+        serde_json::from_str(self.write_key?.get()).ok()
+    }
+
+    /// What the items share, read once.
+    pub(super) fn shared(&self) -> Result<Shared, Rejection> {
+        let mut parts = Vec::new();
+        for (key, raw) in [("context", self.context), ("integrations", self.integrations)] {
+            let Some(raw) = raw else { continue };
+            match object(raw.get().as_bytes()) {
+                Ok(map) => parts.push(Part { key, bytes: raw.get().len(), map }),
+                // Segment overlooks it.
+                Err(Rejection::NotAnObject) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        // Only a text can be a time; what else is there is not worth copying.
+        Ok(Shared { parts, sent_at: self.sent_at.and_then(|raw| serde_json::from_str(raw.get()).ok()) })
+    }
+}
+
+/// What the items of a batch share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    parts: Vec<Part>,
+    sent_at: Option<String>,
+}
+
+/// A map that goes into each item.
+#[derive(Debug)]
+struct Part {
+    key: &'static str,
+    bytes: usize,
+    map: Map<String, Value>,
+}
+
+impl Shared {
+    /// How much longer an event gets by it, at most.
+    fn adds(&self, body: &Map<String, Value>) -> usize {
+        let taken = |part: &&Part| matches!(body.get(part.key), None | Some(Value::Null | Value::Object(_)));
+        let sent_at = if has_sent_at(body) { 0 } else { self.sent_at.as_ref().map_or(0, String::len) };
+        self.parts.iter().filter(taken).map(|part| part.bytes).sum::<usize>() + sent_at
     }
 
     /// Gives an event what it does not have itself.
     fn complete(&self, body: &mut Map<String, Value>) {
-        if body.get("sentAt").is_none_or(Value::is_null) && !self.sent_at.is_null() {
-            body.insert("sentAt".to_owned(), self.sent_at.clone());
+        if let Some(sent_at) = &self.sent_at
+            && !has_sent_at(body)
+        {
+            body.insert("sentAt".to_owned(), Value::String(sent_at.clone()));
         }
-        for (key, common) in [("context", &self.context), ("integrations", &self.integrations)] {
-            let Value::Object(common) = common else { continue };
-            match body.entry(key).or_insert(Value::Null) {
+        for part in &self.parts {
+            match body.entry(part.key).or_insert(Value::Null) {
                 Value::Object(own) => {
-                    for (name, value) in common {
+                    for (name, value) in &part.map {
                         own.entry(name.as_str()).or_insert_with(|| value.clone());
                     }
                 }
-                absent @ Value::Null => *absent = Value::Object(common.clone()),
+                absent @ Value::Null => *absent = Value::Object(part.map.clone()),
                 // Refused when it is decoded.
                 _ => {}
             }
         }
     }
+}
+
+fn has_sent_at(body: &Map<String, Value>) -> bool {
+    body.get("sentAt").is_some_and(|own| !own.is_null())
 }
 
 /// The events of a batch or of a webhook's array, sorted into good and bad.
@@ -64,16 +112,21 @@ pub(super) struct Sorted<'a> {
     pub(super) bad: Vec<Bad<'a>>,
 }
 
-/// Decodes every item. `batch` is what its items share.
+/// Decodes every item. `shared` is what the items of a batch share.
+///
+/// A shared part is written into each item, so that a short body can hold long events: each one's length is taken with what it
+/// shares, and so is their sum.
 pub(super) fn sort<'a>(
     source: &str,
     received_at: Timestamp,
     items: &[&'a RawValue],
-    batch: Option<&Batch<'_>>,
+    shared: Option<&Shared>,
     limits: &ServerConfig,
 ) -> Sorted<'a> {
-    let origin = if batch.is_some() { Origin::Client } else { Origin::Segment };
-    let mut sorted = Sorted { good: Vec::with_capacity(items.len()), bad: Vec::new() };
+    let origin = if shared.is_some() { Origin::Client } else { Origin::Segment };
+    let longest = limits.max_batch.get().saturating_mul(EXPANSION);
+    let mut total = 0_u64;
+    let mut sorted = Sorted { good: Vec::new(), bad: Vec::new() };
     for (index, item) in items.iter().enumerate() {
         let raw = item.get();
         let refuse = |why, body: Option<&Map<String, Value>>| Bad { index, why, raw: raw.as_bytes(), ..Bad::known(body) };
@@ -92,8 +145,18 @@ pub(super) fn sort<'a>(
                 continue;
             }
         };
-        if let Some(batch) = batch {
-            batch.complete(&mut body);
+        let bytes = raw.len() + shared.map_or(0, |shared| shared.adds(&body));
+        if let Err(why) = fits(bytes, limits) {
+            sorted.bad.push(refuse(why, Some(&body)));
+            continue;
+        }
+        if total + bytes as u64 > longest {
+            sorted.bad.push(refuse(Rejection::TooLong { limit: longest, times: EXPANSION }, Some(&body)));
+            continue;
+        }
+        total += bytes as u64;
+        if let Some(shared) = shared {
+            shared.complete(&mut body);
         }
         match decode(source, received_at, body, origin) {
             Ok(event) => sorted.good.push(event),

@@ -61,6 +61,16 @@ pub enum Rejection {
     /// Behind the last event that a batch may hold.
     #[error("a batch may hold {0} events (server.max_batch_events); this one is behind the last")]
     TooMany(usize),
+    /// No room is left for it among the events of its request.
+    #[error(
+        "the events of a request may be {limit} bytes long with the `context` and `integrations` they share, {times} times server.max_batch; this one goes beyond"
+    )]
+    TooLong {
+        /// The limit.
+        limit: u64,
+        /// Of `server.max_batch`.
+        times: u64,
+    },
 }
 
 impl Rejection {
@@ -85,6 +95,7 @@ impl Rejection {
             Self::NotAnObjectAt(_) | Self::BadMessageId => "wrong_shape",
             Self::TooLarge { .. } => "event_too_large",
             Self::TooMany(_) => "too_many_events",
+            Self::TooLong { .. } => "batch_too_long",
         }
     }
 

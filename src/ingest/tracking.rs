@@ -52,7 +52,11 @@ pub(super) async fn batch(mut request: Request<'_>) -> Result<Answer, Refused> {
             return Err(request.refuse_event(&source, at, Bad { why, raw: &bytes, ..Bad::known(None) }).await);
         }
     };
-    let source = request.source(by_header, batch.write_key())?;
-    let sorted = batch::sort(&source, at, &batch.batch, Some(&batch), &request.keys.set.config.server);
+    let source = request.source(by_header, batch.write_key().as_deref())?;
+    let shared = match batch.shared() {
+        Ok(shared) => shared,
+        Err(why) => return Err(request.refuse_event(&source, at, Bad { why, raw: &bytes, ..Bad::known(None) }).await),
+    };
+    let sorted = batch::sort(&source, at, &batch.batch, Some(&shared), &request.keys.set.config.server);
     request.take(&source, at, sorted, Origin::Client).await
 }

@@ -148,6 +148,42 @@ async fn one_broken_event_does_not_spoil_its_batch() {
 }
 
 #[tokio::test]
+async fn what_a_batch_shares_counts_in_each_of_its_events() {
+    let door = Door::with("max_event = \"1 KiB\"\nmax_batch = \"2 KiB\"").await;
+    let shared = |bytes: usize| json!({"app": "x".repeat(bytes)});
+    let own = json!({"type": "page", "userId": "own", "integrations": {"x": "y".repeat(450)}});
+    let other = json!({"type": "page", "userId": "other"});
+
+    let batch = json!({"context": shared(420), "batch": [own, other]});
+    assert_eq!(door.post("/v1/batch", &batch).await.text(), r#"{"success":true}"#);
+    let batch = json!({"context": shared(420), "integrations": shared(100), "batch": [own, other]});
+    let answer = door.post("/v1/batch", &batch).await.json();
+    assert_eq!(answer["rejected"][0]["code"], "event_too_large", "{answer}");
+    assert_eq!(answer["rejected"].as_array().map(Vec::len), Some(1), "{answer}");
+    assert_eq!(door.store.events().len(), 3);
+
+    // Each one fits, and so does the body; all of them together do not.
+    let events: Vec<Value> = (10..40).map(|n| json!({"type": "page", "userId": n.to_string()})).collect();
+    let answer = door.post("/v1/batch", &json!({"context": shared(900), "batch": events})).await.json();
+    let codes: Vec<_> = answer["rejected"].as_array().expect("a list").iter().map(|r| r["code"].clone()).collect();
+    assert!(!codes.is_empty() && codes.iter().all(|code| code == "batch_too_long"), "{answer}");
+    assert_eq!(door.store.events().len(), 3 + 17, "what comes to 16 KiB of them");
+}
+
+#[tokio::test]
+async fn half_an_emoji_in_what_a_batch_shares_does_not_spoil_it() {
+    let door = Door::open().await;
+    let body = format!(r#"{{"writeKey":"{KEY}","context":{{"app":"\ud83d"}},"batch":[{{"type":"page","userId":"1"}}]}}"#);
+    let reply = door.connect().await.send("POST", "/v1/batch", &[], body).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"success":true}"#));
+    assert_eq!(door.store.only().1["context"], json!({"app": "\u{fffd}"}));
+    // Read on its own, but wrong as part of the whole all the same.
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let body = format!(r#"{{"writeKey":"{KEY}","context":{{"app":{deep}}},"batch":[{{"type":"page","userId":"1"}}]}}"#);
+    assert_eq!(door.connect().await.send("POST", "/v1/batch", &[], body).await.status, 400);
+}
+
+#[tokio::test]
 async fn what_is_no_batch_is_refused_whole() {
     let door = Door::open().await;
     for body in [json!({}), json!({"batch": {}}), json!({"batch": null}), json!([]), json!({"userId": "1"})] {
