@@ -8,6 +8,7 @@
 //!   swallow errors.
 
 mod calls;
+mod closures;
 mod engine;
 mod errors;
 mod execute;

@@ -13,7 +13,7 @@ use rhai::{AST, Engine, Module, Scope};
 
 use super::host::{helpers, table};
 use super::sources::Sources;
-use super::{engine, errors, imports, state};
+use super::{closures, engine, errors, imports, state};
 use crate::config::ScriptConfig;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
@@ -59,8 +59,8 @@ impl Program {
     /// Compiles every script and reads every table.
     ///
     /// # Errors
-    /// All that is wrong: per script its first syntax error or undefined variable, missing and cyclic imports, tables that
-    /// cannot be read.
+    /// All that is wrong: per script its first syntax error or undefined variable, closures that would be kept,
+    /// missing and cyclic imports, tables that cannot be read.
     pub fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
         on_big_stack(|| compile(sources, limits)).unwrap_or_else(|problem| Err(vec![*problem]))
     }
@@ -136,6 +136,7 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
         match parse(&engine, file, text) {
             Ok(script) => {
                 problems.extend(imports::problems(&script, sources));
+                problems.extend(closures::problems(&script));
                 scripts.insert(file.clone(), script);
             }
             Err(problem) => problems.push(*problem),

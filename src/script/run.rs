@@ -145,6 +145,8 @@ pub enum ScriptErrorKind {
     Panic,
     /// No threads to run on: the pool is shut down.
     Stopped,
+    /// It waited too long for a thread, and did not run.
+    Busy,
 }
 
 impl ScriptError {
@@ -152,7 +154,7 @@ impl ScriptError {
     #[must_use]
     pub const fn class(&self) -> FailureClass {
         match self.kind {
-            ScriptErrorKind::Deadline | ScriptErrorKind::Stopped => FailureClass::Transient,
+            ScriptErrorKind::Deadline | ScriptErrorKind::Stopped | ScriptErrorKind::Busy => FailureClass::Transient,
             _ => FailureClass::Permanent,
         }
     }

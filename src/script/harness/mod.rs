@@ -20,7 +20,7 @@ use super::program::{self, Program};
 use super::run::{LogLine, Memo, ScriptErrorKind};
 use super::sources::Sources;
 use super::state::{self, Bounds, Stop};
-use super::{engine, errors, imports};
+use super::{closures, engine, errors, imports};
 use crate::config::ScriptConfig;
 use crate::diagnostic::Diagnostic;
 use crate::pipedrive::{Id, Kind};
@@ -222,7 +222,8 @@ fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &Scrip
         let file = format!("{FOLDER}{name}");
         match program::parse(&engine, &file, text) {
             Ok(script) => {
-                let found = imports::problems(&script, sources);
+                let mut found = imports::problems(&script, sources);
+                found.extend(closures::problems(&script));
                 if found.is_empty() {
                     scripts.insert(file, script);
                 } else {

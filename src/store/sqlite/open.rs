@@ -15,6 +15,9 @@ use crate::store::StoreError;
 
 /// How long a connection waits for a lock of another.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the directory's lock is tried before it is somebody else's, and the time between two tries.
+const LOCK_LOOKS: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// Keeps other daemons off the directory while it lives.
 #[derive(Debug)]
@@ -64,13 +67,18 @@ impl Paths {
             .write(true)
             .open(&self.lock)
             .map_err(|e| io("the lock file cannot be opened", e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DirLock(file)),
-            Err(TryLockError::WouldBlock) => Err(self.unusable(
-                "another Pipewright daemon is running on this data directory; stop it, or give this one its own `server.data_dir`",
-            )),
-            Err(TryLockError::Error(e)) => Err(io("the lock file cannot be locked", e)),
+        // A daemon that is just ending, or a child process between its start and its program, may hold it for a moment still.
+        for wait in (0..LOCK_LOOKS).rev() {
+            match file.try_lock() {
+                Ok(()) => return Ok(DirLock(file)),
+                Err(TryLockError::WouldBlock) if wait > 0 => std::thread::park_timeout(LOCK_WAIT),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) => return Err(io("the lock file cannot be locked", e)),
+            }
         }
+        Err(self.unusable(
+            "another Pipewright daemon is running on this data directory; stop it, or give this one its own `server.data_dir`",
+        ))
     }
 
     /// The writer's connection, on a file that is brought up to date.

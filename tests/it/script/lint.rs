@@ -62,7 +62,7 @@ fn what_a_script_may_do_is_not_complained_about() {
         fn handle(event) {
             let m = #{ call_me: |x| x + 1 };
             m.call_me(2);
-            let f = Fn("shout"); f.call("x"); let g = |a, b| a + b; g.curry(1).call(2);
+            let f = Fn("shout"); f.call("x"); let g = |a, b| a + b; g.call(1, 2);
             event.userId.shout();
             for (x, i) in [1, 2].map(|v| v * 2).filter(|v| v > 1) { print(x); debug(i); }
             let s = "abc"; s.pad(5, '.'); s.len(); s.len; s.to_upper(); s.contains("b"); "a" in s; type_of(s);

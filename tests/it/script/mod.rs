@@ -2,6 +2,7 @@
 
 mod support;
 
+mod closures;
 mod decide;
 mod docs;
 mod errors;

@@ -1,0 +1,126 @@
+//! Where closures may capture.
+//!
+//! Invariants: a closure that uses variables around it is an argument of a function that calls it and keeps it nowhere. Captured
+//! variables are shared cells behind a lock, counted by reference: a closure kept in what it captures would never be freed, and
+//! functions that walk such a value under its lock would wait for themselves for ever. Partial application could keep a cell as
+//! well, and its values are under no size limit.
+
+use std::collections::BTreeSet;
+
+use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
+
+use super::program::Script;
+use crate::diagnostic::Diagnostic;
+
+/// Builtins that take a closure and are done with it when they return.
+const TAKE_CLOSURES: [&str; 18] = [
+    "all",
+    "dedup",
+    "drain",
+    "filter",
+    "find",
+    "find_map",
+    "for_each",
+    "index_of",
+    "map",
+    "order",
+    "order_by",
+    "reduce",
+    "reduce_rev",
+    "retain",
+    "some",
+    "sort",
+    "sort_by",
+    "zip",
+];
+
+/// What a script does with closures that it may not.
+pub(super) fn problems(script: &Script) -> Vec<Diagnostic> {
+    // A script's function goes before a builtin of its name, and may keep what it is given.
+    let own: BTreeSet<&str> = script.ast.iter_functions().map(|f| f.name).collect();
+    let mut problems = Vec::new();
+    script.ast.walk(&mut |path: &[ASTNode<'_>]| {
+        if let Some(Stmt::Share(names)) = statement(path, 0)
+            && !path.iter().rev().nth(2).is_some_and(|user| takes_closures(user, &own))
+        {
+            let (name, at) = names.first().map_or(("", Position::NONE), |(ident, _)| (ident.name.as_str(), ident.pos));
+            let problem = Diagnostic::error(format!("a closure that uses `{name}` from around it cannot be kept"))
+                .help("write it where it is called, as in `list.filter(|x| x > least)`, or hand it what it needs as a parameter");
+            problems.push(script.place(problem, at));
+        }
+        if let Some((call, at)) = call(path.last())
+            && call.name == "curry"
+            && !is_capture(path)
+        {
+            let problem = Diagnostic::error("`curry` does not exist here").help("write a closure: `|x| f.call(1, x)`");
+            problems.push(script.place(problem, at));
+        }
+        // A map's function is called before a builtin of its name, with the map at hand.
+        if let Some(ASTNode::Expr(Expr::Map(fields, _))) = path.last() {
+            for (key, _) in fields.0.iter().filter(|(key, value)| is_builtin(&key.name) && is_function(value)) {
+                problems.push(script.place(shadows(&key.name), key.pos));
+            }
+        }
+        if let Some(Stmt::Assignment(x)) = statement(path, 0)
+            && is_function(&x.1.rhs)
+            && let Some((name, at)) = last_property(&x.1.lhs).filter(|(name, _)| is_builtin(name))
+        {
+            problems.push(script.place(shadows(name), at));
+        }
+        true
+    });
+    problems
+}
+
+fn shadows(name: &str) -> Diagnostic {
+    Diagnostic::error(format!("a function in a map cannot be named `{name}`, as a builtin")).help("give it another name")
+}
+
+fn statement<'a>(path: &[ASTNode<'a>], up: usize) -> Option<&'a Stmt> {
+    match path.iter().rev().nth(up) {
+        Some(ASTNode::Stmt(statement)) => Some(statement),
+        _ => None,
+    }
+}
+
+fn call<'a>(node: Option<&ASTNode<'a>>) -> Option<(&'a FnCallExpr, Position)> {
+    match node {
+        Some(ASTNode::Expr(Expr::FnCall(call, at) | Expr::MethodCall(call, at))) => Some((call, *at)),
+        Some(ASTNode::Stmt(Stmt::FnCall(call, at))) => Some((call, *at)),
+        _ => None,
+    }
+}
+
+fn takes_closures(node: &ASTNode<'_>, own: &BTreeSet<&str>) -> bool {
+    call(Some(node))
+        .is_some_and(|(call, _)| call.namespace.path.is_empty() && is_builtin(&call.name) && !own.contains(call.name.as_str()))
+}
+
+fn is_builtin(name: &str) -> bool {
+    TAKE_CLOSURES.contains(&name)
+}
+
+/// The call that the parser makes of a closure with captures: it follows the sharing of what is captured.
+fn is_capture(path: &[ASTNode<'_>]) -> bool {
+    path.iter().rev().skip(1).take(2).any(
+        |node| matches!(node, ASTNode::Expr(Expr::Stmt(block)) if matches!(block.statements().first(), Some(Stmt::Share(_)))),
+    )
+}
+
+fn is_function(value: &Expr) -> bool {
+    match value {
+        Expr::DynamicConstant(value, _) => value.is_fnptr(),
+        Expr::Stmt(block) => matches!(block.statements().first(), Some(Stmt::Share(_))),
+        Expr::FnCall(call, _) => call.name == "Fn",
+        _ => false,
+    }
+}
+
+fn last_property(target: &Expr) -> Option<(&str, Position)> {
+    match target {
+        Expr::Dot(x, ..) | Expr::Index(x, ..) => last_property(&x.rhs),
+        Expr::Property(x, at) => Some((x.2.as_str(), *at)),
+        Expr::StringConstant(name, at) => Some((name.as_str(), *at)),
+        _ => None,
+    }
+}
