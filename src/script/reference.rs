@@ -291,6 +291,9 @@ fn handle(event) {
 **The same event gives the same plan.** There is no clock but `event.timestamp` and `event.receivedAt`, no randomness, no file, no
 network, no `eval`. Errors of a script can be caught with `try`; what ends a run (`skip`, `fail`, `retry`, limits) cannot.
 
+**A closure that uses variables around it is written where it is called**, as in `list.filter(|x| x > least)`. It cannot be kept in a
+variable, a map or an array; one that uses only its own parameters can. There is no `curry`.
+
 In the examples `// =>` says what a line comes to.
 "##;
 
