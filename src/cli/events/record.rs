@@ -86,7 +86,8 @@ fn answer(found: &Value) -> String {
 }
 
 fn step(item: &Value) -> String {
-    let ordinal = item.get("ordinal").map_or_else(|| "?".to_owned(), word);
+    // People count actions from one, as every message does.
+    let ordinal = item.get("ordinal").and_then(Value::as_u64).map_or_else(|| "?".to_owned(), |n| (n + 1).to_string());
     let said = |key| item.get(key).filter(|v| !v.is_null()).map(word);
     let what = [said("verb"), said("kind")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let mut text = format!("{ordinal}. {what}");
@@ -240,7 +241,7 @@ mod tests {
             "attempt 2, 2026-07-01 12:00:00Z: done",
             "script set 0123456789ab, 35 tokens",
             "find person [[\"email\",\"a@b.c\"]] -> not there",
-            "0. upsert person: updated 7  (scripts/person.rhai:3)",
+            "1. upsert person: updated 7  (scripts/person.rhai:3)",
             "found by lookup: 7, email = a@b.c; 9 fit as well",
             "name: \"Ada\" -> \"Ada L\"",
             "warning: unknown option",

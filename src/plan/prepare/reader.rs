@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             Shape::Id => return Err(Refusal::name("`id` is not a field that can be written".to_owned())),
             Shape::Choice | Shape::User | Shape::Stage | Shape::Pipeline | Shape::ActivityType => {
                 let found = self.named_value(field, json, hints);
-                match self.known(label, found)? {
+                match self.known(found)? {
                     Some(json) => json,
                     None => return Ok(None),
                 }
@@ -119,14 +119,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Applies `on_unknown`: `None` when the value is dropped, with a warning.
-    fn known<T>(&mut self, label: &str, found: Result<T>) -> Result<Option<T>> {
+    fn known<T>(&mut self, found: Result<T>) -> Result<Option<T>> {
         match found {
             Ok(value) => Ok(Some(value)),
             Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Drop => {
                 let Refusal { message, help, value, .. } = refusal;
                 let value = value.map(|v| format!(" (`{v}`)")).unwrap_or_default();
                 let help = help.map(|h| format!("; {h}")).unwrap_or_default();
-                self.warnings.push(format!("left out of `{label}`: {message}{value}{help}"));
+                self.warnings.push(format!("left out: {message}{value}{help}"));
                 Ok(None)
             }
             Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Create => Err(Refusal {
@@ -186,9 +186,9 @@ impl<'a> Reader<'a> {
                 Shape::Attendees => Some(list::attendee(label, item)?),
                 Shape::LeadLabels => {
                     let found = options::lead_label(label, item, &self.metadata().lead_labels).map(Json::from);
-                    self.known(label, found)?
+                    self.known(found)?
                 }
-                _ => self.known(label, list::choice(label, item, field.options))?,
+                _ => self.known(list::choice(label, item, field.options))?,
             };
             items.extend(read.filter(|i| !items.contains(i)));
         }
