@@ -4,8 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+};
 use axum::http::header::{WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -15,6 +18,10 @@ use subtle::ConstantTimeEq as _;
 
 use super::problem::Failed;
 use crate::config::Secret;
+use crate::rules::Live;
+
+/// Largest body of a request: lists of deliveries.
+const MAX_BODY: usize = 2 << 20;
 
 /// Who may ask.
 #[derive(Debug, Clone)]
@@ -31,8 +38,24 @@ pub enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trusted(pub(super) bool);
 
-pub(super) fn guarded(routes: Router, access: Access) -> Router {
-    routes.layer(middleware::from_fn_with_state(Arc::new(access), check)).layer(middleware::map_response(harden))
+pub(super) fn guarded(routes: Router, access: Access, live: Live) -> Router {
+    routes
+        .layer(middleware::from_fn_with_state(live, whole))
+        .layer(middleware::from_fn_with_state(Arc::new(access), check))
+        .layer(middleware::map_response(harden))
+}
+
+/// Reads the body, which must be small and come in time; what is asked begins only then.
+async fn whole(State(live): State<Live>, request: Request, next: Next) -> Response {
+    let time = live.load().config.server.body_timeout.get();
+    let (head, body) = request.into_parts();
+    let failed = match tokio::time::timeout(time, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => return next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => Failed::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is cut off, or larger than {MAX_BODY} bytes")),
+        Err(_) => Failed::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within server.body_timeout"),
+    };
+    // What is left of the body would be taken for the next request.
+    ([(CONNECTION, "close")], failed).into_response()
 }
 
 async fn check(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
@@ -82,10 +105,14 @@ fn carries(token: &Secret, headers: &HeaderMap) -> bool {
 
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|v| v.to_str().ok()) else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or(""),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    let (name, port) = match host.strip_prefix('[') {
+        // What stands between the bracket and the port would be part of the name to whoever resolved it.
+        Some(v6) => v6.split_once(']').unwrap_or(("", "")),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
+    if !(port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())) {
+        return false;
+    }
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -121,7 +148,21 @@ mod tests {
         for local in ["localhost", "localhost:8081", "127.0.0.1:1", "127.9.9.9", "[::1]:8081", "LOCALHOST"] {
             assert!(names_this_machine(&host(local)), "{local}");
         }
-        for other in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", "[::2]", ""] {
+        for other in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "[::2]",
+            "",
+            "[::1].evil.example",
+            "[::1]evil.example:8081",
+            "[::1",
+            "[::1]:8081.evil.example",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:evil.example",
+        ] {
             assert!(!names_this_machine(&host(other)), "{other}");
         }
         assert!(!names_this_machine(&HeaderMap::new()));

@@ -64,6 +64,7 @@ impl std::fmt::Debug for State {
 
 /// The admin API, guarded as `access` says.
 pub fn router(state: State, access: Access) -> Router {
+    let live = state.live.clone();
     let routes = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -80,5 +81,5 @@ pub fn router(state: State, access: Access) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::wrong_method)
         .with_state(state);
-    guard::guarded(routes, access)
+    guard::guarded(routes, access, live)
 }

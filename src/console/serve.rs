@@ -1,12 +1,21 @@
 //! The admin API on its two doors: the admin listener and the Unix socket.
+//!
+//! Invariants: a client that sends no headers within `server.header_timeout`, or no body within `server.body_timeout`, is cut; few
+//! connections are open, further ones wait; nothing is left running after a stop's grace.
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::socket::{self, SocketError};
 use super::{Access, State, router};
@@ -14,6 +23,8 @@ use crate::config::Secret;
 
 /// How long a stop waits for requests that are under way.
 const GRACE: Duration = Duration::from_secs(3);
+/// Open connections of one door.
+const MAX_CONNECTIONS: usize = 256;
 
 /// The admin API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -64,27 +75,49 @@ pub fn serve_socket(
     })
 }
 
-async fn run<L>(listener: L, state: State, access: Access, shutdown: watch::Receiver<bool>)
+async fn run<L>(mut listener: L, state: State, access: Access, mut shutdown: watch::Receiver<bool>)
 where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
+    L: Listener<Io: AsyncRead + AsyncWrite + Unpin + Send>,
 {
-    let stopped = |mut shutdown: watch::Receiver<bool>| async move {
-        // An error means that the sender is gone, and with it the daemon.
-        drop(shutdown.wait_for(|stop| *stop).await);
-    };
-    let late = {
-        let stopped = stopped(shutdown.clone());
-        async move {
-            stopped.await;
-            tokio::time::sleep(GRACE).await;
-        }
-    };
-    let serving = axum::serve(listener, router(state, access)).with_graceful_shutdown(stopped(shutdown));
-    tokio::select! {
-        served = serving => if let Err(error) = served {
-            tracing::error!(%error, "admin listener ended");
-        },
-        () = late => tracing::debug!("admin requests cut off at shutdown"),
+    let live = state.live.clone();
+    let service = TowerToHyperService::new(router(state, access));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    // Dropped to cut what has not ended in time.
+    let (cut, _) = watch::channel(());
+
+    loop {
+        let next = async {
+            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (slot, listener.accept().await.0)
+        };
+        let (slot, stream) = tokio::select! {
+            biased;
+            // An error means that the sender is gone, and with it the daemon.
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            connection = next => connection,
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(live.load().config.server.header_timeout.get())
+            .serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection);
+        let mut cut = cut.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "an admin connection ended early");
+                },
+                // Nothing is ever sent: this ends when the sender is dropped.
+                _ = cut.changed() => {}
+            }
+            drop(slot);
+        });
     }
+
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::debug!("admin requests cut off at shutdown");
+    }
+    drop(cut);
 }

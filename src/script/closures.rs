@@ -55,35 +55,19 @@ pub(super) fn problems(script: &Script) -> Vec<Diagnostic> {
             let problem = Diagnostic::error("`curry` does not exist here").help("write a closure: `|x| f.call(1, x)`");
             problems.push(script.place(problem, at));
         }
-        // A map's function is called before a builtin of its name, with the map at hand.
-        if let Some(ASTNode::Expr(Expr::Map(fields, _))) = path.last() {
-            for (key, _) in fields.0.iter().filter(|(key, value)| is_builtin(&key.name) && is_function(value)) {
-                problems.push(script.place(shadows(&key.name), key.pos));
-            }
-        }
-        if let Some(Stmt::Assignment(x)) = statement(path, 0)
-            && is_function(&x.1.rhs)
-            && let Some((name, at)) = last_property(&x.1.lhs).filter(|(name, _)| is_builtin(name))
-        {
-            problems.push(script.place(shadows(name), at));
-        }
         true
     });
     problems
 }
 
-fn shadows(name: &str) -> Diagnostic {
-    Diagnostic::error(format!("a function in a map cannot be named `{name}`, as a builtin")).help("give it another name")
-}
-
-fn statement<'a>(path: &[ASTNode<'a>], up: usize) -> Option<&'a Stmt> {
+pub(super) fn statement<'a>(path: &[ASTNode<'a>], up: usize) -> Option<&'a Stmt> {
     match path.iter().rev().nth(up) {
         Some(ASTNode::Stmt(statement)) => Some(statement),
         _ => None,
     }
 }
 
-fn call<'a>(node: Option<&ASTNode<'a>>) -> Option<(&'a FnCallExpr, Position)> {
+pub(super) fn call<'a>(node: Option<&ASTNode<'a>>) -> Option<(&'a FnCallExpr, Position)> {
     match node {
         Some(ASTNode::Expr(Expr::FnCall(call, at) | Expr::MethodCall(call, at))) => Some((call, *at)),
         Some(ASTNode::Stmt(Stmt::FnCall(call, at))) => Some((call, *at)),
@@ -91,12 +75,12 @@ fn call<'a>(node: Option<&ASTNode<'a>>) -> Option<(&'a FnCallExpr, Position)> {
     }
 }
 
-fn takes_closures(node: &ASTNode<'_>, own: &BTreeSet<&str>) -> bool {
+pub(super) fn takes_closures(node: &ASTNode<'_>, own: &BTreeSet<&str>) -> bool {
     call(Some(node))
         .is_some_and(|(call, _)| call.namespace.path.is_empty() && is_builtin(&call.name) && !own.contains(call.name.as_str()))
 }
 
-fn is_builtin(name: &str) -> bool {
+pub(super) fn is_builtin(name: &str) -> bool {
     TAKE_CLOSURES.contains(&name)
 }
 
@@ -107,20 +91,11 @@ fn is_capture(path: &[ASTNode<'_>]) -> bool {
     )
 }
 
-fn is_function(value: &Expr) -> bool {
+pub(super) fn is_function(value: &Expr) -> bool {
     match value {
         Expr::DynamicConstant(value, _) => value.is_fnptr(),
         Expr::Stmt(block) => matches!(block.statements().first(), Some(Stmt::Share(_))),
         Expr::FnCall(call, _) => call.name == "Fn",
         _ => false,
-    }
-}
-
-fn last_property(target: &Expr) -> Option<(&str, Position)> {
-    match target {
-        Expr::Dot(x, ..) | Expr::Index(x, ..) => last_property(&x.rhs),
-        Expr::Property(x, at) => Some((x.2.as_str(), *at)),
-        Expr::StringConstant(name, at) => Some((name.as_str(), *at)),
-        _ => None,
     }
 }

@@ -12,6 +12,7 @@ mod closures;
 mod engine;
 mod errors;
 mod execute;
+mod functions;
 mod harness;
 mod host;
 mod imports;

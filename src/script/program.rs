@@ -13,7 +13,7 @@ use rhai::{AST, Engine, Module, Scope};
 
 use super::host::{helpers, table};
 use super::sources::Sources;
-use super::{closures, engine, errors, imports, state};
+use super::{closures, engine, errors, functions, imports, state};
 use crate::config::ScriptConfig;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
@@ -141,6 +141,15 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
             }
             Err(problem) => problems.push(*problem),
         }
+    }
+    // Functions go from script to script where one imports the other.
+    let joined = |script: &Script| {
+        !script.imports.is_empty() || scripts.values().any(|s: &Script| s.imports.iter().any(|i| i.file == *script.file))
+    };
+    let between = scripts.values().any(|script| joined(script) && functions::hands_around(script));
+    for script in scripts.values() {
+        let handed_around = if joined(script) { between } else { functions::hands_around(script) };
+        problems.extend(functions::problems(script, handed_around));
     }
     if problems.is_empty() {
         match imports::order(&scripts) {

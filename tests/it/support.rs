@@ -1,4 +1,6 @@
-//! What tests share: folders, sockets, waiting, captured logs.
+//! What tests share: folders, sockets, waiting, captured logs, the binary.
+
+pub(crate) mod binary;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,7 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A free folder, gone when dropped. Its path is short enough for a Unix socket.
@@ -126,6 +128,44 @@ impl Connection {
         let (parts, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// A connection whose bytes the test writes itself.
+pub(crate) struct Raw(TcpStream);
+
+impl Raw {
+    pub(crate) async fn open(addr: SocketAddr) -> Self {
+        Self(TcpStream::connect(addr).await.expect("a connection"))
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.expect("sent");
+    }
+
+    /// The next answer: status line and headers in lower case, and the body. None when the connection ended instead.
+    pub(crate) async fn answer(&mut self) -> Option<(String, String)> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match self.0.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => return None,
+            }
+        }
+        let head = String::from_utf8(head).expect("text").to_lowercase();
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().expect("a length"));
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.expect("the body");
+        Some((head, String::from_utf8(body).expect("text")))
+    }
+
+    /// Waits until the other side has closed.
+    pub(crate) async fn closed(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        drop(self.0.read_to_end(&mut rest).await);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 }
 

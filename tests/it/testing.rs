@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use pipewright::ingest::decode_event;
@@ -13,15 +13,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use crate::support::binary::{code, command, err, out, parsed};
 use crate::support::{loopback, temp_dir, write};
 
 /// Runs a command; what it reads on standard input, if anything.
 fn pipewright(args: &[&str], dir: &Path, input: Option<&str>) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pipewright"))
-        .args(args)
+    let mut child = command(args)
         .current_dir(dir)
-        .env_remove("PIPEWRIGHT_DIR")
-        .env_remove("PIPEDRIVE_API_TOKEN")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -30,22 +28,6 @@ fn pipewright(args: &[&str], dir: &Path, input: Option<&str>) -> Output {
     // A command that does not read it has closed its end.
     drop(child.stdin.take().expect("its input").write_all(input.unwrap_or_default().as_bytes()));
     child.wait_with_output().expect("it ends")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("an exit code")
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_str(&out(output)).unwrap_or_else(|e| panic!("{e}: {}{}", out(output), err(output)))
 }
 
 /// The repository: the files that ship.

@@ -1,14 +1,14 @@
 //! The commands that talk to a daemon: the real binary, over the socket of an admin API that the test serves.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use pipewright::console;
 use pipewright::reload::{Refused, ReloadStatus};
 use pipewright::store::DeliveryState;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{code, err, out};
 use crate::console::harness::{Admin, bad_script, settled};
+use crate::support::binary::{code, command_async, err, out, parsed};
 
 async fn served() -> Admin {
     let admin = Admin::start().await;
@@ -17,19 +17,8 @@ async fn served() -> Admin {
     admin
 }
 
-/// The binary must not block the runtime: the test serves what it asks.
 async fn run(admin: &Admin, args: &[&str]) -> Output {
-    let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pipewright"))
-        .args(args)
-        .current_dir(admin.dir.path())
-        .env_remove("PIPEWRIGHT_DIR")
-        .stdin(Stdio::null())
-        .output();
-    command.await.expect("the binary starts")
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_str(&out(output)).unwrap_or_else(|e| panic!("{e}: {}{}", out(output), err(output)))
+    command_async(args).current_dir(admin.dir.path()).output().await.expect("the binary starts")
 }
 
 #[tokio::test]

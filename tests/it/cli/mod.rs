@@ -2,39 +2,13 @@
 
 mod commands;
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::support::binary::{code, command, command_async, err, in_dir, out, parsed, run};
 use crate::support::{get, request, temp_dir, write};
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
-    command.args(args).stdin(Stdio::null()).env_remove("PIPEWRIGHT_DIR").env_remove("PIPEWRIGHT_LOG");
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    command(args).output().expect("the binary starts")
-}
-
-fn in_dir(dir: &Path, args: &[&str]) -> Output {
-    command(args).current_dir(dir).output().expect("the binary starts")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("an exit code")
-}
 
 /// Every command, as its words.
 fn every_command() -> Vec<Vec<String>> {
@@ -148,7 +122,7 @@ fn check_passes_a_good_folder_and_says_what_it_holds() {
     assert!(out(&output).contains("ok: 1 rules (1 on), 1 scripts"), "{}", out(&output));
 
     let output = run(&["check", "--json", "--dir", dir.path().to_str().expect("a path")]);
-    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let answer = parsed(&output);
     assert_eq!((&answer["ok"], &answer["rules"], &answer["diagnostics"]), (&json!(true), &json!(1), &json!([])));
 }
 
@@ -163,7 +137,7 @@ fn a_typo_in_rules_toml_is_shown_with_line_caret_and_suggestion() {
 
     let output = in_dir(dir.path(), &["check", "--json"]);
     assert_eq!(code(&output), 2);
-    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let answer = parsed(&output);
     assert_eq!((&answer["ok"], &answer["diagnostics"][0]["place"]["line"]), (&json!(false), &json!(13)));
 }
 
@@ -191,7 +165,7 @@ fn the_fields_of_the_embedded_pipedrive_are_listed() {
     assert!(plan.contains("enum, custom") && plan.contains("Free, Pro, Enterprise"), "{}", out(&output));
 
     let output = run(&["fields", "list", "--mock", "--custom", "--json"]);
-    let answer: Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let answer = parsed(&output);
     let person = answer["fields"]["person"].as_array().expect("fields");
     assert!(person.iter().all(|f| f["custom"] == true) && person.iter().any(|f| f["name"] == "Segment User ID"));
 }
@@ -209,10 +183,8 @@ fn fields_of_an_account_name_what_is_missing() {
 
 #[tokio::test]
 async fn the_mock_serves_its_api_until_it_is_stopped() {
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_pipewright"))
-        .args(["mock", "--listen", "127.0.0.1:0", "--token", "t0ken"])
+    let mut child = command_async(&["mock", "--listen", "127.0.0.1:0", "--token", "t0ken"])
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .expect("the binary starts");
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();

@@ -8,7 +8,7 @@ use pipewright::store::{DeliveryState, Rejected, Seq};
 use serde_json::{Value, json};
 
 use super::harness::{Admin, bad_script, refusal, settled};
-use crate::support::{Connection, Reply, get, post_json, request, wait_until};
+use crate::support::{Connection, Raw, Reply, get, post_json, request, wait_until};
 
 fn ids(reply: &Reply) -> Vec<String> {
     let list = reply.json()["deliveries"].as_array().cloned().unwrap_or_default();
@@ -247,6 +247,7 @@ async fn without_a_token_web_pages_get_nowhere() {
     let addr = admin.listen(None).await;
     let rebound = request(addr, "GET", "/api/status", &[("host", "evil.example:8081")], "").await;
     assert_eq!(rebound.status, 421);
+    assert_eq!(request(addr, "GET", "/api/status", &[("host", "[::1].evil.example")], "").await.status, 421);
     assert_eq!(request(addr, "GET", "/api/status", &LOCAL, "").await.status, 200);
 
     // What a form or a simple cross-origin fetch can send.
@@ -257,6 +258,26 @@ async fn without_a_token_web_pages_get_nowhere() {
     for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store"), ("x-frame-options", "DENY")] {
         assert_eq!(simple.header(name), value);
     }
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut() {
+    let admin = Admin::with("[server]\nheader_timeout = \"50ms\"\nbody_timeout = \"50ms\"").await;
+    let addr = admin.listen(None).await;
+    let mut slow = Raw::open(addr).await;
+    slow.send("GET /api/status HTTP/1.1\r\nhost: ").await;
+    slow.closed().await;
+    Raw::open(addr).await.closed().await;
+
+    let mut slow = Raw::open(addr).await;
+    slow.send("POST /api/reload HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{")
+        .await;
+    let (head, body) = slow.answer().await.expect("an answer");
+    assert!(
+        head.starts_with("http/1.1 408") && head.contains("connection: close") && body.contains("body_timeout"),
+        "{head}{body}"
+    );
+    slow.closed().await;
 }
 
 #[tokio::test]

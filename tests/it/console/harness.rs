@@ -58,8 +58,13 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With more lines in rules.toml.
+    pub(crate) async fn with(more: &str) -> Self {
         let dir = temp_dir();
-        write(dir.path(), "rules.toml", RULES);
+        write(dir.path(), "rules.toml", &format!("{RULES}\n{more}"));
         write(dir.path(), "scripts/person.rhai", "fn handle(event) { skip(\"nothing to do\"); }");
         let files = SetFiles::read(dir.path()).expect("files");
         let options = BuildOptions { dir: dir.path().to_owned(), mock: true, metadata: None };

@@ -10,17 +10,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::support::binary::command_async;
 use crate::support::{Reply, get, request, temp_dir, wait_until};
 
 /// The write key that sources get where none is set.
 pub(super) const KEY: &str = "mock";
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
-    for variable in ["PIPEWRIGHT_DIR", "PIPEWRIGHT_LOG", "PIPEWRIGHT_LOG_FORMAT", "PIPEWRIGHT_WRITE_KEY", "PIPEDRIVE_API_TOKEN"] {
-        command.env_remove(variable);
-    }
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut command = command_async(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::harness::{Door, KEY, Raw, basic};
-use crate::support::{Connection, Logs, Reply};
+use super::harness::{Door, KEY, basic};
+use crate::support::{Connection, Logs, Raw, Reply};
 
 /// A good event on the same connection.
 async fn still_usable(connection: &mut Connection, door: &Door) {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::harness::{Door, KEY, Raw, basic};
-use crate::support::wait_until;
+use super::harness::{Door, KEY, basic};
+use crate::support::{Raw, wait_until};
 
 fn call(body: &str) -> String {
     format!(

@@ -19,8 +19,6 @@ use pipewright::store::{
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -151,44 +149,6 @@ impl<S: Store> Door<S> {
 /// The value of `Authorization` as SDKs send it.
 pub(super) fn basic(key: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{key}:")))
-}
-
-/// A connection whose bytes the test writes itself.
-pub(super) struct Raw(TcpStream);
-
-impl Raw {
-    pub(super) async fn open(addr: SocketAddr) -> Self {
-        Self(TcpStream::connect(addr).await.expect("a connection"))
-    }
-
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.write_all(bytes.as_ref()).await.expect("sent");
-    }
-
-    /// The next answer: status line and headers in lower case, and the body. None when the connection ended instead.
-    pub(super) async fn answer(&mut self) -> Option<(String, String)> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match self.0.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(_) => return None,
-            }
-        }
-        let head = String::from_utf8(head).expect("text").to_lowercase();
-        let length =
-            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().expect("a length"));
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await.expect("the body");
-        Some((head, String::from_utf8(body).expect("text")))
-    }
-
-    /// Waits until the other side has closed.
-    pub(super) async fn closed(&mut self) {
-        let mut rest = Vec::new();
-        // A reset is an end, too.
-        drop(self.0.read_to_end(&mut rest).await);
-        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
-    }
 }
 
 /// A store in memory.

@@ -6,7 +6,7 @@ use pipewright::store::StoreError;
 use serde_json::json;
 
 use super::harness::{Door, KEY, basic};
-use crate::support::{Logs, wait_until};
+use crate::support::{Logs, Raw, wait_until};
 
 #[tokio::test]
 async fn the_answer_leaves_after_the_append_returned() {
@@ -77,7 +77,7 @@ async fn a_stopping_daemon_says_503_and_takes_nothing() {
 async fn a_stop_answers_what_is_under_way_and_ends_idle_connections() {
     let door = Door::open().await;
     let gate = door.store.hold();
-    let mut idle = super::harness::Raw::open(door.addr).await;
+    let mut idle = Raw::open(door.addr).await;
     let mut busy = door.connect().await;
     let sent =
         tokio::spawn(
@@ -97,7 +97,7 @@ async fn a_stop_answers_what_is_under_way_and_ends_idle_connections() {
 async fn a_stop_does_not_wait_longer_than_its_grace() {
     let door = Door::with("shutdown_grace = \"50ms\"").await;
     let _never = door.store.hold();
-    let mut busy = super::harness::Raw::open(door.addr).await;
+    let mut busy = Raw::open(door.addr).await;
     let body = r#"{"userId":"u"}"#;
     busy.send(format!(
         "POST /v1/identify HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\ncontent-length: {}\r\n\r\n{body}",

@@ -89,3 +89,69 @@ fn what_was_captured_is_copied_wherever_it_is_kept() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Each brings a function under the name of a builtin on a way of its own; `m.map(|| m)` would then hand it a closure to keep.
+const SHADOWED: &[&str] = &[
+    "let name = \"m\" + \"ap\"; m[name] = |f| this.f = f;",
+    "m[event.name] = |f| this.f = f;",
+    "m.inner[event.name] = |f| this.f = f;",
+    "m[event.name.lower] = Fn(\"g\");",
+    "let f = |f| this.f = f; m.map = f;",
+    "let f = |f| this.f = f; m = #{ map: f };",
+    "let f = |f| this.f = f; let h = f; m[event.name] = h;",
+    "let h = #{ clean: |f| this.f = f }; m.map = h.clean;",
+    "let h = [|f| this.f = f]; for f in h { m[event.name] = f; }",
+    "let h = []; h.push(|f| this.f = f); m.map = h[0];",
+    "let h = #{ x: [] }; h.x.push(|f| this.f = f); m.map = h.x[0];",
+    "let h = []; push(h, |f| this.f = f); m.map = h.pop();",
+    "m.set(\"map\", |f| this.f = f);",
+    "m.set(event.name, Fn(\"g\"));",
+    "set(m, \"map\", Fn(\"g\"));",
+    "m.map = made();",
+    "m.map = if event.x { Fn(\"g\") } else { () };",
+    "m.put(\"map\", Fn(\"g\"));",
+    "let h = #{}; h.fill(); m.map = h.clean;",
+    "m.map = [1].find_map(|x| Fn(\"g\"));",
+];
+
+#[test]
+fn no_function_comes_under_the_name_of_a_builtin_on_any_way() {
+    for body in SHADOWED {
+        let text = compile_error(&format!(
+            "fn g(f) {{ this.f = f; }}\nfn made() {{ |f| this.f = f }}\nfn put(k, v) {{ this[k] = v; }}\nfn fill() {{ this.clean = |f| this.f = f; }}
+fn handle(event) {{\nlet m = #{{ inner: #{{}} }}; {body}\nm.map(|| m);\n}}"
+        ));
+        assert!(
+            ["cannot be named `map`", "cannot be kept under a computed name", "must be seen to be no function"]
+                .iter()
+                .any(|said| text.contains(said)),
+            "{body}: {text}"
+        );
+        assert!(text.contains("a.rhai:"), "{text}");
+    }
+}
+
+#[test]
+fn functions_that_come_from_an_import_are_not_put_anywhere_either() {
+    let lib = "fn put(m, key, value) { m[key] = value; m }\nfn cleaner() { |f| this.f = f }";
+    for body in ["lib::put(#{}, \"map\", |f| this.f = f);", "let m = #{}; m[event.name] = lib::cleaner();"] {
+        let script = format!("import \"lib\" as lib;\nfn handle(event) {{ {body} }}");
+        let problems = super::support::compile(&[("a.rhai", &script), ("lib.rhai", lib)]).expect_err(body);
+        let text = pipewright::diagnostic::render_all(&problems);
+        assert!(text.contains("must be seen to be no function"), "{body}: {text}");
+    }
+}
+
+#[test]
+fn values_may_have_any_name_and_functions_may_be_handed_around() {
+    let created = actions(
+        "let t = event.traits; let fields = #{};
+        for key in [\"name\", \"age\"] { fields[key] = t[key]; }
+        fields.set(\"zip\", t?.zip ?? \"none\"); fields[`${1}`] = t.name;
+        let clean = #{ name: |text| text.to_upper(), \"age\": |n| n + 1 };
+        let address = #{ zip: t.company.name, order: fields.age + 1, find: `${t.name}`, sort: [t.age], all: t.age > 3 };
+        person::create(#{ name: `${clean.name.call(fields.name)} ${clean[\"age\"].call(t.age)} ${fields} ${address}` });",
+    );
+    let name = created[0]["create"]["fields"][0]["value"]["json"].as_str().unwrap_or_default();
+    assert!(name.starts_with("ADA KING 37 #{") && name.contains("\"zip\": \"Acme\""), "{created:?}");
+}
