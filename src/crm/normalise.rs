@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::standard::{self, StandardType};
 use super::{Address, FieldType};
+use crate::event::number_text;
 use crate::pipedrive::{Entity, Id, Kind};
 
 /// A value normalised; none when it is empty or cannot be of the field's type. A list with several values has no single normalised
@@ -152,7 +153,7 @@ fn apply(rule: Rule, value: &Value) -> Option<String> {
 fn text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(s) => s.trim().to_owned(),
-        Value::Number(n) => n.to_string(),
+        Value::Number(n) => number_text(n),
         Value::Bool(b) => b.to_string(),
         Value::Object(parts) => return text(parts.get("value").filter(|v| !v.is_object())?),
         Value::Null | Value::Array(_) => return None,
@@ -244,7 +245,9 @@ mod tests {
         assert_eq!(standard(Kind::Person, "email", json!([{"value": "A@b.c", "primary": true}])).as_deref(), Some("a@b.c"));
         assert_eq!(standard(Kind::Person, "name", json!("  Ada   LOVELACE ")).as_deref(), Some("ada lovelace"));
         assert_eq!(custom(FieldType::Varchar, json!(" User-42 ")).as_deref(), Some("User-42"));
-        assert_eq!(custom(FieldType::Varchar, json!(42)).as_deref(), Some("42"));
+        for number in [json!(42), json!(42.0), json!("42")] {
+            assert_eq!(custom(FieldType::Varchar, number.clone()).as_deref(), Some("42"), "{number}");
+        }
     }
 
     #[test]

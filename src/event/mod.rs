@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// Segment's call types, and the `delete` notification of its webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,7 +151,39 @@ pub enum PayloadError {
 pub fn canonical_id(value: &Value) -> Option<String> {
     match value {
         Value::String(s) if !s.trim().is_empty() => Some(s.trim().to_owned()),
-        Value::Number(n) => Some(n.to_string()),
+        Value::Number(n) => Some(number_text(n)),
         _ => None,
+    }
+}
+
+/// A number as a text that is compared with others: in plain digits, so that `1000`, `1000.0` and `1e3` are one.
+#[must_use]
+pub fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => {
+            // `-0` and `0` are one number.
+            if float == 0.0 { "0".to_owned() } else { float.to_string() }
+        }
+        _ => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_id_has_one_text() {
+        for value in [json!(1000), json!(1000.0), json!(1e3), json!("1000"), json!(" 1000 ")] {
+            assert_eq!(canonical_id(&value).as_deref(), Some("1000"), "{value}");
+        }
+        assert_eq!(canonical_id(&json!(u64::MAX)).as_deref(), Some("18446744073709551615"));
+        assert_eq!(canonical_id(&json!(-0.0)).as_deref(), Some("0"));
+        assert_eq!(canonical_id(&json!(1.5)).as_deref(), Some("1.5"));
+        // A text is what it is.
+        assert_eq!(canonical_id(&json!("007")).as_deref(), Some("007"));
+        assert_eq!(canonical_id(&json!("1e3")).as_deref(), Some("1e3"));
     }
 }

@@ -1,11 +1,13 @@
 //! From JSON to a valid, complete event.
 //!
-//! Invariants: nothing that Segment would deliver is refused: unknown keys, null and numeric ids, any time format pass;
+//! Invariants: nothing that Segment would deliver is refused: unknown keys, null and numeric ids, any time format pass; a numeric
+//! id loses no digit and has one form, however it was written (`ids`);
 //! `writeKey` never gets into an event. A `messageId` of more than Segment's 100 characters is taken as it is.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::ids;
 use super::rejection::Rejection;
 use super::timestamps::{self, Origin};
 use crate::event::{Event, EventType, canonical_id};
@@ -38,6 +40,7 @@ pub(super) fn decode(
     }
     check_shape(&body)?;
     check_ids(kind, &body)?;
+    ids::settle(&mut body);
     let message_id = message_id(&mut body)?;
     body.remove("writeKey");
     timestamps::fill(&mut body, received_at, origin);

@@ -5,11 +5,16 @@
 
 use serde_json::{Map, Value};
 
+use super::ids;
 use super::rejection::Rejection;
 
 /// Parses one event.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, Rejection> {
-    let parse = |raw: &[u8]| serde_json::from_slice(raw);
+    let parse = |raw: &[u8]| {
+        let mut object = serde_json::from_slice(raw)?;
+        ids::exact(raw, &mut object);
+        Ok::<_, serde_json::Error>(object)
+    };
     let error = match parse(raw) {
         Ok(object) => return Ok(object),
         Err(error) => error,

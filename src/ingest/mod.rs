@@ -20,6 +20,7 @@ mod complaints;
 mod cors;
 mod decode;
 mod door;
+mod ids;
 mod integrations;
 mod json;
 mod ordering;

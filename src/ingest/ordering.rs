@@ -43,6 +43,7 @@ mod tests {
         let track = |user: Value| json!({"type": "track", "event": "A", "userId": user, "messageId": "m1"});
         assert_eq!(key(track(json!(42)), "userId"), "u:42");
         assert_eq!(key(track(json!(" 42 ")), "userId"), "u:42");
+        assert_eq!(key(track(json!(42.0)), "userId"), "u:42");
     }
 
     #[test]

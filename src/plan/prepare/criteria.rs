@@ -18,6 +18,8 @@ type Result<T> = std::result::Result<T, Refusal>;
 
 /// An array in a criterion means any of its values; more of them than this are a mistake.
 const MOST_ALTERNATIVES: usize = 10;
+/// The last whole number that a float tells from its neighbours; beyond it Pipedrive's number fields round.
+const MOST_EXACT: f64 = 9_007_199_254_740_991.0;
 
 /// The field that a bare value is compared with.
 fn match_field(kind: Kind, fields: &MatchFields) -> &str {
@@ -124,19 +126,29 @@ impl<'a> Reader<'a> {
             ))
             .help("read it first, as in `person::find(#{ email: .. })?.id`"));
         }
-        Ok(wires.into_iter().filter_map(|wire| term(field, wire)).collect())
+        wires.into_iter().filter_map(|wire| term(field, wire).transpose()).collect()
     }
 }
 
-fn term(field: &FieldRef<'_>, wire: WireValue) -> Option<Term> {
+fn term(field: &FieldRef<'_>, wire: WireValue) -> Result<Option<Term>> {
     let plain = match &wire {
-        WireValue::Json(json) => json.clone(),
-        WireValue::List { items, .. } => items.first()?.get("value")?.clone(),
-        WireValue::Link { target: WireTarget::Id(id), .. } => id.to_json(),
-        WireValue::Clear | WireValue::Link { .. } => return None,
+        WireValue::Json(json) => Some(json.clone()),
+        WireValue::List { items, .. } => items.first().and_then(|item| item.get("value")).cloned(),
+        WireValue::Link { target: WireTarget::Id(id), .. } => Some(id.to_json()),
+        WireValue::Clear | WireValue::Link { .. } => None,
     };
-    let value = crm::normalise(field.kind, &field.address, field.field_type, &plain)?;
-    Some(Term { address: field.address.clone(), value, wire: Some(wire) })
+    let Some(plain) = plain else { return Ok(None) };
+    if let Json::Number(number) = &plain
+        && number.as_f64().is_some_and(|float| float.abs() > MOST_EXACT)
+    {
+        return Err(Refusal::value(format!(
+            "`{}` is a number field, which tells whole numbers apart only up to 2^53; two ids beyond that could be taken for one",
+            field.label
+        ))
+        .help("match by a field of type text"));
+    }
+    let value = crm::normalise(field.kind, &field.address, field.field_type, &plain);
+    Ok(value.map(|value| Term { address: field.address.clone(), value, wire: Some(wire) }))
 }
 
 fn id_term(field: &FieldRef<'_>, value: &Value) -> Result<Option<Term>> {

@@ -7,6 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Number, Value as Json};
 
+use crate::event::number_text;
 use crate::plan::refusal::Refusal;
 
 type Result<T> = std::result::Result<T, Refusal>;
@@ -15,7 +16,7 @@ type Result<T> = std::result::Result<T, Refusal>;
 pub(super) fn text(field: &str, value: &Json) -> Result<String> {
     match value {
         Json::String(s) => Ok(s.clone()),
-        Json::Number(n) => Ok(n.to_string()),
+        Json::Number(n) => Ok(number_text(n)),
         Json::Bool(_) => {
             Err(Refusal::wrong(field, "text", value).help("write it out, as in `if flag { \"yes\" } else { \"no\" }`"))
         }

@@ -3,6 +3,7 @@
 mod control;
 mod failures;
 mod harness;
+mod identity;
 mod kinds;
 mod links;
 mod matching;
