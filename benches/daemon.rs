@@ -53,8 +53,13 @@ async fn run(events: usize, wanted: bool) -> Figures {
     let mock = Mock::new(MockOptions { keep_log: 0, ..MockOptions::unlimited() });
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let setup = MockSetup { mock: mock.clone(), door: MockDoor::InProcess, unlimited: true };
-    let options =
-        DaemonOptions { dir: dir.path().to_owned(), mock: Some(setup), listen: Some(loopback), admin_listen: Some(loopback) };
+    let options = DaemonOptions {
+        dir: dir.path().to_owned(),
+        mock: Some(setup),
+        listen: Some(loopback),
+        admin_listen: Some(loopback),
+        store_fault: None,
+    };
     let daemon = Daemon::start(options).await.expect("it starts");
     let url = format!("http://{}/v1/batch", daemon.ingest_addr());
     let (cpu, started) = (cpu_time(), Instant::now());

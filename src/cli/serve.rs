@@ -52,7 +52,8 @@ async fn serve(args: Serve) -> Outcome {
         door: MockDoor::Http(args.mock_listen),
         unlimited: false,
     });
-    let options = DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen };
+    let options =
+        DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen, store_fault: None };
     let mut signals = Signals::new()?;
     let daemon = match Daemon::start(options).await {
         Ok(daemon) => daemon,

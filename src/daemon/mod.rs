@@ -29,7 +29,7 @@ use crate::reload;
 use crate::rules::Live;
 use crate::script::Pool;
 use crate::store::Store;
-use crate::store::sqlite::{OpenOptions, SqliteStore};
+use crate::store::sqlite::{FaultHook, OpenOptions, SqliteStore};
 use crate::telemetry::Metrics;
 
 /// How often retention runs and sizes are measured.
@@ -77,7 +77,7 @@ impl Daemon {
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let data_dir = prepared.data_dir();
         let store_dir = if mocked { data_dir.join("mock") } else { data_dir.clone() };
-        let (store, feed) = open_store(&prepared, store_dir).await?;
+        let (store, feed) = open_store(&prepared, store_dir, options.store_fault.clone()).await?;
         let store: Arc<dyn Store> = store;
         let (stop_rest, stopping) = watch::channel(false);
         let mut rest = Vec::new();
@@ -285,12 +285,17 @@ fn watched(
     })
 }
 
-async fn open_store(prepared: &reload::Prepared, dir: PathBuf) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {
+async fn open_store(
+    prepared: &reload::Prepared,
+    dir: PathBuf,
+    fault: Option<FaultHook>,
+) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {
     let defaults = crate::config::Config::default();
     let config = prepared.config().unwrap_or(&defaults);
     // One bound for all sources: what a source keeps shorter is not kept in the first place when it is zero.
     let keep_unmatched = config.sources.values().map(|s| s.keep_unmatched.get()).max().unwrap_or_default();
-    let options = OpenOptions { dir, dedupe_window: config.server.dedupe_window.get(), keep_unmatched, ..OpenOptions::default() };
+    let dedupe_window = config.server.dedupe_window.get();
+    let options = OpenOptions { dir, dedupe_window, keep_unmatched, fault, ..OpenOptions::default() };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
     let (store, feed) = opened.map_err(|e| StartError::Internal(e.to_string()))??;
     Ok((Arc::new(store), feed))

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::mock::Mock;
+use crate::store::sqlite::FaultHook;
 
 /// How to start a daemon.
-#[derive(Debug)]
 pub struct DaemonOptions {
     /// Folder of `rules.toml` and `scripts/`.
     pub dir: PathBuf,
@@ -17,6 +17,14 @@ pub struct DaemonOptions {
     pub listen: Option<SocketAddr>,
     /// In place of `admin.listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// Puts faults in place of the store's commits; for tests.
+    pub store_fault: Option<FaultHook>,
+}
+
+impl std::fmt::Debug for DaemonOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonOptions").field("dir", &self.dir).field("mock", &self.mock).finish_non_exhaustive()
+    }
 }
 
 /// An embedded Pipedrive and how it is reached.

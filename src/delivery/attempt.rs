@@ -189,12 +189,8 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         started_at: Timestamp::now(),
     };
     let result = attempt.go().await;
-    attempt.suspect();
     let verdict = attempt.conclude(result).await;
     let verdict = verdict.unwrap_or_else(|error| Verdict::StoreFailed { error, pinned: attempt.pinned });
-    if matches!(verdict, Verdict::Ended { .. }) {
-        attempt.runtime.locks.cleared(&attempt.pending.id);
-    }
     attempt.held.clear();
     // A page of the firewall is no answer of Pipedrive's either; it ends in a pause, which is not lifted by what came before it.
     let reached =
@@ -270,15 +266,6 @@ impl Attempt {
         Ok(())
     }
 
-    /// While it is not known whether a create arrived, nobody else may create by the same criteria.
-    fn suspect(&self) {
-        let names = self.plan.as_ref().filter(|_| self.pinned).and_then(|plan| plan.suspects(&self.pending.account));
-        match names {
-            Some(names) => self.runtime.locks.suspect(names, &self.pending.id),
-            None => self.runtime.locks.cleared(&self.pending.id),
-        }
-    }
-
     /// The rule as the attempt's set has it.
     pub(super) fn rule(&self) -> Result<&Rule, Trouble> {
         let name = &self.pending.id.rule;
@@ -334,14 +321,31 @@ impl Attempt {
     pub(super) async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
         let learned = wake::learned(&self.outbox);
         writes.splice(0..0, self.outbox.iter().cloned());
+        let tells = writes.iter().any(|w| matches!(w, Write::Pin { .. } | Write::Finish(_)));
+        let ends = writes.iter().any(|w| matches!(w, Write::Finish(_)));
         // What was learned stays until it is stored: the next commit takes it along when this one fails.
         self.runtime.store.commit(writes).await?;
         self.outbox.clear();
+        if tells {
+            self.suspect(ends);
+        }
         // Asked after the commit: who began to wait before sees it told, who begins later finds it in the index.
         if self.runtime.wakes.awaited() {
             self.runtime.wakes.tell(learned);
         }
         Ok(())
+    }
+
+    /// Nobody else may create by the criteria of a create that the store has as being sent.
+    ///
+    /// It follows the store, not the plan in memory: an answer whose outcome could not be stored is not known to others, who
+    /// would find nothing in the index and nothing in Pipedrive's search yet.
+    fn suspect(&self, ended: bool) {
+        let names = self.plan.as_ref().filter(|_| !ended).and_then(|plan| plan.suspects(&self.pending.account));
+        match names {
+            Some(names) => self.runtime.locks.suspect(names, &self.pending.id),
+            None => self.runtime.locks.cleared(&self.pending.id),
+        }
     }
 
     /// Commits what the attempt came to.
@@ -469,8 +473,20 @@ impl Attempt {
 
     /// The pinned plan as it stands, when it is pinned.
     pub(super) fn pin_write(&self) -> Option<Write> {
-        let plan = self.plan.as_ref().filter(|_| self.pinned)?;
-        Some(Write::Pin { id: self.pending.id.clone(), plan: plan.to_bytes() })
+        self.plan.as_ref().filter(|_| self.pinned).map(|plan| self.pin_of(plan))
+    }
+
+    /// Pins the plan as it stands.
+    pub(super) async fn pin(&mut self) -> Result<(), StoreError> {
+        let writes = self.plan.iter().map(|plan| self.pin_of(plan)).collect();
+        self.commit(writes).await?;
+        // Not before: an attempt that follows would look for a plan that the store has not got.
+        self.pinned = true;
+        Ok(())
+    }
+
+    fn pin_of(&self, plan: &PinnedPlan) -> Write {
+        Write::Pin { id: self.pending.id.clone(), plan: plan.to_bytes() }
     }
 
     fn record(&self, outcome: &str, reason: Option<String>, trouble: Option<&Trouble>, now: Timestamp) -> Write {

@@ -183,10 +183,7 @@ impl<'a> Executor<'a> {
         if self.observe {
             return Ok(());
         }
-        self.attempt.pinned = true;
-        let writes = self.attempt.pin_write().into_iter().collect();
-        self.attempt.commit(writes).await?;
-        Ok(())
+        Ok(self.attempt.pin().await?)
     }
 
     /// Pins the plan unless it is pinned.

@@ -54,14 +54,14 @@ impl Locks {
         held
     }
 
-    /// A delivery sent a create by these names and does not know whether it arrived.
+    /// The store has a create by these names as being sent, and not what became of it.
     ///
     /// This is no lock: those that wait for a lock take up places to run, and the delivery that finds out needs one.
     pub(crate) fn suspect(&self, names: Vec<String>, by: &DeliveryId) {
         self.doubtful.lock().extend(names.into_iter().map(|name| (name, by.clone())));
     }
 
-    /// The delivery has found out, or has ended.
+    /// The delivery has stored what became of it, or has ended.
     pub(crate) fn cleared(&self, by: &DeliveryId) {
         let mut doubtful = self.doubtful.lock();
         if !doubtful.is_empty() {

@@ -212,6 +212,7 @@ impl Scheduler {
             // The store does not have it as pending: it has ended otherwise, and trying again would end the same.
             Verdict::StoreFailed { error: error @ StoreError::Refused { .. }, .. } => {
                 tracing::error!(delivery = %pending.id, %error, "the store has no such pending delivery; it is left");
+                self.runtime.locks.cleared(&pending.id);
                 Next::Ended
             }
             Verdict::StoreFailed { error, pinned } => {
@@ -245,7 +246,6 @@ impl Scheduler {
     async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
         tracing::error!(delivery = %pending.id, %error, "a worker failed inside; this is a fault of Pipewright");
         let reason = "internal error while it was processed; see the daemon's log".to_owned();
-        self.runtime.locks.cleared(&pending.id);
         let pinned = self.runtime.store.pinned(&pending.id).await.ok().flatten();
         let finish = Finish {
             id: pending.id.clone(),
@@ -256,8 +256,11 @@ impl Scheduler {
             reason: Some(reason),
         };
         match self.runtime.store.commit(vec![Write::Finish(finish.clone())]).await {
-            Ok(()) => Verdict::Ended { state: finish.state, script_failed: false },
-            Err(error) => Verdict::StoreFailed { error, pinned: pending.pinned },
+            Ok(()) => {
+                self.runtime.locks.cleared(&pending.id);
+                Verdict::Ended { state: finish.state, script_failed: false }
+            }
+            Err(error) => Verdict::StoreFailed { error, pinned: pinned.is_some() },
         }
     }
 

@@ -1,6 +1,7 @@
 //! A daemon on a folder of its own, over an embedded Pipedrive that the test holds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,6 +9,7 @@ use pipewright::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup};
 use pipewright::delivery::{AccountStatus, DeliveryStatus, RuleStatus};
 use pipewright::mock::{Mock, MockExchange, MockOptions};
 use pipewright::pipedrive::Method;
+use pipewright::store::sqlite::{Fault as StoreFault, FaultHook};
 use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Store};
 use serde_json::{Value, json};
 
@@ -107,6 +109,7 @@ impl Setup {
             apart: None,
             separate: apart,
             http,
+            spoiled: Arc::default(),
         };
         rig.boot().await;
         rig
@@ -130,6 +133,8 @@ pub(super) struct Rig {
     apart: Option<tokio::runtime::Runtime>,
     separate: bool,
     http: bool,
+    /// How many commits of outcomes are refused, as on a full disk, from the moment on at which the mock holds a person.
+    spoiled: Arc<AtomicUsize>,
 }
 
 impl Rig {
@@ -140,6 +145,7 @@ impl Rig {
             mock: Some(MockSetup { mock: self.mock.clone(), door, unlimited: true }),
             listen: None,
             admin_listen: None,
+            store_fault: Some(self.store_fault()),
         };
         let daemon = if self.separate {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -161,6 +167,20 @@ impl Rig {
             self.store().kv_get("metadata", "main").await.expect("the store reads").map(drop)
         })
         .await;
+    }
+
+    fn store_fault(&self) -> FaultHook {
+        let (mock, left) = (self.mock.clone(), self.spoiled.clone());
+        Arc::new(move |intake| {
+            let due = !intake && left.load(Ordering::SeqCst) > 0 && mock.count("persons") > 0;
+            (due && left.fetch_sub(1, Ordering::SeqCst) > 0).then_some(StoreFault::DiskFull)
+        })
+    }
+
+    /// The next person is created in Pipedrive, but what became of it cannot be stored, once.
+    pub(super) fn spoil_first_outcome(&self) {
+        // The store tries again from its reserve: both go wrong.
+        self.spoiled.store(2, Ordering::SeqCst);
     }
 
     pub(super) fn daemon(&self) -> &Daemon {

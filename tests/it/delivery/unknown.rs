@@ -89,6 +89,28 @@ async fn a_create_in_doubt_stays_so_over_a_crash() {
     assert_eq!(rig.calls(Method::Post, "/api/v2/persons").len(), 1);
 }
 
+/// Two lanes create by the same criterion; what became of the first one's create cannot be stored at once.
+#[tokio::test]
+async fn a_create_whose_outcome_is_not_stored_keeps_others_from_creating() {
+    let script = r#"fn handle(event) { person::upsert(#{ email: event.traits?.email }, #{ name: event.traits?.name }); }"#;
+    let rig = Setup::person(script).start().await;
+    rig.mock.set_search_lag(std::time::Duration::from_secs(3600));
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Hold(hold.clone()));
+    rig.spoil_first_outcome();
+    let traits = json!({ "email": "ada@acme.com", "name": "Ada" });
+    let mut ids = vec![rig.identify("u1", traits.clone()).await];
+    hold.reached().await;
+    ids.push(rig.identify("u2", traits).await);
+    hold.release();
+    rig.settled().await;
+    for id in &ids {
+        assert_eq!(rig.row(id).await.state, DeliveryState::Done);
+    }
+    assert_eq!(rig.mock.count("persons"), 1);
+    assert_eq!(rig.calls(Method::Post, "/api/v2/persons").len(), 1);
+}
+
 #[tokio::test]
 async fn a_crash_before_the_create_arrived_sends_it_again() {
     let mut rig = Setup::person(PERSON).start_apart().await;
