@@ -100,7 +100,7 @@ pub(super) async fn reject(ingest: &Ingest, set: &ScriptSet, source: &str, at: T
     let rows = bad
         .iter()
         .map(|bad| {
-            ingest.metrics.event_rejected(source, bad.kind.as_deref().unwrap_or(""), bad.why.code());
+            ingest.metrics.event_rejected(source, bad.kind.as_deref().unwrap_or(""), bad.why.code(), bad.why.events());
             Rejected {
                 source: source.to_owned(),
                 message_id: bad.message_id.clone(),

@@ -112,7 +112,7 @@ pub(super) struct Sorted<'a> {
     pub(super) bad: Vec<Bad<'a>>,
 }
 
-/// Decodes every item. `shared` is what the items of a batch share.
+/// Decodes every item that a batch may hold; of those behind them the first one is bad for all. `shared` is what the items of a batch share.
 ///
 /// A shared part is written into each item, so that a short body can hold long events: each one's length is taken with what it
 /// shares, and so is their sum.
@@ -130,9 +130,11 @@ pub(super) fn sort<'a>(
     for (index, item) in items.iter().enumerate() {
         let raw = item.get();
         let refuse = |why, body: Option<&Map<String, Value>>| Bad { index, why, raw: raw.as_bytes(), ..Bad::known(body) };
-        if index >= limits.max_batch_events {
-            sorted.bad.push(refuse(Rejection::TooMany(limits.max_batch_events), None));
-            continue;
+        let limit = limits.max_batch_events;
+        if index >= limit {
+            // The first one stands for the others: a short body can hold hundreds of thousands.
+            sorted.bad.push(refuse(Rejection::TooMany { limit, more: items.len() - index - 1 }, None));
+            break;
         }
         if let Err(why) = fits(raw.len(), limits) {
             sorted.bad.push(refuse(why, None));

@@ -122,7 +122,7 @@ impl Door {
                     tracing::error!(route, requests, %error, "events could not be stored; their senders were told to try again");
                 }
             }
-            _ => metrics.event_rejected("", "", code),
+            _ => metrics.event_rejected("", "", code, 1),
         }
         if refused.class() == FailureClass::Misconfigured
             && let Some(requests) = self.strangers.add()

@@ -58,9 +58,14 @@ pub enum Rejection {
         /// The limit.
         limit: u64,
     },
-    /// Behind the last event that a batch may hold.
-    #[error("a batch may hold {0} events (server.max_batch_events); this one is behind the last")]
-    TooMany(usize),
+    /// Behind the last event that a batch may hold. It stands for all that follow it, too.
+    #[error("a batch may hold {limit} events (server.max_batch_events); this one{} behind the last", and_more(*more))]
+    TooMany {
+        /// The limit.
+        limit: usize,
+        /// How many follow it.
+        more: usize,
+    },
     /// No room is left for it among the events of its request.
     #[error(
         "the events of a request may be {limit} bytes long with the `context` and `integrations` they share, {times} times server.max_batch; this one goes beyond"
@@ -73,11 +78,24 @@ pub enum Rejection {
     },
 }
 
+/// Those that one surplus event stands for.
+fn and_more(more: usize) -> String {
+    if more == 0 { " is".to_owned() } else { format!(" and the {more} after it are") }
+}
+
 impl Rejection {
     /// The failure class: sending it again changes nothing.
     #[must_use]
     pub const fn class(&self) -> FailureClass {
         FailureClass::Permanent
+    }
+
+    /// How many events it refuses.
+    pub(super) const fn events(&self) -> usize {
+        match self {
+            Self::TooMany { more, .. } => more.saturating_add(1),
+            _ => 1,
+        }
     }
 
     /// A stable word for programs.
@@ -94,7 +112,7 @@ impl Rejection {
             Self::NoPreviousId => "missing_previous_id",
             Self::NotAnObjectAt(_) | Self::BadMessageId => "wrong_shape",
             Self::TooLarge { .. } => "event_too_large",
-            Self::TooMany(_) => "too_many_events",
+            Self::TooMany { .. } => "too_many_events",
             Self::TooLong { .. } => "batch_too_long",
         }
     }

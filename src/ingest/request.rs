@@ -69,7 +69,15 @@ impl Request<'_> {
         accept::reject(self.ingest, &self.keys.set, source, at, &bad).await;
         let rejected: Vec<Value> = bad
             .iter()
-            .map(|b| json!({"index": b.index, "messageId": b.message_id, "code": b.why.code(), "reason": b.why.to_string()}))
+            .map(|b| {
+                let mut said =
+                    json!({"index": b.index, "messageId": b.message_id, "code": b.why.code(), "reason": b.why.to_string()});
+                // Those that this one stands for, so that a sender knows exactly which ones to send again.
+                if let more @ 1.. = b.why.events() - 1 {
+                    said["more"] = more.into();
+                }
+                said
+            })
             .collect();
         Ok(refused::json(StatusCode::OK, Bytes::from(json!({"success": true, "rejected": rejected}).to_string())))
     }

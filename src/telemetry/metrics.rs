@@ -88,9 +88,13 @@ impl Metrics {
 
     /// An event, or a request before its events could be read, was refused. `source` is `""` when it is not known who sent it; `kind`
     /// is what the sender wrote, or `""`; `reason` is a fixed word (`auth`, `json`, `too_large`).
-    pub fn event_rejected(&self, source: &str, kind: &str, reason: &'static str) {
+    pub fn event_rejected(&self, source: &str, kind: &str, reason: &'static str, events: usize) {
         let source = if source.is_empty() { word("unknown") } else { name(source) };
-        self.0.on.rejected.get_or_create(&[("source", source), ("type", event_type(kind)), ("reason", word(reason))]).inc();
+        self.0
+            .on
+            .rejected
+            .get_or_create(&[("source", source), ("type", event_type(kind)), ("reason", word(reason))])
+            .inc_by(events as u64);
     }
 
     /// A sender was told to slow down (429, 503). `reason` is a fixed word (`store_full`, `queue`).
@@ -254,7 +258,7 @@ mod tests {
     fn what_a_sender_writes_cannot_make_a_series_or_break_the_format() {
         let metrics = Metrics::default();
         for kind in ["x1", "x2", "Identify"] {
-            metrics.event_rejected("", kind, "invalid");
+            metrics.event_rejected("", kind, "invalid", 1);
         }
         metrics.delivery_attempted("a \"quoted\"\nrule", "main");
         let text = metrics.render();

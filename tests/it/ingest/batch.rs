@@ -122,6 +122,30 @@ async fn bad_ones_are_listed_and_kept_and_good_ones_stored() {
 }
 
 #[tokio::test]
+async fn surplus_events_are_counted_and_the_first_one_is_listed_for_all() {
+    let door = Door::with("max_batch_events = 2").await;
+    let good = |id: &str| json!({"type": "page", "userId": "1", "messageId": id});
+    let mut batch = vec![good("a"), good("b"), good("first surplus")];
+    batch.extend(std::iter::repeat_n(json!(0), 200_000));
+    let reply = door.post("/v1/batch", &json!({"batch": batch})).await;
+    let answer = reply.json();
+    assert_eq!((reply.status, &answer["success"]), (200, &json!(true)));
+    let rejected = answer["rejected"].as_array().expect("a list");
+    assert_eq!(rejected.len(), 1, "{} bytes of answer", reply.text().len());
+    assert_eq!(
+        (&rejected[0]["index"], &rejected[0]["code"], &rejected[0]["more"]),
+        (&json!(2), &json!("too_many_events"), &json!(200_000))
+    );
+    assert!(rejected[0]["reason"].as_str().is_some_and(|r| r.contains("this one and the 200000 after it")), "{answer}");
+
+    assert_eq!(door.store.events().iter().map(|e| e.message_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let kept = door.store.rejects();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].reason.contains("200000 after it"), "{}", kept[0].reason);
+    assert!(door.metrics.render().contains(r#"reason="too_many_events"} 200001"#), "every one is counted");
+}
+
+#[tokio::test]
 async fn a_batch_whose_events_are_all_bad_or_none_is_still_a_batch() {
     let door = Door::open().await;
     assert_eq!(door.post("/v1/batch", &json!({"batch": []})).await.text(), r#"{"success":true}"#);
