@@ -178,7 +178,7 @@ fn row(payload: String, n: usize) -> NewEvent {
         name: None,
         received_at: jiff::Timestamp::now(),
         payload: Bytes::from(payload),
-        deliveries: vec![NewDelivery { rule: "r0".into(), account: "main".into(), key: format!("u:{user}") }],
+        deliveries: vec![NewDelivery { rule: "r0".into(), account: "main".into(), key: format!("u:{user}"), after: Vec::new() }],
         user: Some(user),
         dedupe: Dedupe::Window,
         replay_of: None,

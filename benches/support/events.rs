@@ -26,7 +26,12 @@ pub(crate) fn new_event(number: u64) -> NewEvent {
         name: None,
         user: Some(user.to_string()),
         received_at: jiff::Timestamp::now(),
-        deliveries: vec![NewDelivery { rule: Arc::from("person"), account: Arc::from("main"), key: format!("u:{user}") }],
+        deliveries: vec![NewDelivery {
+            rule: Arc::from("person"),
+            account: Arc::from("main"),
+            key: format!("u:{user}"),
+            after: Vec::new(),
+        }],
         dedupe: Dedupe::Window,
         replay_of: None,
     }

@@ -11,10 +11,8 @@ use super::handle::{ControlError, Replayed, Scope};
 use super::pauses::Pauses;
 use super::scheduler::{Scheduler, hold, paused, resumed};
 use crate::event::Event;
-use crate::ingest::ordering_key;
-use crate::store::{
-    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewDelivery, NewEvent, Write,
-};
+use crate::ingest;
+use crate::store::{Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewEvent, Write};
 
 /// Answers a command; a caller that went away needs no answer.
 pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, ControlError>>, result: Result<T, ControlError>) {
@@ -66,7 +64,6 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             .ok_or_else(|| ControlError::Unknown(format!("the event of delivery {id} is no longer kept")))?;
         let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
             .map_err(|e| ControlError::Refused(format!("delivery {id}: {e}")))?;
-        let key = ordering_key(&event, &rule.config.order_by);
         events.push(NewEvent {
             source: stored.source,
             message_id: event.message_id.clone(),
@@ -75,7 +72,7 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             user: event.user_id().or_else(|| event.anonymous_id()),
             received_at: now,
             payload: stored.payload,
-            deliveries: vec![NewDelivery { rule: rule.name.clone(), account: rule.account.clone(), key }],
+            deliveries: vec![ingest::delivery(&event, rule)],
             dedupe: Dedupe::Never,
             replay_of: Some(id.clone()),
         });

@@ -7,14 +7,19 @@
 //! - Deliveries of a held rule stay where they are, so after the hold they run before newer ones of that rule and key.
 //! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first.
 //! - A parked delivery does not block its lane; when it is due it goes to the front.
+//! - A delivery may have to come after other lanes' tails ([`tails`]): then the deliveries of its rule in its lane wait with it,
+//!   those of other rules go on.
 //! - Taking and finishing a delivery costs the same however deep the backlog is; only holding
 //!   a rule and discarding look at all lanes.
+
+mod tails;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::tails::Tails;
 use crate::store::{DeliveryId, Pending, Seq};
 
 /// Priority of rules that name none.
@@ -29,6 +34,8 @@ pub(crate) struct LaneId(usize);
 struct Entry {
     seq: Seq,
     position: u32,
+    /// Lanes whose earlier deliveries of the rule go first.
+    after: Vec<Arc<str>>,
     attempts: u32,
     run_at: Option<Timestamp>,
     first_failed_at: Option<Timestamp>,
@@ -96,6 +103,8 @@ pub(crate) struct Lanes {
     timers: BTreeSet<(Timestamp, LaneId)>,
     /// The lanes of parked deliveries.
     parked: HashMap<DeliveryId, LaneId>,
+    /// By lane, who waits for its tail.
+    tails: Tails,
     waiting: u64,
 }
 
@@ -139,6 +148,7 @@ impl Lanes {
         let entry = Entry {
             seq: pending.id.seq,
             position: pending.position,
+            after: self.tails_before(&pending),
             attempts: pending.attempts,
             run_at: pending.run_at,
             first_failed_at: pending.first_failed_at,
@@ -209,7 +219,7 @@ impl Lanes {
         if next == Next::Ended {
             self.forget_one(&account_name, &rule);
         }
-        self.place(lane_id, now);
+        self.moved_on(lane_id, now);
     }
 
     /// Takes a waiting delivery out; false when it is under way or unknown.
@@ -236,7 +246,7 @@ impl Lanes {
             self.waiting = self.waiting.saturating_sub(1);
         }
         self.forget_one(&account, &id.rule);
-        self.place(lane_id, now);
+        self.moved_on(lane_id, now);
         true
     }
 
@@ -382,6 +392,8 @@ impl Lanes {
             self.free.push(id.0);
             return;
         }
+        self.wait_for_tails(id);
+        let lane = self.lane_ref(id);
         match self.runnable_at(id) {
             None => {}
             Some(at) if at > now => {
@@ -415,7 +427,7 @@ impl Lanes {
             .iter()
             .enumerate()
             .filter(|(_, (rule, _))| !self.held_rules.contains(rule))
-            .filter_map(|(at, (_, queue))| queue.front().map(|entry| (at, entry)))
+            .filter_map(|(at, (rule, queue))| Some((at, queue.front().filter(|entry| !self.has_before(lane, rule, entry))?)))
             .min_by_key(|(_, entry)| (entry.seq, entry.position))
     }
 
@@ -445,6 +457,7 @@ impl Lanes {
             position: entry.position,
             account: lane.account.clone(),
             key: lane.key.to_string(),
+            after: entry.after.iter().map(|key| key.to_string()).collect(),
             attempts: entry.attempts,
             run_at: entry.run_at,
             first_failed_at: entry.first_failed_at,

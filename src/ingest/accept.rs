@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Ingest;
 use super::integrations;
-use super::ordering::ordering_key;
+use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
 use crate::event::Event;
@@ -64,14 +64,7 @@ pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>,
 
 /// One delivery a rule that wants the event, in rule order.
 pub(super) fn deliveries(set: &ScriptSet, event: &Event) -> Vec<NewDelivery> {
-    set.wanted(event)
-        .into_iter()
-        .map(|rule| NewDelivery {
-            rule: rule.name.clone(),
-            account: rule.account.clone(),
-            key: ordering_key(event, &rule.config.order_by),
-        })
-        .collect()
+    set.wanted(event).into_iter().map(|rule| delivery(event, rule)).collect()
 }
 
 /// The event as the store takes it.

@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use decode::decode_event;
-pub use ordering::ordering_key;
+pub use ordering::delivery;
 pub use rejection::Rejection;
 pub use replay::{Replayed, replay_unmatched};
 pub use server::serve;

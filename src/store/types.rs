@@ -108,6 +108,8 @@ pub struct NewDelivery {
     pub account: Arc<str>,
     /// Ordering key.
     pub key: String,
+    /// Other ordering keys: what the same rule and account accepted under them before goes first.
+    pub after: Vec<String>,
 }
 
 /// What became of an appended event.
@@ -130,6 +132,8 @@ pub struct Pending {
     pub account: Arc<str>,
     /// Ordering key.
     pub key: String,
+    /// Other ordering keys, as in [`NewDelivery::after`].
+    pub after: Vec<String>,
     /// Charged attempts so far.
     pub attempts: u32,
     /// Not before, when it waits for a retry.

@@ -15,11 +15,11 @@ use crate::config::{AccountConfig, Writes};
 use crate::crm::{Account, Metadata};
 use crate::delivery::{self, Creates, Locks, Runtime, Wakeup};
 use crate::event::Event;
-use crate::ingest::ordering_key;
+use crate::ingest;
 use crate::mock::Mock;
 use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
 use crate::rules::{Rule, ScriptSet};
-use crate::store::{Appended, Dedupe, DeliveryState, NewDelivery, NewEvent, Store as _, StoreError, Write};
+use crate::store::{Appended, Dedupe, DeliveryState, NewEvent, Store as _, StoreError, Write};
 
 /// Attempts against a mock: what passes by itself is tried again at once.
 const ATTEMPTS: u32 = 3;
@@ -195,14 +195,7 @@ impl Sandbox {
             user: event.user_id().or_else(|| event.anonymous_id()),
             received_at: event.received_at,
             payload: Bytes::from(event.payload()),
-            deliveries: rules
-                .iter()
-                .map(|rule| NewDelivery {
-                    rule: rule.name.clone(),
-                    account: rule.account.clone(),
-                    key: ordering_key(&event, &rule.config.order_by),
-                })
-                .collect(),
+            deliveries: rules.iter().map(|rule| ingest::delivery(&event, rule)).collect(),
             dedupe: Dedupe::Never,
             replay_of: None,
             source: event.source,

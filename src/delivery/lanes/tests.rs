@@ -12,11 +12,17 @@ fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
         position: 0,
         account: account.into(),
         key: key.to_owned(),
+        after: Vec::new(),
         attempts: 0,
         run_at: None,
         first_failed_at: None,
         pinned: false,
     }
+}
+
+/// One that comes after other lanes' tails.
+fn after(seq: u64, rule: &str, key: &str, after: &[&str]) -> Pending {
+    Pending { after: after.iter().map(|key| (*key).to_owned()).collect(), ..delivery(seq, rule, "main", key) }
 }
 
 fn next(lanes: &mut Lanes, now: i64) -> Option<(LaneId, String)> {
@@ -105,9 +111,77 @@ fn a_held_account_sends_one_probe_and_others_take_their_turns() {
     assert_eq!(next(&mut lanes, 0).expect("a goes on").1, "2/r");
 }
 
+#[test]
+fn a_tail_is_waited_for_and_nothing_else() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "a:x"), at(0));
+    lanes.push(delivery(2, "r", "main", "a:x"), at(0));
+    lanes.push(after(3, "r", "u:1", &["a:x"]), at(0));
+    lanes.push(delivery(4, "r", "main", "u:1"), at(0));
+    lanes.push(delivery(5, "other", "main", "u:1"), at(0));
+    // Accepted later, so not waited for.
+    lanes.push(delivery(6, "r", "main", "a:x"), at(0));
+    let (anonymous, id) = next(&mut lanes, 0).expect("ready");
+    assert_eq!(id, "1/r");
+    // Other rules of the user's lane go on, the rule's later deliveries do not.
+    let (user, id) = next(&mut lanes, 0).expect("another rule");
+    assert_eq!(id, "5/other");
+    lanes.finish(user, Next::Ended, at(0));
+    assert_eq!(next(&mut lanes, 0), None);
+    let again = Next::Again { run_at: Some(at(100)), attempts: 1, first_failed_at: Some(at(0)), pinned: false };
+    lanes.finish(anonymous, again, at(0));
+    assert_eq!(next(&mut lanes, 99), None, "a retry is waited for");
+    let (anonymous, id) = next(&mut lanes, 100).expect("due");
+    assert_eq!(id, "1/r");
+    lanes.finish(anonymous, Next::Ended, at(100));
+    let (anonymous, id) = next(&mut lanes, 100).expect("the second one");
+    assert_eq!(id, "2/r");
+    lanes.finish(anonymous, Next::Ended, at(100));
+    let mut both = [next(&mut lanes, 100).expect("one"), next(&mut lanes, 100).expect("other")];
+    both.sort_by(|a, b| a.1.cmp(&b.1));
+    assert_eq!((both[0].1.as_str(), both[1].1.as_str()), ("3/r", "6/r"));
+    lanes.finish(both[0].0, Next::Ended, at(100));
+    assert_eq!(next(&mut lanes, 100).expect("its successor").1, "4/r");
+}
+
+#[test]
+fn what_is_parked_or_taken_out_is_not_waited_for() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "a:x"), at(0));
+    lanes.push(delivery(2, "r", "main", "a:x"), at(0));
+    lanes.push(after(3, "r", "u:1", &["a:x"]), at(0));
+    let (anonymous, _) = next(&mut lanes, 0).expect("ready");
+    lanes.finish(anonymous, Next::Park { until: at(1000), attempts: 0, pinned: false }, at(0));
+    assert!(lanes.remove(&DeliveryId { seq: Seq(2), rule: "r".into() }, at(0)));
+    assert_eq!(next(&mut lanes, 0).expect("not kept").1, "3/r");
+    assert!(lanes.tails_are_empty());
+}
+
+#[test]
+fn a_hold_keeps_both_and_lets_them_go_on_in_order() {
+    let mut lanes = Lanes::default();
+    let rule: Arc<str> = "r".into();
+    lanes.push(delivery(1, "r", "main", "a:x"), at(0));
+    lanes.push(after(2, "r", "u:1", &["a:x"]), at(0));
+    lanes.hold_rule(&rule, true, at(0));
+    // Other accounts' anonymous lanes are others'.
+    lanes.push(delivery(3, "r", "side", "a:y"), at(0));
+    lanes.push(after(4, "s", "u:2", &["a:y"]), at(0));
+    assert_eq!(next(&mut lanes, 0).expect("nothing before it").1, "4/s");
+    assert_eq!(next(&mut lanes, 0), None);
+    lanes.hold_rule(&rule, false, at(0));
+    let mut ids = Vec::new();
+    while let Some((lane, id)) = next(&mut lanes, 0) {
+        lanes.finish(lane, Next::Ended, at(0));
+        ids.push(id);
+    }
+    ids.retain(|id| id != "3/r");
+    assert_eq!(ids, ["1/r", "2/r"]);
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Push { key: u8, rule: u8 },
+    Push { key: u8, rule: u8, after: Option<u8> },
     Start,
     Finish { how: u8 },
     Hold { rule: u8, held: bool },
@@ -116,7 +190,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (0..4_u8, 0..3_u8).prop_map(|(key, rule)| Op::Push { key, rule }),
+        4 => (0..4_u8, 0..3_u8, proptest::option::of(0..4_u8)).prop_map(|(key, rule, after)| Op::Push { key, rule, after }),
         4 => Just(Op::Start),
         4 => (0..4_u8).prop_map(|how| Op::Finish { how }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(rule, held)| Op::Hold { rule, held }),
@@ -125,7 +199,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// Whatever happens, deliveries of one rule and key end in the order in which they were pushed, and none is lost.
+    /// Whatever happens, deliveries of one rule and key end in the order in which they were pushed, none before those of the lane that it
+    /// comes after, and none is lost.
     #[test]
     fn order_and_completeness(ops in proptest::collection::vec(op(), 1..200)) {
         let mut lanes = Lanes::default();
@@ -134,18 +209,32 @@ proptest! {
         let mut running: Vec<(LaneId, Pending)> = Vec::new();
         let mut pushed: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
         let mut ended: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+        let mut comes_after: BTreeMap<u64, String> = BTreeMap::new();
         let mut held = [false; 3];
         for op in ops {
             match op {
-                Op::Push { key, rule } => {
+                Op::Push { key, rule, after } => {
                     seq += 1;
-                    let delivery = delivery(seq, &format!("r{rule}"), "main", &format!("u:{key}"));
+                    let before = after.map(|other| format!("u:{other}"));
+                    let delivery = Pending {
+                        after: before.iter().cloned().collect(),
+                        ..delivery(seq, &format!("r{rule}"), "main", &format!("u:{key}"))
+                    };
+                    if let Some(before) = before {
+                        comes_after.insert(seq, before);
+                    }
                     pushed.entry((delivery.id.rule.to_string(), delivery.key.clone())).or_default().push(seq);
                     lanes.push(delivery, at(now));
                 }
                 Op::Start => {
                     if let Some((lane, pending)) = lanes.next(at(now), |_, _| true) {
                         prop_assert!(running.iter().all(|(other, _)| *other != lane), "one at a time in a lane");
+                        if let Some(before) = comes_after.get(&pending.id.seq.0) {
+                            let key = (pending.id.rule.to_string(), before.clone());
+                            let ended = ended.get(&key).map_or(0, Vec::len);
+                            let first = pushed.get(&key).and_then(|all| all.get(ended));
+                            prop_assert!(first.is_none_or(|first| *first >= pending.id.seq.0), "its tails have ended");
+                        }
                         prop_assert!(!held[usize::from(pending.id.rule.as_bytes()[1] - b'0')], "a held rule does not run");
                         running.push((lane, pending));
                     }
@@ -182,5 +271,6 @@ proptest! {
         }
         prop_assert_eq!(pushed, ended);
         prop_assert_eq!(lanes.counts(), Counts::default());
+        prop_assert!(lanes.tails_are_empty());
     }
 }

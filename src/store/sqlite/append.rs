@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::codes::{from_seq, from_time, part, to_seq};
+use super::codes::{from_keys, from_seq, from_time, part, to_seq};
 use super::counters;
 use super::writer::{Cache, Keep};
 use crate::store::{Appended, Dedupe, DeliveryId, NewEvent, Pending};
@@ -103,7 +103,8 @@ fn deliveries(
         let rule = cache.names.id(conn, &delivery.rule)?;
         let account = cache.names.id(conn, &delivery.account)?;
         conn.prepare_cached(
-            "INSERT INTO pending (seq, rule, position, account, part, key, at, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             seq,
@@ -113,7 +114,8 @@ fn deliveries(
             part(&delivery.account, &delivery.key),
             delivery.key,
             at,
-            kind
+            kind,
+            from_keys(&delivery.after)
         ])?;
         cache.counters.pending += 1;
         fresh.push(Pending {
@@ -121,6 +123,7 @@ fn deliveries(
             position,
             account: Arc::clone(&delivery.account),
             key: delivery.key.clone(),
+            after: delivery.after.clone(),
             attempts: 0,
             run_at: None,
             first_failed_at: None,

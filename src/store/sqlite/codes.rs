@@ -71,6 +71,17 @@ pub(super) fn to_seq(seq: i64) -> Seq {
     Seq(u64::try_from(seq).unwrap_or(0))
 }
 
+/// Ordering keys as a JSON array; none for none, which is the usual.
+pub(super) fn from_keys(keys: &[String]) -> Option<String> {
+    (!keys.is_empty()).then(|| serde_json::Value::from(keys).to_string())
+}
+
+/// Reads what [`from_keys`] wrote.
+pub(super) fn to_keys(text: Option<String>) -> Vec<String> {
+    // What cannot be read was not written here; order beside another lane is all that it would cost.
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
 /// A count as SQLite's integer.
 pub(super) fn from_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

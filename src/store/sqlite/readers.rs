@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
 
-use super::codes::{Trouble, from_seq, to_seq, to_time};
+use super::codes::{Trouble, from_seq, to_keys, to_seq, to_time};
 use super::names::{self, Labels};
 use super::open::Paths;
 use crate::store::{DeliveryId, Pending, Seq, StoreError, StoredEvent};
@@ -70,7 +70,7 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
     };
     conn.prepare_cached(
         "SELECT p.seq, p.rule, p.position, p.account, p.key, p.attempts, p.run_at, p.first_failed_at,
-           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule)
+           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule), p.after
          FROM pending p WHERE p.seq >= ?1 AND (p.seq > ?1 OR p.position > ?2) ORDER BY p.seq, p.position LIMIT ?3",
     )?
     .query_map(params![seq, position, limit], |row| {
@@ -83,6 +83,7 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
             run_at: row.get::<_, Option<i64>>(6)?.map(to_time),
             first_failed_at: row.get::<_, Option<i64>>(7)?.map(to_time),
             pinned: row.get(8)?,
+            after: to_keys(row.get(9)?),
         })
     })?
     .collect()

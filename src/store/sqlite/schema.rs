@@ -9,7 +9,10 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER];
+
+/// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
+const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
 
 const INITIAL: &str = "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);

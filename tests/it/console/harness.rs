@@ -111,7 +111,8 @@ impl Admin {
 
     /// Stores an identify of `user` for the rule `person`.
     pub(crate) async fn event(&self, message_id: &str, user: &str) -> DeliveryId {
-        let deliveries = vec![NewDelivery { rule: "person".into(), account: "main".into(), key: format!("u:{user}") }];
+        let deliveries =
+            vec![NewDelivery { rule: "person".into(), account: "main".into(), key: format!("u:{user}"), after: Vec::new() }];
         DeliveryId { seq: self.append(message_id, user, deliveries).await, rule: "person".into() }
     }
 

@@ -1,5 +1,7 @@
-//! Who an event is about: numeric ids.
+//! Who an event is about: numeric ids, visitors who become users.
 
+use pipewright::mock::{Fault, FaultMatch};
+use pipewright::pipedrive::Method;
 use pipewright::store::{DeliveryFilter, DeliveryState};
 use serde_json::json;
 
@@ -59,4 +61,67 @@ async fn a_number_field_does_not_match_what_it_cannot_tell_apart() {
     let row = rig.run("u", json!({ "code": "9007199254740993" })).await;
     assert_eq!(row.state, DeliveryState::Dead);
     assert!(row.reason.expect("why").contains("tells whole numbers apart only up to 2^53"));
+}
+
+/// Writes the trait `step` to whoever the event is about.
+const STEPS: &str = r#"
+fn handle(event) {
+    person::upsert(#{ "Segment User ID": event.userId ?? event.anonymousId }, #{ name: event.traits.step });
+}
+"#;
+
+/// The `step`s in the order in which they were written.
+fn steps(rig: &Rig) -> Vec<String> {
+    let log = rig.mock.log();
+    let done = log.iter().filter(|e| e.method != Method::Get && e.carried_out);
+    done.filter_map(|e| e.body.as_ref()?.get("name")?.as_str().map(str::to_owned)).collect()
+}
+
+async fn step(rig: &Rig, ids: serde_json::Value, step: &str) -> String {
+    let mut event = ids;
+    event["type"] = json!("identify");
+    event["traits"] = json!({ "step": step });
+    rig.send(event).await
+}
+
+#[tokio::test]
+async fn a_user_comes_after_what_the_visitor_did_before_also_over_a_restart() {
+    let mut rig = Setup::person(STEPS).delivery("retry_first = \"1h\"\nretry_max = \"1h\"").start().await;
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::NoConnection);
+    let first = step(&rig, json!({ "anonymousId": "x" }), "visitor 1").await;
+    rig.outcome(&first, "retry").await;
+    step(&rig, json!({ "anonymousId": "x" }), "visitor 2").await;
+    step(&rig, json!({ "anonymousId": "x", "userId": "ada" }), "user 1").await;
+    step(&rig, json!({ "userId": "ada" }), "user 2").await;
+    let other = step(&rig, json!({ "anonymousId": "y", "userId": "bob" }), "other").await;
+    rig.outcome(&other, "done").await;
+    rig.restart().await;
+    // Whatever runs now was not kept by the visitor's lane.
+    let other = step(&rig, json!({ "userId": "bob" }), "other 2").await;
+    rig.outcome(&other, "done").await;
+    assert_eq!(rig.count(DeliveryState::Pending).await, 4);
+    rig.daemon().delivery().discard(vec![rig.row(&first).await.id]).await.expect("discarded");
+    rig.settled().await;
+    assert_eq!(steps(&rig), ["other", "other 2", "visitor 2", "user 1", "user 2"]);
+}
+
+#[tokio::test]
+async fn a_visitor_that_waits_for_a_link_does_not_keep_the_user() {
+    let script = r#"
+        fn handle(event) {
+            if event.userId == () {
+                note::create(#{ content: event.traits.step, person_id: by(#{ "Segment User ID": event.traits.of }) });
+            } else {
+                person::upsert(#{ "Segment User ID": event.userId }, #{ name: event.traits.step });
+            }
+        }
+    "#;
+    let rig = Setup::person(script).start().await;
+    let body = json!({ "type": "identify", "anonymousId": "x", "traits": { "step": "note", "of": "ada" } });
+    let note = rig.send(body).await;
+    rig.outcome(&note, "parked").await;
+    step(&rig, json!({ "anonymousId": "x", "userId": "ada" }), "Ada").await;
+    rig.settled().await;
+    assert_eq!(rig.row(&note).await.state, DeliveryState::Done);
+    assert_eq!(rig.persons("ada"), 1);
 }

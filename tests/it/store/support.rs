@@ -64,7 +64,7 @@ pub(crate) fn event(message_id: &str, rules: &[&str]) -> NewEvent {
 }
 
 pub(crate) fn delivery(rule: &str, key: &str) -> NewDelivery {
-    NewDelivery { rule: Arc::from(rule), account: Arc::from("main"), key: key.to_owned() }
+    NewDelivery { rule: Arc::from(rule), account: Arc::from("main"), key: key.to_owned(), after: Vec::new() }
 }
 
 pub(crate) fn id(seq: Seq, rule: &str) -> DeliveryId {
