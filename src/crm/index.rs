@@ -113,3 +113,9 @@ pub fn remove(account: &str, kind: Kind, id: &Id, field: &str, value: &str) -> W
 pub fn forget(account: &str, kind: Kind, id: &Id) -> Write {
     Write::Forget { account: account.to_owned(), kind: kind.as_str().to_owned(), id: id.to_string() }
 }
+
+/// An entity was merged into another one: its entries lead there from now on, and its known values are forgotten.
+#[must_use]
+pub fn remap(account: &str, kind: Kind, from: &Id, to: &Id) -> Write {
+    Write::Remap { account: account.to_owned(), kind: kind.as_str().to_owned(), from: from.to_string(), to: to.to_string() }
+}

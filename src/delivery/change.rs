@@ -45,6 +45,10 @@ impl Executor<'_> {
         drop: &WireTarget,
     ) -> Result<(), Trouble> {
         let mut ids = Vec::with_capacity(2);
+        let lookups = [keep, drop].into_iter().flat_map(|target| match target {
+            WireTarget::Lookups(lookups) => lookups.as_slice(),
+            WireTarget::Id(_) | WireTarget::Reference(_) => &[],
+        });
         let sent_before = match &self.plan().steps[at].state {
             StepState::Sending { body, target: Some(keep), .. } => Id::from_json(body).map(|drop| [keep.clone(), drop]),
             _ => None,
@@ -70,7 +74,11 @@ impl Executor<'_> {
                 return Err(self.refused(at, error));
             }
         }
-        self.forget(kind, &drop);
+        // Whatever found the one that went finds the one that stays, also by values that Pipedrive did not keep.
+        let account = &self.account.name;
+        let mut writes = vec![index::remap(account, kind, &drop, &keep)];
+        writes.extend(lookups.flat_map(|lookup| index::put_lookup(account, kind, &keep, lookup, &self.metadata)));
+        self.learn(writes);
         self.plan_mut().done(at, Effect::Merged, Some(keep));
         Ok(())
     }

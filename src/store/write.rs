@@ -74,6 +74,17 @@ pub enum Write {
         /// Pipedrive id.
         id: String,
     },
+    /// An entity went into another one: its index entries now lead there, and its known values are forgotten.
+    Remap {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Pipedrive id of what is gone.
+        from: String,
+        /// Pipedrive id of what stays.
+        to: String,
+    },
     /// Forgets all index entries and known values of an account: it is another one now.
     ForgetAccount {
         /// Account.

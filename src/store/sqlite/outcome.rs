@@ -121,6 +121,17 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
             run("DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])?;
             run("DELETE FROM known WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])
         }
+        Write::Remap { account, kind, from, to } => {
+            let (account, kind) = (names.id(conn, account)?, names.id(conn, kind)?);
+            run(
+                "INSERT INTO match_index (account, kind, field, value, id)
+                 SELECT account, kind, field, value, ?4 FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3
+                 ON CONFLICT DO NOTHING",
+                params![account, kind, from, to],
+            )?;
+            run("DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, from])?;
+            run("DELETE FROM known WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, from])
+        }
         Write::ForgetAccount { account } => {
             let account = names.id(conn, account)?;
             run("DELETE FROM match_index WHERE account = ?1", params![account])?;

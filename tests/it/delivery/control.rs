@@ -218,3 +218,20 @@ async fn an_event_that_is_too_old_is_recorded_and_not_executed_unless_it_is_repl
     rig.settled().await;
     assert_eq!(rig.persons("u1"), 1);
 }
+
+#[tokio::test]
+async fn a_backfill_through_import_is_held_to_the_age_of_its_events() {
+    let rig = Setup::new().rule_with("person", "type = \"identify\"", PERSON, "max_event_age = \"30d\"").start().await;
+    let now = jiff::Timestamp::now();
+    let at = |days: i64| (now - jiff::SignedDuration::from_hours(24 * days)).to_string();
+    let event = |user: &str, days: i64| json!({ "type": "identify", "messageId": user, "userId": user, "traits": { "name": user }, "timestamp": at(days) });
+    let batch = json!({ "batch": [event("old", 400), event("recent", 3)] });
+    let reply = rig.post("/v1/import", &batch).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    rig.settled().await;
+    let (old, recent) = (rig.row("old").await, rig.row("recent").await);
+    assert_eq!((old.state, recent.state), (DeliveryState::Skipped, DeliveryState::Done));
+    assert_eq!((rig.persons("old"), rig.persons("recent")), (0, 1));
+    assert!(rig.calls(pipewright::pipedrive::Method::Post, "/persons").len() == 1, "nothing was sent for the old one");
+    assert!(rig.record(&old.id).await["reason"].as_str().expect("a reason").contains("max_event_age"));
+}

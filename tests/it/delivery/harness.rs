@@ -229,11 +229,16 @@ impl Rig {
         let id = event["messageId"].as_str().map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
         event["messageId"] = json!(id);
         let path = format!("/v1/{}", event["type"].as_str().expect("a type"));
-        let auth = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("mock:"));
-        let headers = [("content-type", "application/json"), ("authorization", auth.as_str())];
-        let reply = request(self.daemon().ingest_addr(), "POST", &path, &headers, event.to_string()).await;
+        let reply = self.post(&path, &event).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         id
+    }
+
+    /// Hands in a body as a source would.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> crate::support::Reply {
+        let auth = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("mock:"));
+        let headers = [("content-type", "application/json"), ("authorization", auth.as_str())];
+        request(self.daemon().ingest_addr(), "POST", path, &headers, body.to_string()).await
     }
 
     /// An identify call.

@@ -75,6 +75,29 @@ async fn a_merge_is_done_once_also_when_its_answer_is_lost() {
 }
 
 #[tokio::test]
+async fn after_a_merge_the_keys_of_both_find_the_one_that_stays() {
+    let merge = "fn handle(event) { person::merge(#{ \"Segment User ID\": event.userId }, #{ \"Segment User ID\": event.properties.old }); }";
+    let both = "fn handle(event) { person::upsert([#{ \"Segment User ID\": event.userId }, #{ email: event.traits?.email }], #{ name: event.traits?.name }); }";
+    let rig = Setup::person(both).rule("merge", "type = \"track\"", merge).start().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    rig.run("u0", json!({ "name": "Old Ada", "email": "ada@acme.com" })).await;
+    // One that only Pipedrive knows goes too: it was found by its user id, and so it is afterwards.
+    stranger(&rig, "u9");
+    let keep = rig.person("u1")["id"].clone();
+    for old in ["u0", "u9"] {
+        rig.track("u1", "Merged", json!({ "old": old })).await;
+        rig.settled().await;
+    }
+    assert_eq!(rig.mock.count("persons"), 1);
+    for (user, name) in [("u0", "By the old id"), ("u9", "By the stranger's"), ("u1", "By the new one")] {
+        let row = rig.run(user, json!({ "name": name })).await;
+        assert_eq!(row.state, DeliveryState::Done, "{user}: {:?}", row.reason);
+        assert_eq!(rig.mock.entity("persons", &keep).expect("it stays")["name"], name);
+    }
+    assert_eq!(rig.mock.count("persons"), 1, "no key makes another person");
+}
+
+#[tokio::test]
 async fn a_refused_merge_has_written_nothing() {
     let merge = "fn handle(event) { person::merge(#{ \"Segment User ID\": event.userId }, #{ \"Segment User ID\": \"u0\" }); }";
     let rig = Setup::new().rule("merge", "type = \"track\"", merge).start().await;

@@ -154,6 +154,29 @@ async fn the_match_index_forgets_an_entity_by_its_reverse() {
 }
 
 #[tokio::test]
+async fn the_entries_of_an_entity_that_went_into_another_one_lead_there() {
+    let opened = open();
+    let known = |id: &str| {
+        let [account, kind, id] = ["main", "person", id].map(str::to_owned);
+        Write::KnownPut { account, kind, id, values: b"{}".to_vec() }
+    };
+    let both = [put("email", "ada@acme.com", "1"), put("email", "ada@acme.com", "2")];
+    let writes = both.into_iter().chain([put("user", "41", "1"), put("user", "42", "2"), known("1"), known("2")]).collect();
+    opened.store.commit(writes).await.expect("commits");
+    let [account, kind, from, to] = ["main", "person", "1", "2"].map(str::to_owned);
+    opened.store.commit(vec![Write::Remap { account, kind, from, to }]).await.expect("commits");
+    for (field, value) in [("email", "ada@acme.com"), ("user", "41"), ("user", "42")] {
+        assert_eq!(opened.store.index_get("main", "person", field, value).await.expect("reads"), ["2"], "{field}");
+    }
+    assert_eq!(opened.store.known_get("main", "person", "1").await.expect("reads"), None);
+    assert!(opened.store.known_get("main", "person", "2").await.expect("reads").is_some());
+    // Nothing is left that the one that is gone could be found by.
+    let [account, kind, id] = ["main", "person", "1"].map(str::to_owned);
+    opened.store.commit(vec![Write::Forget { account, kind, id }]).await.expect("commits");
+    assert_eq!(opened.store.index_get("main", "person", "user", "41").await.expect("reads"), ["2"]);
+}
+
+#[tokio::test]
 async fn small_values_are_listed_in_the_order_of_their_keys() {
     let opened = open();
     let put = |space: &str, key: &str, value: &[u8]| Write::KvPut {
