@@ -228,6 +228,9 @@ const LEAD_ID: Standard = field("lead_id", StandardType::Link(Kind::Lead)).also(
 const ADD_TIME: Standard = field("add_time", StandardType::DateTime).write(Writable::Create);
 const UPDATE_TIME: Standard = field("update_time", StandardType::DateTime).write(Writable::No);
 
+/// The stage that a deal is to have reached: it goes forward to it, never back.
+pub const STAGE_AT_LEAST: &str = "stage_at_least";
+
 const PERSON: &[Standard] = &[
     ID,
     field("name", StandardType::Text).required().find(Finding::Search(SearchField::Name)),
@@ -273,6 +276,8 @@ const DEAL: &[Standard] = &[
     ORG_ID.find(Finding::Filter("org_id", Some("organization_id"))),
     field("pipeline_id", StandardType::Pipeline).also(&["pipeline"]).find(Finding::Filter("pipeline_id", None)),
     field("stage_id", StandardType::Stage).also(&["stage"]).find(Finding::Filter("stage_id", None)),
+    // No field of Pipedrive: the body writes it as `stage_id`, where that moves the deal forward.
+    field(STAGE_AT_LEAST, StandardType::Stage).find(Finding::No),
     field("value", StandardType::Number).also(&["amount"]),
     field("currency", StandardType::Currency),
     field("status", StandardType::Words(&["open", "won", "lost"])).find(Finding::Filter("status", Some("status"))),

@@ -256,7 +256,9 @@ impl Executor<'_> {
         }
         let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
-        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        let pinned = &mut self.plan_mut().steps[at];
+        pinned.changes = changes(outcome.changes);
+        pinned.warnings.extend(outcome.notes.into_iter().filter(|note| !step.warnings.contains(note)));
         let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
         for (field, value) in outcome.sent {
             known.note_sent(&field, value);

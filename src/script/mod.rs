@@ -19,6 +19,7 @@ mod imports;
 mod known;
 mod lint;
 mod names;
+mod peculiar;
 mod pool;
 mod program;
 mod reference;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
+use super::peculiar::PECULIAR;
 use super::{engine, harness};
 use crate::config::ScriptConfig;
 use crate::pipedrive::Kind;
@@ -79,6 +80,8 @@ pub fn reference() -> String {
         let only = if having.len() < kinds.len() { format!("Only {}. ", having.join(", ")) } else { String::new() };
         write_entry(&mut page, name, entry, &only);
     }
+    section(&mut page, "What each kind has of its own", "");
+    page.push_str(PECULIAR);
     module(&mut page, "Other requests", "", "pipedrive", &listing);
     let global = entries("", &listing.functions);
     section(&mut page, "Values", "");

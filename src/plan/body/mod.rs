@@ -11,6 +11,7 @@
 mod entity;
 mod lists;
 mod same;
+mod stage;
 mod wire;
 
 pub(super) use entity::value as entity_value;
@@ -65,6 +66,8 @@ pub struct BodyOutcome {
     pub needs_present: bool,
     /// What is now known as last sent, by field key: to be merged into the known values once the request, if any, succeeded.
     pub sent: Map<String, Json>,
+    /// What was decided on the way, for the decision record.
+    pub notes: Vec<String>,
 }
 
 /// Builds the body of a step's request.
@@ -96,7 +99,8 @@ pub fn body(
             Ok(outcome)
         }
         BodyFor::Update { present, known } => {
-            Ok(Update { policy: step.write, present, known, outcome: BodyOutcome::default() }.build(&fields, &if_empty))
+            let update = Update { policy: step.write, present, known, metadata, outcome: BodyOutcome::default() };
+            Ok(update.build(&fields, &if_empty))
         }
     }
 }
@@ -211,7 +215,15 @@ fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready
             }
         }
     }
-    for (ready, source) in all {
+    let staged = all.iter().any(|(ready, _)| ready.field.address.key() == "stage_id");
+    for (mut ready, source) in all {
+        if stage::is_at_least(&ready.field) {
+            outcome.sent.insert(ready.field.address.key().to_owned(), source.clone());
+            if staged {
+                continue;
+            }
+            ready.field = stage::written(&ready.field);
+        }
         let value = match &ready.wanted {
             Wanted::Value(value) => value.clone(),
             Wanted::List { op, items } => Json::Array(lists::merge(&ready.field, &Json::Null, *op, items)),
@@ -243,6 +255,7 @@ fn complete(step: &Step, kind: Kind, body: &Map<String, Json>) -> Result<(), Ref
 
 struct Update<'a> {
     policy: WritePolicy,
+    metadata: &'a Metadata,
     present: Option<&'a Map<String, Json>>,
     known: Option<&'a Map<String, Json>>,
     outcome: BodyOutcome,
@@ -271,6 +284,9 @@ impl Update<'_> {
         {
             return;
         }
+        if stage::is_at_least(&ready.field) {
+            return self.forward(ready, source);
+        }
         let present = self.present(ready);
         let target = match (&ready.wanted, &present) {
             (Wanted::List { op: ListOp::Replace, items }, present) => {
@@ -298,8 +314,25 @@ impl Update<'_> {
         self.send(ready, source, present, target);
     }
 
+    /// Moves a deal forward to a stage, whatever the policy says of other fields.
+    fn forward(&mut self, ready: &Ready<'_>, source: Json) {
+        let Some(deal) = self.present else { return self.outcome.needs_present = true };
+        match stage::movement(deal, &source, self.metadata) {
+            stage::Move::Forward => {
+                let moved = Ready { field: stage::written(&ready.field), name: ready.name.clone(), wanted: ready.wanted.clone() };
+                let present = self.present(&moved);
+                self.send(&moved, source.clone(), present, source.clone());
+            }
+            stage::Move::Reached => {}
+            stage::Move::Stays(why) => self.outcome.notes.push(why),
+        }
+        self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
+    }
+
     fn only_if_empty(&mut self, ready: &Ready<'_>) {
-        if ready.field.write == Writable::Create || matches!(ready.wanted, Wanted::List { op: ListOp::Remove, .. }) {
+        // A deal always has a stage.
+        let never = ready.field.write == Writable::Create || stage::is_at_least(&ready.field);
+        if never || matches!(ready.wanted, Wanted::List { op: ListOp::Remove, .. }) {
             return;
         }
         // It had a value once, sent or seen. Should a person have emptied it since, that stands.

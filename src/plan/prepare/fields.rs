@@ -2,8 +2,8 @@
 
 use super::reader::{Hints, Reader};
 use super::{composite, options, scalar};
-use crate::crm::Address;
-use crate::crm::Writable;
+use crate::crm::standard::STAGE_AT_LEAST;
+use crate::crm::{Address, Writable};
 use crate::pipedrive::Kind;
 use crate::plan::field::{self, FieldRef, plural};
 use crate::plan::refusal::Refusal;
@@ -51,6 +51,9 @@ impl Reader<'_> {
                 Err(refusal) => refusals.push(refusal),
             }
         }
+        if kind == Kind::Deal {
+            stages(&mut fields, refusals);
+        }
         fields
     }
 
@@ -91,6 +94,18 @@ impl Reader<'_> {
         }
         Ok(hints)
     }
+}
+
+/// Beside `stage_at_least` a pipeline says which stage is meant, and moves no deal; a stage of its own has no place there.
+fn stages(fields: &mut Vec<WireField>, refusals: &mut Vec<Refusal>) {
+    if !fields.iter().any(|f| f.address.key() == STAGE_AT_LEAST) {
+        return;
+    }
+    if fields.iter().any(|f| f.address.key() == "stage_id") {
+        let refusal = Refusal::value(format!("`stage` and `{STAGE_AT_LEAST}` both say where the deal is to be"));
+        refusals.push(refusal.help("give one: `stage` puts it there, `stage_at_least` only moves it forward"));
+    }
+    fields.retain(|f| f.address.key() != "pipeline_id");
 }
 
 /// Refuses what Pipedrive sets itself.

@@ -43,8 +43,11 @@ pub(super) fn write_match_values(
     on_create.extend(written);
 }
 
-/// Refuses a create that cannot succeed whatever its links come to.
+/// Refuses what cannot succeed whatever its links come to.
 pub(super) fn check(step: &Step, refusals: &mut Vec<Refusal>) {
+    if step.operation.kind() == Some(Kind::Deal) {
+        lost_reason(step, refusals);
+    }
     let Operation::Create { kind } = step.operation else { return };
     let all = || step.fields.iter().chain(&step.if_empty).chain(&step.on_create);
     if let Some(key) = shape::required(kind)
@@ -57,6 +60,22 @@ pub(super) fn check(step: &Step, refusals: &mut Vec<Refusal>) {
         all().any(|f| matches!(&f.address, Address::Standard(key) if links.contains(&key.as_str())) && may_link(&f.value));
     if !links.is_empty() && !linked && !may_be_unlinked(step, kind) {
         refusals.push(missing_link(kind));
+    }
+}
+
+/// Pipedrive takes a reason of lost deals only. An update that names no status may go to a deal that is lost already.
+fn lost_reason(step: &Step, refusals: &mut Vec<Refusal>) {
+    let given = |key: &str| {
+        let mut all = step.fields.iter().chain(&step.on_create).chain(&step.if_empty);
+        all.find(|f| f.address.key() == key).and_then(|f| match &f.value {
+            WireValue::Json(json) => json.as_str(),
+            _ => None,
+        })
+    };
+    let status = given("status").or(matches!(step.operation, Operation::Create { .. }).then_some("open"));
+    if given("lost_reason").is_some() && status.is_some_and(|status| status != "lost") {
+        let help = "leave it out for others, as in `lost_reason: if status == \"lost\" { reason }`";
+        refusals.push(Refusal::value("`lost_reason` is for deals whose status is `lost`").help(help));
     }
 }
 
