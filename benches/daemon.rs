@@ -52,7 +52,7 @@ async fn run(events: usize, wanted: bool) -> Figures {
     copy(Path::new(env!("CARGO_MANIFEST_DIR")), dir.path());
     let mock = Mock::new(MockOptions { keep_log: 0, ..MockOptions::unlimited() });
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let setup = MockSetup { mock: mock.clone(), door: MockDoor::InProcess, unlimited: true };
+    let setup = MockSetup { mock: mock.clone(), door: MockDoor::InProcess, unlimited: true, writes_on: true };
     let options = DaemonOptions {
         dir: dir.path().to_owned(),
         mock: Some(setup),

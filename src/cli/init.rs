@@ -9,14 +9,15 @@ use clap::Args;
 use super::exit::{Failure, Outcome};
 use super::output::say;
 
-/// Make a working folder: rules.toml, scripts and their tests
+/// Make a working folder: rules.toml, scripts and their tests; rules.toml has writes off
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   pipewright init my-rules
   pipewright serve --mock --dir my-rules
 
-Files that are there already are never overwritten.")]
+Files that are there already are never overwritten. Against a real account such a folder observes at first: rules.toml has
+writes = \"off\", so that deliveries are planned and recorded, and nothing is sent until you turn writes on and release them.")]
 pub(super) struct Init {
     /// Folder to make, or an existing one that holds none of the files
     #[arg(value_name = "DIR")]
@@ -49,6 +50,10 @@ const SHIPPED: &[(&str, &str)] = shipped![
 /// Written beside them: the store must not end up under version control.
 const GITIGNORE: (&str, &str) = (".gitignore", "/data/\n");
 
+/// A new folder observes first: nothing that is wrong on the first day may reach a real account.
+const WRITES_ON: &str = "\nwrites = \"on\"\n";
+const WRITES_OFF: &str = "\nwrites = \"off\"\n";
+
 pub(super) fn run(args: &Init) -> Outcome {
     let files = || SHIPPED.iter().chain([&GITIGNORE]);
     let there: Vec<String> = files()
@@ -61,14 +66,15 @@ pub(super) fn run(args: &Init) -> Outcome {
         return Err(Failure::wrong(text));
     }
     for (path, text) in files() {
-        write_new(&args.dir.join(path), text)?;
+        write_new(&args.dir.join(path), &text.replace(WRITES_ON, WRITES_OFF))?;
     }
     let dir = args.dir.display();
     Ok(say(&format!(
         "{} files written to {dir}\n\n\
          Next:\n  \
            pipewright check --mock --dir {dir}\n  \
-           pipewright serve --mock --dir {dir}",
+           pipewright serve --mock --dir {dir}\n\n\
+         rules.toml has writes = \"off\": a real account is only observed until you turn them on (`pipewright events release --help`).",
         files().count()
     ))?)
 }
@@ -108,5 +114,7 @@ mod tests {
         found.sort();
         let embedded: Vec<_> = SHIPPED.iter().map(|(path, _)| (*path).to_owned()).collect();
         assert_eq!(embedded, found);
+        let off = SHIPPED.iter().filter(|(path, text)| *path == "rules.toml" && text.matches(WRITES_ON).count() == 1).count();
+        assert_eq!(off, 1, "`init` turns writes off in rules.toml");
     }
 }

@@ -51,6 +51,7 @@ async fn serve(args: Serve) -> Outcome {
         mock: Mock::new(MockOptions::default()),
         door: MockDoor::Http(args.mock_listen),
         unlimited: false,
+        writes_on: true,
     });
     let options =
         DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen, store_fault: None };

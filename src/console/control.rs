@@ -1,22 +1,25 @@
-//! What changes something: replay, discard, reload, pause, resume.
+//! What changes something: replay, release, discard, reload, pause, resume.
 
 use axum::Json;
-use axum::extract::State as Extract;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State as Extract};
 use axum::http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::State;
 use super::problem::Failed;
 use super::query::failed_states;
-use super::types::{DiscardAnswer, ReplayAnswer, ScopeRequest, Selection};
+use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ScopeRequest, Selection};
 use crate::delivery::ControlError;
 use crate::ingest::replay_unmatched;
 use crate::reload::ReloadOutcome;
-use crate::store::{DeliveryFilter, DeliveryId};
+use crate::store::{DeliveryFilter, DeliveryId, DeliveryState};
 
 /// Most deliveries that one filter may take.
 const MOST_AT_ONCE: usize = 10_000;
+/// Most observed deliveries that one filter may take: weeks of observing.
+const MOST_RELEASED: usize = 1_000_000;
 /// Deliveries in one command to the scheduler: bounds what one append holds, and lets it run others in between.
 const CHUNK: usize = 200;
 /// Unmatched events looked at when no limit is given.
@@ -34,7 +37,7 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
         tracing::info!(events = unmatched.events, deliveries = unmatched.deliveries, "unmatched events replayed on request");
         return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched.into()) }));
     }
-    for ids in chosen(&state, selection).await?.chunks(CHUNK) {
+    for ids in chosen(&state, selection, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
         let done = state.delivery.replay(ids.to_vec()).await.map_err(|e| after(replayed.len(), "replayed", e))?;
         replayed.extend(done);
     }
@@ -42,9 +45,35 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
     Ok(Json(ReplayAnswer { replayed, unmatched: None }))
 }
 
+/// `?dry=1` only says what fits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ReleaseQuery {
+    dry: u8,
+}
+
+pub(super) async fn release(
+    Extract(state): Extract<State>,
+    query: Result<Query<ReleaseQuery>, QueryRejection>,
+    body: Body<Selection>,
+) -> Result<Json<ReleaseAnswer>, Failed> {
+    let Query(query) = query.map_err(|e| Failed::bad_request(e.body_text()))?;
+    let ids = chosen(&state, body?.0, &[DeliveryState::Observed], MOST_RELEASED).await?;
+    if query.dry != 0 {
+        return Ok(Json(ReleaseAnswer { released: 0, fits: ids }));
+    }
+    let mut released = 0;
+    for ids in ids.chunks(CHUNK) {
+        let done = state.delivery.release(ids.to_vec()).await;
+        released += done.map_err(|e| after(usize::try_from(released).unwrap_or(usize::MAX), "released", e))?;
+    }
+    tracing::info!(deliveries = released, "observed deliveries released on request");
+    Ok(Json(ReleaseAnswer { released, ..ReleaseAnswer::default() }))
+}
+
 pub(super) async fn discard(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<DiscardAnswer>, Failed> {
     let mut discarded = 0;
-    for ids in chosen(&state, body?.0).await?.chunks(CHUNK) {
+    for ids in chosen(&state, body?.0, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
         let done = state.delivery.discard(ids.to_vec()).await;
         discarded += done.map_err(|e| after(usize::try_from(discarded).unwrap_or(usize::MAX), "discarded", e))?;
     }
@@ -57,8 +86,9 @@ fn after(done: usize, what: &str, error: ControlError) -> Failed {
     if done == 0 { error.into() } else { Failed::from(error).but(&format!("{done} deliveries were {what}, then: ")) }
 }
 
-/// The deliveries that a selection names, oldest first, so that what is replayed keeps its order.
-async fn chosen(state: &State, selection: Selection) -> Result<Vec<DeliveryId>, Failed> {
+/// The deliveries that a selection names, oldest first, so that what is replayed keeps its order. A filter without states means
+/// `states`, and may fit `most` deliveries.
+async fn chosen(state: &State, selection: Selection, states: &[DeliveryState], most: usize) -> Result<Vec<DeliveryId>, Failed> {
     match selection {
         Selection::Ids(mut ids) => {
             ids.sort();
@@ -74,19 +104,24 @@ async fn chosen(state: &State, selection: Selection) -> Result<Vec<DeliveryId>, 
             }
             let mut filter = query.filter(jiff::Timestamp::now())?;
             if filter.states.is_empty() {
-                filter.states = failed_states();
+                filter.states = states.to_vec();
             }
-            found_by(state, filter, query.limit).await
+            found_by(state, filter, query.limit, most).await
         }
         Selection::Unmatched { .. } => {
-            Err(Failed::bad_request("unmatched events have no deliveries to drop; they go by themselves"))
+            Err(Failed::bad_request("unmatched events have no deliveries; they can be replayed, and go by themselves"))
         }
     }
 }
 
 /// Page after page; the deliveries of one event are always on one page.
-async fn found_by(state: &State, mut filter: DeliveryFilter, limit: Option<usize>) -> Result<Vec<DeliveryId>, Failed> {
-    let most = limit.unwrap_or(MOST_AT_ONCE).min(MOST_AT_ONCE);
+async fn found_by(
+    state: &State,
+    mut filter: DeliveryFilter,
+    limit: Option<usize>,
+    bound: usize,
+) -> Result<Vec<DeliveryId>, Failed> {
+    let most = limit.unwrap_or(bound).min(bound);
     filter.limit = MOST_AT_ONCE;
     let mut ids: Vec<DeliveryId> = Vec::new();
     loop {
@@ -96,7 +131,7 @@ async fn found_by(state: &State, mut filter: DeliveryFilter, limit: Option<usize
         ids.extend(page.into_iter().map(|row| row.id));
         if ids.len() > most {
             if limit.is_none() {
-                return Err(Failed::bad_request(format!("the filter fits more than {MOST_AT_ONCE} deliveries; narrow it")));
+                return Err(Failed::bad_request(format!("the filter fits more than {bound} deliveries; narrow it")));
             }
             ids.truncate(most);
             break;

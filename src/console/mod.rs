@@ -22,8 +22,8 @@ pub use query::{EventsQuery, parse_since};
 pub use serve::{ConsoleError, serve, serve_socket};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
 pub use types::{
-    DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReplayAnswer, ScopeRequest, Selection,
-    SetStatus, Status, UnmatchedReplay,
+    DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReleaseAnswer, ReplayAnswer,
+    ScopeRequest, Selection, SetStatus, Status, UnmatchedReplay,
 };
 
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/status", get(health::status))
         .route("/api/events", get(events::list))
         .route("/api/events/replay", post(control::replay))
+        .route("/api/events/release", post(control::release))
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))

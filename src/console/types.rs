@@ -141,6 +141,16 @@ impl From<crate::ingest::Replayed> for UnmatchedReplay {
     }
 }
 
+/// `POST /api/events/release`: what was released, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseAnswer {
+    /// Released deliveries.
+    pub released: u64,
+    /// `?dry=1`: the deliveries that fit, oldest first; nothing was released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<DeliveryId>,
+}
+
 /// `POST /api/events/discard`: how many were dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscardAnswer {

@@ -71,6 +71,7 @@ impl Daemon {
         let metrics = Metrics::default();
         let mocked = options.mock.is_some();
         let unlimited = options.mock.as_ref().is_some_and(|setup| setup.unlimited);
+        let writes_on = options.mock.as_ref().is_some_and(|setup| setup.writes_on);
         let dir = options.dir.clone();
         let prepared = tokio::task::spawn_blocking(move || reload::prepare(&dir, mocked))
             .await
@@ -91,7 +92,7 @@ impl Daemon {
             Some((mock, None)) => Door::InProcess(mock.clone()),
             None => Door::Configured,
         };
-        let endpoint = Endpoint { door: endpoint, unlimited };
+        let endpoint = Endpoint { door: endpoint, unlimited, writes_on };
         let accounts = Accounts::default();
         let known = accounts.clone();
         let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));

@@ -35,6 +35,8 @@ pub struct MockSetup {
     pub door: MockDoor,
     /// It has no limits, so none are kept.
     pub unlimited: bool,
+    /// `writes` of the accounts counts as "on": what is written is embedded.
+    pub writes_on: bool,
 }
 
 impl std::fmt::Debug for MockSetup {

@@ -206,6 +206,9 @@ impl Attempt {
         self.message_id.clone_from(&stored.message_id);
         let account = self.account()?;
         let observe = account.config.writes == Writes::Off;
+        if self.pending.released_at.is_some() {
+            self.number = self.next_number().await?;
+        }
         if self.pending.pinned {
             self.resume().await?;
             return Executor::new(self, &account, &stored, observe).run().await;
@@ -295,7 +298,8 @@ impl Attempt {
         Ok(())
     }
 
-    /// The number of the next record. Attempts that were not charged replace each other's, but never one that tells of a write.
+    /// The number of the next record. Attempts that were not charged replace each other's, but never one that tells of a write, sent
+    /// or observed.
     async fn next_number(&self) -> Result<u32, StoreError> {
         let charged = self.pending.attempts + 1;
         let records = self.runtime.store.records(&self.pending.id).await?;
@@ -303,7 +307,8 @@ impl Attempt {
         let number = last.get("attempt").and_then(Json::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(charged);
         let wrote = |exchange: &Json| exchange.get("method").and_then(Json::as_str) != Some("GET");
         let tells = last.get("exchanges").and_then(Json::as_array).is_some_and(|all| all.iter().any(wrote));
-        Ok(charged.max(if tells { number + 1 } else { number }))
+        let observed = last.get("outcome").and_then(Json::as_str) == Some(DeliveryState::Observed.as_str());
+        Ok(charged.max(if tells || observed { number + 1 } else { number }))
     }
 
     fn too_old(&self, event: &Event) -> Result<Option<End>, Trouble> {

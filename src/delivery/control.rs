@@ -1,4 +1,4 @@
-//! What people ask of delivery: pause, resume, replay, discard.
+//! What people ask of delivery: pause, resume, replay, release, discard.
 
 use std::sync::Arc;
 
@@ -10,9 +10,14 @@ use super::attempt::Runtime;
 use super::handle::{ControlError, Replayed, Scope};
 use super::pauses::Pauses;
 use super::scheduler::{Scheduler, hold, paused, resumed};
+use crate::config::Writes;
 use crate::event::Event;
 use crate::ingest;
-use crate::store::{Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewEvent, Write};
+use crate::rules::{Rule, ScriptSet};
+use crate::store::{
+    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewDelivery, NewEvent, Pending,
+    StoredEvent, Write,
+};
 
 /// Answers a command; a caller that went away needs no answer.
 pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, ControlError>>, result: Result<T, ControlError>) {
@@ -54,16 +59,8 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
         if row.state == DeliveryState::Pending {
             return Err(ControlError::Refused(format!("delivery {id} is not finished; it can be replayed when it is")));
         }
-        let rule = set.rule(&id.rule).ok_or_else(|| {
-            ControlError::Refused(format!("delivery {id}: there is no rule `{}` in rules.toml any more", id.rule))
-        })?;
-        let stored = runtime
-            .store
-            .event(id.seq)
-            .await?
-            .ok_or_else(|| ControlError::Unknown(format!("the event of delivery {id} is no longer kept")))?;
-        let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
-            .map_err(|e| ControlError::Refused(format!("delivery {id}: {e}")))?;
+        let rule = rule_of(&set, id)?;
+        let (stored, event) = event_of(runtime, id).await?;
         events.push(NewEvent {
             source: stored.source,
             message_id: event.message_id.clone(),
@@ -86,6 +83,60 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             Replayed { id: DeliveryId { seq, rule: of.rule.clone() }, of }
         })
         .collect())
+}
+
+/// Makes observed deliveries pending again, with the rule's account and ordering key of now. They keep their numbers, so that they run
+/// before newer ones of their rule and key that still wait; what the commit has taken from `observed` is never taken again.
+pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now: Timestamp) -> Result<u64, ControlError> {
+    let runtime = scheduler.runtime.clone();
+    let set = runtime.live.load_full();
+    let mut released = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let filter = DeliveryFilter { seq: Some(id.seq), limit: usize::MAX, ..DeliveryFilter::default() };
+        let rows = runtime.store.deliveries(&filter).await?;
+        let row = (0..).zip(&rows).find(|(_, row)| row.id == *id);
+        let (position, row) = row.ok_or_else(|| ControlError::Unknown(format!("there is no delivery {id}")))?;
+        if row.state != DeliveryState::Observed {
+            return Err(ControlError::Refused(format!(
+                "delivery {id} is {}; only what was observed can be released, and only once",
+                row.state
+            )));
+        }
+        let rule = rule_of(&set, id)?;
+        if set.config.pipedrive.get(&*rule.account).is_none_or(|account| account.writes == Writes::Off) {
+            return Err(ControlError::Refused(format!(
+                "delivery {id} would only be observed again: set `writes = \"on\"` under [pipedrive.{}] in rules.toml first",
+                rule.account
+            )));
+        }
+        let (_, event) = event_of(&runtime, id).await?;
+        released.push((id.clone(), position, ingest::delivery(&event, rule)));
+    }
+    // What others come after is put in first.
+    released.sort_by(|a, b| a.0.cmp(&b.0));
+    let write = |(id, _, delivery): &(DeliveryId, u32, NewDelivery)| Write::Release {
+        id: id.clone(),
+        delivery: delivery.clone(),
+        at: now,
+    };
+    runtime.store.commit(released.iter().map(write).collect()).await?;
+    for (id, position, delivery) in released {
+        let NewDelivery { account, key, after, .. } = delivery;
+        let pending = Pending {
+            id,
+            position,
+            account,
+            key,
+            after,
+            attempts: 0,
+            run_at: None,
+            first_failed_at: None,
+            pinned: false,
+            released_at: Some(now),
+        };
+        scheduler.lanes.push(pending, now);
+    }
+    Ok(ids.len() as u64)
 }
 
 /// Drops deliveries for good.
@@ -116,6 +167,20 @@ pub(super) async fn discard(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
         scheduler.runtime.locks.cleared(&row.id);
     }
     Ok(ids.len() as u64)
+}
+
+/// The event of a delivery, as stored and as read.
+async fn event_of(runtime: &Runtime, id: &DeliveryId) -> Result<(StoredEvent, Event), ControlError> {
+    let stored = runtime.store.event(id.seq).await?;
+    let stored = stored.ok_or_else(|| ControlError::Unknown(format!("the event of delivery {id} is no longer kept")))?;
+    let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
+        .map_err(|e| ControlError::Refused(format!("delivery {id}: {e}")))?;
+    Ok((stored, event))
+}
+
+fn rule_of<'a>(set: &'a ScriptSet, id: &DeliveryId) -> Result<&'a Rule, ControlError> {
+    set.rule(&id.rule)
+        .ok_or_else(|| ControlError::Refused(format!("delivery {id}: there is no rule `{}` in rules.toml any more", id.rule)))
 }
 
 async fn row(runtime: &Arc<Runtime>, id: &DeliveryId) -> Result<DeliveryRow, ControlError> {

@@ -131,7 +131,7 @@ impl<'a> Executor<'a> {
     /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it.
     async fn check_links(&mut self, step: &Step, before: &[Step]) -> Result<Option<End>, Trouble> {
         let wait = self.attempt.rule()?.config.link_wait.get();
-        let deadline = later(self.stored.received_at, wait);
+        let deadline = later(self.attempt.pending.released_at.unwrap_or(self.stored.received_at), wait);
         let now = Timestamp::now();
         for (kind, lookups) in linked_lookups(step) {
             // What an earlier action makes sure of will be there.

@@ -109,6 +109,8 @@ pub enum Command {
     Resume(Scope, Reply<()>),
     /// Make finished deliveries anew, with the current script, at their lanes' tails.
     Replay(Vec<DeliveryId>, Reply<Vec<Replayed>>),
+    /// Carry out observed deliveries after all.
+    Release(Vec<DeliveryId>, Reply<u64>),
     /// Drop pending or failed deliveries for good.
     Discard(Vec<DeliveryId>, Reply<u64>),
     /// The live set was swapped: pauses of misconfigured rules and accounts are tried again.
@@ -163,6 +165,14 @@ impl Handle {
     /// When one of them does not exist or is not finished; then none is made.
     pub async fn replay(&self, ids: Vec<DeliveryId>) -> Result<Vec<Replayed>, ControlError> {
         self.ask(|reply| Command::Replay(ids, reply)).await
+    }
+
+    /// Carries out observed deliveries after all, each in its old place before newer ones of its rule and key; answers how many.
+    ///
+    /// # Errors
+    /// When one of them does not exist, was not only observed, or would be observed again; then none is released.
+    pub async fn release(&self, ids: Vec<DeliveryId>) -> Result<u64, ControlError> {
+        self.ask(|reply| Command::Release(ids, reply)).await
     }
 
     /// Drops pending or failed deliveries for good; answers how many.

@@ -40,6 +40,7 @@ struct Entry {
     run_at: Option<Timestamp>,
     first_failed_at: Option<Timestamp>,
     pinned: bool,
+    released_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -139,7 +140,7 @@ pub(crate) enum Next {
 }
 
 impl Lanes {
-    /// Adds a delivery at its lane's tail.
+    /// Adds a delivery at its lane's tail; one that was released takes its old place, before newer ones.
     pub(crate) fn push(&mut self, pending: Pending, now: Timestamp) {
         let rule = pending.id.rule.clone();
         let lane_id = self.lane(&pending.account, &pending.key);
@@ -153,10 +154,11 @@ impl Lanes {
             run_at: pending.run_at,
             first_failed_at: pending.first_failed_at,
             pinned: pending.pinned,
+            released_at: pending.released_at,
         };
         self.waiting += u64::from(entry.run_at.is_some());
         let lane = self.lane_mut(lane_id);
-        queue_of(&mut lane.rules, &rule).push_back(entry);
+        enter(queue_of(&mut lane.rules, &rule), entry);
         self.place(lane_id, now);
     }
 
@@ -200,7 +202,7 @@ impl Lanes {
             Next::Again { run_at, attempts, first_failed_at, pinned } => {
                 entry = Entry { run_at, attempts, first_failed_at, pinned, ..entry };
                 waits = run_at.is_some();
-                queue_of(&mut lane.rules, &rule).push_front(entry);
+                enter(queue_of(&mut lane.rules, &rule), entry);
             }
             Next::Park { until, attempts, pinned } => {
                 entry = Entry { run_at: Some(until), attempts, pinned, ..entry };
@@ -462,6 +464,7 @@ impl Lanes {
             run_at: entry.run_at,
             first_failed_at: entry.first_failed_at,
             pinned: entry.pinned,
+            released_at: entry.released_at,
         };
         let waited = entry.run_at.is_some();
         lane.running = Some((rule, entry));
@@ -490,6 +493,17 @@ impl Lanes {
             *count = count.saturating_sub(1);
         }
     }
+}
+
+/// Puts an entry where its number belongs: nearly always at an end.
+fn enter(queue: &mut VecDeque<Entry>, entry: Entry) {
+    let at = match (queue.front(), queue.back()) {
+        (_, None) => 0,
+        (_, Some(last)) if last.seq < entry.seq => queue.len(),
+        (Some(first), _) if entry.seq < first.seq => 0,
+        _ => queue.partition_point(|waiting| waiting.seq < entry.seq),
+    };
+    queue.insert(at, entry);
 }
 
 fn queue_of<'a>(rules: &'a mut Vec<(Arc<str>, VecDeque<Entry>)>, rule: &Arc<str>) -> &'a mut VecDeque<Entry> {

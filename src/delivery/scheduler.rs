@@ -342,6 +342,10 @@ impl Scheduler {
                 let result = control::replay(&self.runtime, ids, now).await;
                 control::answer(reply, result);
             }
+            Command::Release(ids, reply) => {
+                let result = control::release(self, ids, now).await;
+                control::answer(reply, result);
+            }
             Command::Discard(ids, reply) => {
                 let result = control::discard(self, ids, now).await;
                 control::answer(reply, result);

@@ -142,6 +142,8 @@ pub struct Pending {
     pub first_failed_at: Option<jiff::Timestamp>,
     /// Whether a plan is pinned.
     pub pinned: bool,
+    /// When a person released it, after it had been observed only.
+    pub released_at: Option<jiff::Timestamp>,
 }
 
 /// A stored event.

@@ -1,6 +1,6 @@
 //! What a commit may hold.
 
-use super::{DeliveryId, DeliveryState};
+use super::{DeliveryId, DeliveryState, NewDelivery};
 
 /// One write of a commit. A commit carries out its writes in order, all or nothing.
 #[derive(Debug, Clone)]
@@ -27,6 +27,15 @@ pub enum Write {
         attempts: u32,
         /// When it failed first.
         first_failed_at: jiff::Timestamp,
+    },
+    /// An observed delivery is to be carried out after all: it is pending again, in its old place and with its records.
+    Release {
+        /// Delivery; its state is [`DeliveryState::Observed`].
+        id: DeliveryId,
+        /// Account and ordering keys.
+        delivery: NewDelivery,
+        /// When.
+        at: jiff::Timestamp,
     },
     /// Adds or replaces the decision record of one attempt (JSON).
     Record {

@@ -3,6 +3,7 @@
 mod discard;
 mod list;
 pub(super) mod record;
+mod release;
 mod replay;
 mod select;
 mod show;
@@ -22,6 +23,7 @@ pub(super) enum Events {
     List(list::List),
     Show(show::Show),
     Replay(replay::Replay),
+    Release(release::Release),
     Discard(discard::Discard),
 }
 
@@ -30,6 +32,7 @@ pub(super) fn run(command: Events) -> Outcome {
         Events::List(args) => list::run(args),
         Events::Show(args) => show::run(&args),
         Events::Replay(args) => replay::run(args),
+        Events::Release(args) => release::run(args),
         Events::Discard(args) => discard::run(args),
     }
 }

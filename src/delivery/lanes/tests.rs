@@ -17,6 +17,7 @@ fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
         run_at: None,
         first_failed_at: None,
         pinned: false,
+        released_at: None,
     }
 }
 
@@ -55,6 +56,27 @@ fn a_retry_holds_its_lane_until_it_is_due() {
     assert_eq!(lanes.next_due(), Some(at(100)));
     assert_eq!(lanes.counts().waiting, 1);
     assert_eq!(next(&mut lanes, 100).expect("due").1, "1/r");
+    assert_eq!(lanes.counts().waiting, 0);
+}
+
+#[test]
+fn a_released_delivery_takes_its_old_place_also_before_one_that_is_tried_again() {
+    let mut lanes = Lanes::default();
+    for seq in [5, 7, 9] {
+        lanes.push(delivery(seq, "r", "main", "u:1"), at(0));
+    }
+    let (lane, running) = next(&mut lanes, 0).expect("ready");
+    assert_eq!(running, "5/r");
+    for seq in [3, 8, 10, 1] {
+        lanes.push(delivery(seq, "r", "main", "u:1"), at(0));
+    }
+    lanes.finish(lane, Next::Again { run_at: Some(at(9)), attempts: 1, first_failed_at: Some(at(0)), pinned: true }, at(0));
+    let mut order = Vec::new();
+    while let Some((lane, id)) = next(&mut lanes, 9) {
+        order.push(id);
+        lanes.finish(lane, Next::Ended, at(9));
+    }
+    assert_eq!(order, ["1/r", "3/r", "5/r", "7/r", "8/r", "9/r", "10/r"]);
     assert_eq!(lanes.counts().waiting, 0);
 }
 

@@ -128,6 +128,7 @@ fn deliveries(
             run_at: None,
             first_failed_at: None,
             pinned: false,
+            released_at: None,
         });
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codes::{from_seq, from_state, from_time, to_state};
+use super::codes::{from_keys, from_seq, from_state, from_time, part, to_state};
 use super::counters;
 use super::names::Names;
 use super::writer::Cache;
@@ -19,15 +19,24 @@ enum Standing {
     Missing,
     Pending,
     Failed,
+    Observed,
     Finished,
 }
 
 impl Standing {
+    const fn of(ended: DeliveryState) -> Self {
+        match ended {
+            DeliveryState::Observed => Self::Observed,
+            state if state.is_failure() => Self::Failed,
+            _ => Self::Finished,
+        }
+    }
+
     const fn refusal(self) -> &'static str {
         match self {
             Self::Missing => "does not exist",
             Self::Pending => "is not finished yet",
-            Self::Failed | Self::Finished => "is finished already",
+            Self::Failed | Self::Observed | Self::Finished => "is finished already",
         }
     }
 }
@@ -37,7 +46,11 @@ pub(super) fn judge(conn: &Connection, names: &Names, writes: &[Write]) -> rusql
     let mut standings: HashMap<&DeliveryId, Standing> = HashMap::new();
     for write in writes {
         let id = match write {
-            Write::Pin { id, .. } | Write::Unpin { id } | Write::Retry { id, .. } | Write::Record { id, .. } => id,
+            Write::Pin { id, .. }
+            | Write::Unpin { id }
+            | Write::Retry { id, .. }
+            | Write::Record { id, .. }
+            | Write::Release { id, .. } => id,
             Write::Finish(finish) => &finish.id,
             _ => continue,
         };
@@ -47,13 +60,14 @@ pub(super) fn judge(conn: &Connection, names: &Names, writes: &[Write]) -> rusql
         };
         let (allowed, next) = match write {
             Write::Record { .. } => (standing != Standing::Missing, standing),
+            Write::Release { .. } => (standing == Standing::Observed, Standing::Pending),
             Write::Finish(finish) => {
                 let ends = match standing {
                     Standing::Pending => finish.state != DeliveryState::Pending,
                     Standing::Failed => finish.state == DeliveryState::Discarded,
-                    Standing::Missing | Standing::Finished => false,
+                    Standing::Missing | Standing::Observed | Standing::Finished => false,
                 };
-                (ends, if finish.state.is_failure() { Standing::Failed } else { Standing::Finished })
+                (ends, Standing::of(finish.state))
             }
             _ => (standing == Standing::Pending, standing),
         };
@@ -77,8 +91,7 @@ fn standing(conn: &Connection, names: &Names, id: &DeliveryId) -> rusqlite::Resu
         .optional()?;
     Ok(match state.map(to_state).transpose()? {
         None => Standing::Missing,
-        Some(state) if state.is_failure() => Standing::Failed,
-        Some(_) => Standing::Finished,
+        Some(state) => Standing::of(state),
     })
 }
 
@@ -108,6 +121,25 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
             params![from_seq(id.seq), names.id(conn, &id.rule)?, attempt, record],
         ),
         Write::Finish(end) => finish(conn, cache, end),
+        Write::Release { id, delivery, at } => {
+            let (seq, rule) = (from_seq(id.seq), names.id(conn, &id.rule)?);
+            run(
+                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after, released_at)
+                 SELECT seq, rule, position, ?3, ?4, ?5, at, kind, ?6, ?7 FROM runs WHERE seq = ?1 AND rule = ?2",
+                params![
+                    seq,
+                    rule,
+                    names.id(conn, &delivery.account)?,
+                    part(&delivery.account, &delivery.key),
+                    delivery.key,
+                    from_keys(&delivery.after),
+                    from_time(*at)
+                ],
+            )?;
+            run("DELETE FROM runs WHERE seq = ?1 AND rule = ?2", params![seq, rule])?;
+            cache.counters.pending += 1;
+            Ok(())
+        }
         Write::IndexPut { account, kind, field, value, id } => run(
             "INSERT INTO match_index (account, kind, field, value, id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             params![names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?, value, id],

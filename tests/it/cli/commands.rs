@@ -85,6 +85,28 @@ async fn replay_and_discard_name_what_they_did() {
 }
 
 #[tokio::test]
+async fn a_release_by_conditions_counts_first() {
+    let admin = served().await;
+    let nothing = run(&admin, &["events", "release", "--rule", "person"]).await;
+    assert_eq!((code(&nothing), err(&nothing).as_str()), (0, "no observed delivery fits\n"));
+    for message in ["m1", "m2"] {
+        let id = admin.event(message, "u1").await;
+        admin.finish(&id, DeliveryState::Observed, None).await;
+    }
+    let counted = run(&admin, &["events", "release", "--rule", "person"]).await;
+    assert_eq!(
+        out(&counted),
+        "2 would be released (person 2), from 1/person to 2/person; add --yes to release them\n",
+        "{}",
+        err(&counted)
+    );
+    assert_eq!(admin.commands(), Vec::<String>::new());
+    assert_eq!(out(&run(&admin, &["events", "release", "--rule", "person", "--yes"]).await), "released: 2\n");
+    assert_eq!(parsed(&run(&admin, &["events", "release", "2", "--json"]).await), json!({ "released": 1 }));
+    assert_eq!(admin.commands(), ["release 1/person 2/person", "release 2/person"]);
+}
+
+#[tokio::test]
 async fn status_shows_what_needs_a_person_and_exits_with_1() {
     let admin = served().await;
     let shown = run(&admin, &["status"]).await;

@@ -190,6 +190,26 @@ async fn replay_and_discard_take_ids_or_a_filter_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_release_takes_what_was_observed_oldest_first_or_only_counts_it() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    for (message, state) in [("m1", DeliveryState::Observed), ("m2", DeliveryState::Dead), ("m3", DeliveryState::Observed)] {
+        let id = admin.event(message, "u1").await;
+        admin.finish(&id, state, None).await;
+    }
+    let filter = json!({ "filter": { "rule": "person" } });
+    let counted = post_json(addr, "/api/events/release?dry=1", &filter).await;
+    assert_eq!(counted.json(), json!({ "released": 0, "fits": ["1/person", "3/person"] }));
+    assert_eq!(admin.commands(), Vec::<String>::new());
+    assert_eq!(post_json(addr, "/api/events/release", &filter).await.json(), json!({ "released": 2 }));
+    let ids = json!({ "ids": ["3/person", "1/person", "3/person"] });
+    assert_eq!(post_json(addr, "/api/events/release", &ids).await.json(), json!({ "released": 2 }));
+    assert_eq!(admin.commands(), ["release 1/person 3/person", "release 1/person 3/person"]);
+    assert_eq!(post_json(addr, "/api/events/release", &json!({ "filter": {} })).await.status, 400);
+    assert_eq!(post_json(addr, "/api/events/release?drry=1", &filter).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_filter_takes_more_than_one_page() {
     let admin = Admin::start().await;
     let addr = admin.listen(None).await;

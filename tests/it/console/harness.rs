@@ -204,6 +204,10 @@ fn answer(seen: &Seen, command: Command) {
             let anew = |of: DeliveryId| Replayed { id: DeliveryId { seq: Seq(of.seq.0 + 100), rule: of.rule.clone() }, of };
             drop(reply.send(Ok(ids.into_iter().map(anew).collect())));
         }
+        Command::Release(ids, reply) => {
+            seen.lock().push(format!("release {}", words(&ids)));
+            drop(reply.send(Ok(ids.len() as u64)));
+        }
         Command::Discard(ids, reply) => {
             seen.lock().push(format!("discard {}", words(&ids)));
             drop(reply.send(Ok(ids.len() as u64)));

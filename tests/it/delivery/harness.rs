@@ -142,7 +142,7 @@ impl Rig {
         let door = if self.http { MockDoor::Http(([127, 0, 0, 1], 0).into()) } else { MockDoor::InProcess };
         let setup = || DaemonOptions {
             dir: self.dir.path().to_owned(),
-            mock: Some(MockSetup { mock: self.mock.clone(), door, unlimited: true }),
+            mock: Some(MockSetup { mock: self.mock.clone(), door, unlimited: true, writes_on: false }),
             listen: None,
             admin_listen: None,
             store_fault: Some(self.store_fault()),

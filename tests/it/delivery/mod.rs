@@ -8,6 +8,7 @@ mod identity;
 mod kinds;
 mod links;
 mod matching;
+mod observe;
 mod order;
 mod plans;
 mod quiet;

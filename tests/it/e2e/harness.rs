@@ -94,6 +94,7 @@ impl Folder {
         let settings = format!("base_url = \"http://{at}\"\nplan = \"ultimate\"");
         self.edit("rules.toml", "domain = \"acme\"", &settings);
         self.edit("rules.toml", "\nplan = \"lite\"\n", "\n");
+        self.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
     }
 }
 

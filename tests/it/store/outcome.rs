@@ -1,12 +1,41 @@
 //! What becomes of deliveries; match index, known values, small named values.
 
-use pipewright::store::{DeliveryFilter, DeliveryState, Seq, Store, StoreError, Write};
+use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryState, NewDelivery, Seq, Store, StoreError, Write};
 
 use super::support::{Opened, add, all_pending, at, event, finish, id, open};
 
 async fn state(opened: &Opened, seq: Seq) -> Vec<(String, DeliveryState)> {
     let rows = opened.store.deliveries(&DeliveryFilter { seq: Some(seq), ..DeliveryFilter::default() }).await.expect("reads");
     rows.into_iter().map(|row| (row.id.rule.to_string(), row.state)).collect()
+}
+
+#[tokio::test]
+async fn only_what_was_observed_is_released_and_it_keeps_its_place_over_a_reopening() {
+    let opened = open();
+    let store = &opened.store;
+    store.append(vec![event("m1", &["person", "deal"]), event("m2", &["person"])]).await.expect("appends");
+    let (first, second) = (id(Seq(1), "deal"), id(Seq(2), "person"));
+    let delivery =
+        NewDelivery { rule: "deal".into(), account: "other".into(), key: "u:9".to_owned(), after: vec!["a:1".to_owned()] };
+    let release = |id: &DeliveryId| Write::Release { id: id.clone(), delivery: delivery.clone(), at: at(7) };
+    assert!(store.commit(vec![release(&first)]).await.is_err(), "it is pending");
+    store
+        .commit(vec![finish(first.clone(), DeliveryState::Observed, at(2)), finish(second.clone(), DeliveryState::Done, at(2))])
+        .await
+        .expect("commits");
+    assert!(store.commit(vec![release(&first), release(&second)]).await.is_err(), "one of them is done");
+    assert!(store.commit(vec![release(&first), release(&first)]).await.is_err(), "never twice");
+    store.commit(vec![release(&first)]).await.expect("commits");
+    assert!(store.commit(vec![release(&first)]).await.is_err(), "never twice");
+    let opened = opened.reopen();
+    let pending = opened.store.pending(None, 10).await.expect("reads");
+    let row = &pending[1];
+    assert_eq!(pending.iter().map(|p| p.id.to_string()).collect::<Vec<_>>(), ["1/person", "1/deal"]);
+    assert_eq!((row.position, &*row.account, row.key.as_str(), row.released_at), (1, "other", "u:9", Some(at(7))));
+    assert_eq!(row.after, ["a:1"]);
+    assert_eq!(opened.store.stats().await.expect("reads").pending, 2);
+    opened.store.commit(vec![finish(first, DeliveryState::Done, at(9))]).await.expect("commits");
+    assert_eq!(opened.store.stats().await.expect("reads").pending, 1);
 }
 
 #[tokio::test]
