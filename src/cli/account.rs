@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
+
 use super::exit::Failure;
 use crate::config::{AccountConfig, Config, Secret};
 use crate::crm::{Metadata, fetch_metadata};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::mock::{Mock, MockOptions};
-use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
+use crate::pipedrive::{ApiError, Client, ClientOptions, HttpTransport, Session, Trace, Transport, base_url};
 
 /// Reads the folder's `rules.toml`, and only that: scripts may be broken.
 pub(super) fn config(dir: &Path) -> Result<Config, Failure> {
@@ -41,21 +43,55 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&'a str>) -> Result<(&
 
 /// The embedded Pipedrive's metadata.
 pub(super) fn of_mock() -> Result<Metadata, Failure> {
-    fetch("mock", Mock::new(MockOptions::unlimited()), u32::MAX)
+    Connection::to_mock()?.metadata()
 }
 
 /// A real account's metadata. Reads only.
 pub(super) fn of_account(name: &str, account: &AccountConfig, token: &Secret) -> Result<Metadata, Failure> {
-    let url = base_url(account).map_err(Failure::wrong)?;
-    let transport = HttpTransport::new(&url, token, account.timeout.get()).map_err(Failure::wrong)?;
-    fetch(name, Arc::new(transport), account.plan.burst())
+    Connection::to(name, account, token)?.metadata()
 }
 
-fn fetch(name: &str, transport: Arc<dyn Transport>, burst: u32) -> Result<Metadata, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+/// Calls to one account, within its limits, from a command that runs by itself.
+pub(super) struct Connection {
+    pub(super) name: String,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Connection {
+    /// To the account that is named, or to the only one.
+    pub(super) fn open(dir: &Path, name: Option<&str>) -> Result<Self, Failure> {
+        let config = config(dir)?;
+        let (name, chosen) = choose(&config, name)?;
+        let token = chosen.api_token.as_ref().ok_or_else(|| Failure::wrong(format!("[pipedrive.{name}] has no api_token")))?;
+        Self::to(name, chosen, &token.resolve(dir).map_err(Failure::wrong)?)
+    }
+
+    /// To an embedded Pipedrive of its own.
+    pub(super) fn to_mock() -> Result<Self, Failure> {
+        Self::over("mock", Mock::new(MockOptions::unlimited()), u32::MAX)
+    }
+
+    fn to(name: &str, account: &AccountConfig, token: &Secret) -> Result<Self, Failure> {
+        let url = base_url(account).map_err(Failure::wrong)?;
+        let transport = HttpTransport::new(&url, token, account.timeout.get()).map_err(Failure::wrong)?;
+        Self::over(name, Arc::new(transport), account.plan.burst())
+    }
+
+    fn over(name: &str, transport: Arc<dyn Transport>, burst: u32) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(transport, ClientOptions { burst, account: name.to_owned(), ..ClientOptions::default() });
-        let session = client.session(Trace::default());
-        fetch_metadata(&session).await.map_err(|e| Failure::found(format!("account {name}: {e}")))
-    })
+        Ok(Self { name: name.to_owned(), client, runtime })
+    }
+
+    /// Makes a call.
+    pub(super) fn call<T>(&self, call: impl AsyncFnOnce(&Session) -> Result<T, ApiError>) -> Result<T, Failure> {
+        let session = self.client.session(Trace::default());
+        self.runtime.block_on(call(&session)).map_err(|e| Failure::found(format!("account {}: {e}", self.name)))
+    }
+
+    /// What the account has: fields, options, stages, users.
+    pub(super) fn metadata(&self) -> Result<Metadata, Failure> {
+        self.call(async |session| fetch_metadata(session).await)
+    }
 }

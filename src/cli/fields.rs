@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, json};
 
-use super::exit::{Failure, Outcome};
+use super::account::Connection;
+use super::exit::Outcome;
 use super::output::{Table, complain, say, say_json};
-use super::{Folder, Format, account};
-use crate::crm::{Field, FieldType, Metadata};
+use super::{Folder, Format};
+use crate::crm::{Field, FieldType};
 use crate::pipedrive::Kind;
 
 /// The fields that an account has
@@ -66,12 +67,14 @@ impl From<KindWord> for Kind {
 
 pub(super) fn run(command: Fields) -> Outcome {
     let Fields::List(args) = command;
-    let (name, metadata) = fetched(&args)?;
+    let connection =
+        if args.mock { Connection::to_mock()? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
+    let metadata = connection.metadata()?;
     let kinds: Vec<Kind> = args.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind.into()]);
     let of = |kind: Kind| metadata.fields_of(kind).iter().filter(|f| f.custom || !args.custom).collect::<Vec<_>>();
     if args.format.json {
         let fields: Map<_, _> = kinds.iter().map(|kind| (kind.to_string(), json!(of(*kind)))).collect();
-        return Ok(say_json(&json!({ "account": name, "fields": fields }))?);
+        return Ok(say_json(&json!({ "account": connection.name, "fields": fields }))?);
     }
     let mut table = Table::new(["KIND", "NAME", "KEY", "TYPE", "OPTIONS"]);
     for kind in kinds {
@@ -84,17 +87,6 @@ pub(super) fn run(command: Fields) -> Outcome {
         return Ok(());
     }
     Ok(say(&table.render())?)
-}
-
-fn fetched(args: &List) -> Result<(String, Metadata), Failure> {
-    if args.mock {
-        return Ok(("mock".to_owned(), account::of_mock()?));
-    }
-    let config = account::config(&args.folder.dir)?;
-    let (name, chosen) = account::choose(&config, args.account.as_deref())?;
-    let token = chosen.api_token.as_ref().ok_or_else(|| Failure::wrong(format!("[pipedrive.{name}] has no api_token")))?;
-    let token = token.resolve(&args.folder.dir).map_err(Failure::wrong)?;
-    Ok((name.to_owned(), account::of_account(name, chosen, &token)?))
 }
 
 fn type_word(field: &Field) -> String {

@@ -7,6 +7,7 @@
 mod account;
 mod check;
 mod client;
+mod duplicates;
 mod events;
 mod exit;
 mod fields;
@@ -55,6 +56,7 @@ enum Command {
     Events(events::Events),
     #[command(subcommand)]
     Fields(fields::Fields),
+    Duplicates(duplicates::Find),
     Status(status::Status),
     Reload(reload::Reload),
     #[command(subcommand)]
@@ -106,6 +108,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Test(args) => test::run(args),
         Command::Events(args) => events::run(args),
         Command::Fields(args) => fields::run(args),
+        Command::Duplicates(args) => duplicates::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Pause(args) => pause::pause(&args),

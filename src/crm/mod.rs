@@ -4,6 +4,7 @@
 //! everything here is per account.
 
 mod account;
+mod duplicates;
 mod fetch;
 mod find;
 pub mod index;
@@ -16,6 +17,7 @@ pub mod standard;
 mod time;
 
 pub use account::{Account, REFRESH_AT_MOST};
+pub use duplicates::{Duplicates, Group, Holder};
 pub use fetch::fetch_metadata;
 pub use find::{FindError, Found, find, find_known, searchable};
 pub use known::Known;

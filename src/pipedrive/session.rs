@@ -10,7 +10,7 @@ use super::observe;
 use super::{ApiError, Client, ErrorKind, Id, Kind, Method, Purpose, Request, Trace};
 
 /// Largest page; the cost does not depend on it.
-const PAGE: usize = 500;
+pub const PAGE: usize = 500;
 /// Most ids in one `?ids=` request.
 const IDS: usize = 100;
 /// From this many ids on a list (10 tokens) costs less than single reads (1 token each).
@@ -51,6 +51,10 @@ pub struct SearchHit {
     /// What the search told of it; shapes differ from those of entities.
     pub item: Entity,
 }
+
+/// Where the next page of a list begins: a query parameter and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextPage(&'static str, String);
 
 /// How a conversion stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,21 +177,12 @@ impl Session {
         purpose: Purpose,
     ) -> Result<Vec<Entity>, ApiError> {
         let mut all = Vec::new();
-        let mut next: Option<(&str, String)> = None;
+        let mut next = None;
         loop {
             let limit = PAGE.min(max.saturating_sub(all.len())).max(1);
-            let mut request = Request::get(path).query("limit", limit.to_string());
-            for (name, value) in filters.iter().chain(&next) {
-                request = request.query(name, value.as_str());
-            }
-            let body = self.send(&request, purpose).await?;
-            let follows = next_page(&body, limit);
-            let page = entity::many(body).map_err(|e| failed(&request, e))?;
+            let (page, follows) = self.list_page(path, filters, limit, next.as_ref(), purpose).await?;
             let empty = page.is_empty();
             all.extend(page);
-            if follows.is_some() && follows == next {
-                return Err(failed(&request, unreadable("it leads back to the same page")));
-            }
             match follows {
                 Some(follows) if all.len() < max && !empty => next = Some(follows),
                 _ => break,
@@ -195,6 +190,33 @@ impl Session {
         }
         all.truncate(max);
         Ok(all)
+    }
+
+    /// One page of a collection, at most [`PAGE`] objects, and where the next one begins. Deleted ones are among them.
+    ///
+    /// # Errors
+    /// Any failure of the call.
+    pub async fn list_page(
+        &self,
+        path: &str,
+        filters: &[(&str, String)],
+        limit: usize,
+        from: Option<&NextPage>,
+        purpose: Purpose,
+    ) -> Result<(Vec<Entity>, Option<NextPage>), ApiError> {
+        let mut request = Request::get(path).query("limit", limit.min(PAGE).to_string());
+        for (name, value) in filters {
+            request = request.query(name, value.as_str());
+        }
+        if let Some(NextPage(name, value)) = from {
+            request = request.query(name, value.as_str());
+        }
+        let body = self.send(&request, purpose).await?;
+        let follows = next_page(&body, limit);
+        if follows.is_some() && follows.as_ref() == from {
+            return Err(failed(&request, unreadable("it leads back to the same page")));
+        }
+        Ok((entity::many(body).map_err(|e| failed(&request, e))?, follows))
     }
 
     /// Creates an entity; answers it as Pipedrive has it.
@@ -372,10 +394,10 @@ fn unreadable(reason: &str) -> ErrorKind {
 }
 
 /// The query parameter that asks for the next page: v2's cursor, or v1's start in one of its two places.
-fn next_page(body: &Value, limit: usize) -> Option<(&'static str, String)> {
+fn next_page(body: &Value, limit: usize) -> Option<NextPage> {
     let more = body.get("additional_data")?;
     if let Some(cursor) = more.get("next_cursor") {
-        return cursor.as_str().filter(|c| !c.is_empty()).map(|c| ("cursor", c.to_owned()));
+        return cursor.as_str().filter(|c| !c.is_empty()).map(|c| NextPage("cursor", c.to_owned()));
     }
     let page = more.get("pagination").unwrap_or(more);
     if page.get("more_items_in_collection").and_then(Value::as_bool) != Some(true) {
@@ -384,7 +406,7 @@ fn next_page(body: &Value, limit: usize) -> Option<(&'static str, String)> {
     let start = page.get("start").and_then(Value::as_u64).unwrap_or(0);
     let limit = page.get("limit").and_then(Value::as_u64).unwrap_or(limit as u64);
     let next = page.get("next_start").and_then(Value::as_u64).unwrap_or(start + limit);
-    Some(("start", next.to_string()))
+    Some(NextPage("start", next.to_string()))
 }
 
 /// Scripts may name a path of the API, nothing else, and never put the token in it.
@@ -411,7 +433,7 @@ mod tests {
 
     #[test]
     fn every_way_of_paging_is_followed() {
-        let next = |body: Value| next_page(&body, 500).map(|(name, value)| format!("{name}={value}"));
+        let next = |body: Value| next_page(&body, 500).map(|NextPage(name, value)| format!("{name}={value}"));
         assert_eq!(next(json!({"additional_data": {"next_cursor": "abc"}})).as_deref(), Some("cursor=abc"));
         assert_eq!(next(json!({"additional_data": {"next_cursor": null}})), None);
         let notes = json!({"additional_data": {"pagination": {"start": 0, "limit": 100, "more_items_in_collection": true, "next_start": 100}}});

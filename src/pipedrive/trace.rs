@@ -22,6 +22,8 @@ pub enum Purpose {
     Reconcile,
     /// Fields, stages, users, labels.
     Metadata,
+    /// A person asked for a report.
+    Report,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::ReadBeforeWrite => "read_before_write",
             Self::Reconcile => "reconcile",
             Self::Metadata => "metadata",
+            Self::Report => "report",
         }
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn type_name(field_type: &FieldType) -> &str {
 }
 
 /// The kind in the plural, for messages.
-pub(super) const fn plural(kind: Kind) -> &'static str {
+pub const fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::Person => "persons",
         Kind::Organization => "organizations",
@@ -155,6 +155,17 @@ pub(super) fn resolve<'a>(kind: Kind, name: &'a str, custom_only: bool, metadata
     };
     FieldRef::custom(kind, field, name).ok_or_else(|| {
         Refusal::name(format!("`{name}` is a field of type {}, which cannot be written", type_name(&field.field_type)))
+    })
+}
+
+/// The address of the field that a person names, by the rules by which scripts name fields.
+///
+/// # Errors
+/// What is wrong with the name, and what to do.
+pub fn address(kind: Kind, name: &str, metadata: &Metadata) -> Result<Address, String> {
+    resolve(kind, name, false, metadata).map(|field| field.address).map_err(|refusal| match refusal.help {
+        Some(help) => format!("{}; {help}", refusal.message),
+        None => refusal.message,
     })
 }
 
