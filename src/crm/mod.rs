@@ -4,6 +4,7 @@
 //! everything here is per account.
 
 mod account;
+mod claims;
 mod duplicates;
 mod fetch;
 mod find;
@@ -17,6 +18,7 @@ pub mod standard;
 mod time;
 
 pub use account::{Account, REFRESH_AT_MOST};
+pub use claims::Claims;
 pub use duplicates::{Duplicates, Group, Holder};
 pub use fetch::fetch_metadata;
 pub use find::{FindError, Found, find, find_known, searchable};

@@ -1,16 +1,18 @@
 //! After a create whose outcome is unknown: did it happen?
 //!
 //! It is looked for in the kind's list of what changed since it was sent. Lists are not behind, unlike the search, so one that is not there
-//! was not created. Taken is what has our content, was created by us and since then, and is not already ours by an earlier outcome
-//! (every outcome leaves known values). Not compared is what automations change at once: owner, stage, pipeline, status, labels, visibility,
-//! done.
+//! was not created. Taken is what has our content, was created by us and since then, and is not already ours: by an earlier outcome
+//! (every outcome leaves known values), or by a create of another delivery that is under way or not stored yet. Not compared is what automations change at once: owner, stage, pipeline, status, labels, visibility,
+//! done. Persons and organizations name no creator in Pipedrive's replies, only an owner, who may have been changed since: of several that
+//! fit, those of the owner that the create would have are taken first.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Account, FindError, time};
+use super::{Account, Claims, FindError, time};
 use crate::pipedrive::{Entity, Id, Kind, Purpose, Session};
+use crate::store::DeliveryId;
 
 /// How far our clock and Pipedrive's may be apart.
 const SKEW: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
@@ -43,16 +45,24 @@ pub async fn find_unclaimed_create(
     kind: Kind,
     since: jiff::Timestamp,
     body: &Map<String, Value>,
+    claims: &Claims,
+    by: &DeliveryId,
 ) -> Result<Option<(Id, Entity)>, FindError> {
     let since = since.checked_sub(SKEW).unwrap_or(since);
     let me = account.ready_metadata(session).await?.me.user_id;
     let filters = [("updated_since", time::whole_seconds(since))];
     let mut changed = session.list(kind, &filters, LONGEST_LIST, Purpose::Reconcile).await?;
-    changed.sort_by_key(|entity| entity.get("add_time").and_then(Value::as_str).and_then(time::read));
+    let owner = body.get("owner_id").and_then(Value::as_i64).unwrap_or(me);
+    changed.sort_by_key(|entity| {
+        let others = entity.get("owner_id").and_then(user_id).is_some_and(|held| held != owner);
+        (others, entity.get("add_time").and_then(Value::as_str).and_then(time::read))
+    });
     for entity in changed {
         let Some(id) = entity.get("id").and_then(Id::from_json) else { continue };
-        if created_by(&entity, me) && created_since(&entity, body, since) && same_content(kind, body, &entity) {
-            let claimed = account.store.known_get(&account.name, kind.as_str(), &id.to_string()).await?.is_some();
+        if created_by(&entity, body, me) && created_since(&entity, body, since) && same_content(kind, body, &entity) {
+            // In this order: what is claimed no longer when it is asked is known to the store when that is asked.
+            let claimed = claims.taken(&account.name, kind, by, &id, &entity).await
+                || account.store.known_get(&account.name, kind.as_str(), &id.to_string()).await?.is_some();
             if !claimed {
                 return Ok(Some((id, entity)));
             }
@@ -61,11 +71,17 @@ pub async fn find_unclaimed_create(
     Ok(None)
 }
 
-/// Whether the entity names no creator or names us. v2 names none for persons, organizations and deals.
-fn created_by(entity: &Entity, me: i64) -> bool {
-    let creator = ["creator_user_id", "creator_id", "user_id"].iter().find_map(|key| entity.get(*key));
-    let creator = creator.map(|creator| creator.get("id").unwrap_or(creator)).and_then(Value::as_i64);
+/// Whether the entity names no creator or names us. Persons and organizations name none. A note's `user_id` is its creator unless the create
+/// said otherwise.
+fn created_by(entity: &Entity, body: &Map<String, Value>, me: i64) -> bool {
+    let named = ["creator_user_id", "creator_id", "user_id"].iter().find(|key| entity.contains_key(**key));
+    let creator = named.filter(|key| !body.contains_key(**key)).and_then(|key| user_id(&entity[*key]));
     creator.is_none_or(|creator| creator == me)
+}
+
+/// A user's id, alone or in an object.
+fn user_id(user: &Value) -> Option<i64> {
+    user.get("id").unwrap_or(user).as_i64()
 }
 
 /// A create may set its own `add_time`; then that is compared as content.
@@ -76,7 +92,7 @@ fn created_since(entity: &Entity, body: &Map<String, Value>, since: jiff::Timest
     entity.get("add_time").and_then(Value::as_str).and_then(time::read).is_none_or(|added| added >= since)
 }
 
-fn same_content(kind: Kind, body: &Map<String, Value>, entity: &Entity) -> bool {
+pub(super) fn same_content(kind: Kind, body: &Map<String, Value>, entity: &Entity) -> bool {
     let mut content = body.iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str())).peekable();
     // A body of nothing but volatile fields proves nothing: anybody's entity would fit it.
     content.peek().is_some()
@@ -173,6 +189,14 @@ mod tests {
 
     fn content(kind: Kind, body: Value, entity: Value) -> bool {
         same_content(kind, body.as_object().expect("an object"), entity.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn a_note_in_another_users_name_is_ours() {
+        let entity = json!({"id": 1, "content": "Hi", "user_id": 9});
+        let by = |body: Value| created_by(entity.as_object().expect("an object"), body.as_object().expect("an object"), 1);
+        assert!(by(json!({"content": "Hi", "user_id": 9})));
+        assert!(!by(json!({"content": "Hi"})));
     }
 
     #[test]

@@ -56,7 +56,15 @@ impl Executor<'_> {
         self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
         self.pin().await?;
         let sent = outcome.body;
-        match self.session.create(kind, sent).await {
+        let (claims, by) = (&self.attempt.runtime.locks.claims, &self.attempt.pending.id);
+        if !self.observe {
+            claims.sending(&self.account.name, kind, by, &sent);
+        }
+        let answer = self.session.create(kind, sent).await;
+        if answer.is_err() {
+            claims.lost(by);
+        }
+        match answer {
             Ok((id, entity)) => self.created(at, step, kind, lookups, id, &entity, links).await,
             Err(error) if error.class() == FailureClass::UnknownOutcome => {
                 if self.reconcile(at, step, kind, lookups, links).await? {
@@ -98,7 +106,8 @@ impl Executor<'_> {
         let held = self.attempt.runtime.locks.acquire(vec![name]).await;
         self.attempt.held.push(held);
         let Json::Object(body) = body else { return Ok(false) };
-        match crm::find_unclaimed_create(self.account, &self.session, kind, since, &body).await? {
+        let (claims, by) = (&self.attempt.runtime.locks.claims, &self.attempt.pending.id);
+        match crm::find_unclaimed_create(self.account, &self.session, kind, since, &body, claims, by).await? {
             Some((id, entity)) => {
                 let warning = "its answer was lost; it was found in the list of what changed since, and taken".to_owned();
                 self.plan_mut().steps[at].warnings.push(warning);
@@ -125,6 +134,9 @@ impl Executor<'_> {
         links: &Links,
     ) -> Result<(), Trouble> {
         let account = &self.account.name;
+        if !self.observe {
+            self.attempt.runtime.locks.claims.answered(account, kind, &self.attempt.pending.id, &id);
+        }
         let mut writes = self.index_puts(kind, &id, lookups);
         writes.extend(self.follow_emails(kind, &id, None, entity));
         if let Some(key) = &step.key {

@@ -19,7 +19,7 @@ use super::execute::Executor;
 use super::locks::{Held, Locks};
 use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
-use super::record::Record;
+use super::record::{self, Record};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
 use super::{PauseInfo, Scope};
@@ -380,6 +380,9 @@ impl Attempt {
         if let Some(error @ (StoreError::Failed(_) | StoreError::Closed | StoreError::Unusable { .. })) = trouble.store {
             return Err(error);
         }
+        if trouble.deadline && self.ended_at_deadline_before().await? {
+            trouble = trouble.too_slow_again();
+        }
         let script_failed = trouble.whose == Whose::Rule && trouble.class != FailureClass::Misconfigured;
         let outage = self.probing && trouble.whose == Whose::Account;
         match trouble.class {
@@ -419,6 +422,12 @@ impl Attempt {
                 Ok(Verdict::Ended { state, script_failed })
             }
         }
+    }
+
+    /// Whether the attempt before this one ended at the script's deadline.
+    async fn ended_at_deadline_before(&self) -> Result<bool, StoreError> {
+        let records = self.runtime.store.records(&self.pending.id).await?;
+        Ok(records.last().is_some_and(|record| record::is_deadline(record)))
     }
 
     /// Uncharged: the account or the rule is held, and the delivery stays where it is.
@@ -506,6 +515,7 @@ impl Attempt {
             reason,
             class: trouble.map(|t| t.class),
             diagnostics: trouble.map(|t| t.diagnostics.clone()).unwrap_or_default(),
+            deadline: trouble.is_some_and(|t| t.deadline),
             resumed: self.resumed,
             reads: self.reads.clone(),
             steps: self.plan.as_ref().map(PinnedPlan::step_records).unwrap_or_default(),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::crm::Lookup;
+use crate::crm::{Claims, Lookup};
 use crate::pipedrive::Kind;
 use crate::store::DeliveryId;
 
@@ -32,6 +32,8 @@ pub struct Locks {
     written: Arc<Mutex<HashMap<String, Timestamp>>>,
     /// Names whose create is in doubt, and the delivery that finds out.
     doubtful: Arc<Mutex<HashMap<String, DeliveryId>>>,
+    /// Creates that are under way or not stored yet.
+    pub(crate) claims: Claims,
 }
 
 /// Held locks; dropping it lets go of them.
@@ -63,6 +65,7 @@ impl Locks {
 
     /// The delivery has stored what became of it, or has ended.
     pub(crate) fn cleared(&self, by: &DeliveryId) {
+        self.claims.settled(by);
         let mut doubtful = self.doubtful.lock();
         if !doubtful.is_empty() {
             doubtful.retain(|_, id| id != by);

@@ -36,6 +36,9 @@ pub struct Record {
     /// File, line and caret of what failed in a script.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
+    /// Whether the script ran into its deadline.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deadline: bool,
     /// Whether it went on with a plan that an earlier attempt pinned.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
@@ -53,6 +56,16 @@ pub struct Record {
     pub logs: Vec<LogLine>,
     /// Tokens charged.
     pub tokens: u32,
+}
+
+/// Whether a stored record is of an attempt whose script ran into its deadline.
+pub(super) fn is_deadline(record: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        deadline: bool,
+    }
+    serde_json::from_slice(record).is_ok_and(|part: Part| part.deadline)
 }
 
 /// One step of the plan in a record.

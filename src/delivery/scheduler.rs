@@ -245,6 +245,8 @@ impl Scheduler {
     /// A worker panicked: a fault of ours. The delivery must not hold its lane for ever, so it becomes a dead letter.
     async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
         tracing::error!(delivery = %pending.id, %error, "a worker failed inside; this is a fault of Pipewright");
+        // It waits for no answer any more.
+        self.runtime.locks.claims.lost(&pending.id);
         let reason = "internal error while it was processed; see the daemon's log".to_owned();
         let pinned = self.runtime.store.pinned(&pending.id).await.ok().flatten();
         let finish = Finish {

@@ -8,7 +8,7 @@ use crate::failure::FailureClass;
 use crate::pipedrive::ApiError;
 use crate::plan::PlanProblem;
 use crate::rules::below_scripts;
-use crate::script::ScriptError;
+use crate::script::{ScriptError, ScriptErrorKind};
 use crate::store::StoreError;
 
 /// Whose trouble it is.
@@ -38,6 +38,8 @@ pub(super) struct Trouble {
     pub(super) uncertain: bool,
     /// Another delivery goes first.
     pub(super) give_way: bool,
+    /// The script ran into its deadline.
+    pub(super) deadline: bool,
     /// The daemon's own store failed: nothing more can be recorded.
     pub(super) store: Option<StoreError>,
 }
@@ -53,6 +55,7 @@ impl Trouble {
             wait: None,
             uncertain: false,
             give_way: false,
+            deadline: false,
             store: None,
         }
     }
@@ -71,6 +74,15 @@ impl Trouble {
     pub(super) fn gives_way() -> Self {
         let reason = "another delivery finds out first whether what it created by the same criteria is there";
         Self { give_way: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
+    }
+
+    /// The script ran into its deadline again, with nothing else in between: it was not that the machine was busy.
+    pub(super) fn too_slow_again(self) -> Self {
+        let reason = format!(
+            "{}; it ran into the deadline twice in a row: make it do less, or raise `deadline` under [scripts]",
+            self.reason
+        );
+        Self { class: FailureClass::Permanent, reason, ..self }
     }
 
     /// A write that cannot be proved.
@@ -122,10 +134,11 @@ impl From<FindError> for Trouble {
 impl From<ScriptError> for Trouble {
     fn from(error: ScriptError) -> Self {
         let class = error.class();
+        let deadline = error.kind == ScriptErrorKind::Deadline;
         let diagnostic = below_scripts(error.diagnostic);
         let place = diagnostic.place.as_ref();
         let brief = place.map_or_else(String::new, |p| format!("script error at {}:{}", p.file, p.line));
         let reason = diagnostic.one_line();
-        Self { diagnostics: vec![diagnostic], brief, ..Self::new(class, Whose::Rule, reason) }
+        Self { diagnostics: vec![diagnostic], brief, deadline, ..Self::new(class, Whose::Rule, reason) }
     }
 }

@@ -143,6 +143,11 @@ async fn faulty(mock: &Mock, request: &Request, proof: Proof<'_>, fault: Fault) 
             hold.pass().await;
             Ending::Answer(exchange(mock, request, proof))
         }
+        Fault::HoldAnswer(hold) => {
+            let answer = exchange(mock, request, proof);
+            hold.pass().await;
+            Ending::Answer(answer)
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Fault {
     Late(Duration),
     /// Carried out when the test lets it go.
     Hold(Hold),
+    /// Carried out at once, and answered when the test lets it go.
+    HoldAnswer(Hold),
 }
 
 /// Holds a request until it is released.

@@ -241,3 +241,27 @@ async fn over_http_a_silent_pipedrive_is_a_time_out() {
     assert_eq!(row.state, DeliveryState::Done);
     assert_eq!((rig.persons("u2"), creates(&rig)), (1, 2));
 }
+
+#[tokio::test]
+async fn a_script_that_runs_into_its_deadline_twice_in_a_row_is_a_dead_letter() {
+    let script = r#"
+        fn handle(event) {
+            person::find(#{ "Segment User ID": event.userId });
+            skip("found");
+        }"#;
+    let rig = Setup::person(script).scripts("deadline = \"100ms\"\nmax_operations = 1000000000").start().await;
+    // Failures of another kind before it count for nothing.
+    rig.mock.fail_matching(FaultMatch { method: Some(Method::Get), ..FaultMatch::always("itemSearch") }, status(500));
+    let id = rig.identify("u1", json!({})).await;
+    rig.outcome(&id, "retry").await;
+    rig.edit("person", "fn handle(event) { loop { } }").await;
+    rig.settled().await;
+    let row = rig.row(&id).await;
+    assert_eq!(row.state, DeliveryState::Dead);
+    let reason = row.reason.expect("a reason");
+    assert!(reason.contains("twice in a row"), "{reason}");
+    let records = rig.records(&row.id).await;
+    let at_deadline = records.iter().filter(|r| r["deadline"] == true).count();
+    assert_eq!(at_deadline, 2, "{records:#?}");
+    assert!(records.len() > 2, "{records:#?}");
+}

@@ -72,6 +72,26 @@ async fn while_a_create_is_in_doubt_no_other_lane_creates_by_the_same_criteria()
     assert_eq!(rig.row(&others[0]).await.attempts, 0);
 }
 
+/// A create of the same content by another delivery is carried out, but not answered, while the lost one is looked for.
+#[tokio::test]
+async fn a_lost_create_is_not_taken_for_another_one_under_way() {
+    let rig = Setup::person(r#"fn handle(event) { person::create(#{ name: "Ada" }); }"#).start().await;
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::HoldAnswer(hold.clone()));
+    let first = rig.identify("u1", json!({})).await;
+    hold.reached().await;
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Cut { committed: false });
+    let second = rig.identify("u2", json!({})).await;
+    wait_until("the lost one is looked for", async || (!rig.calls(Method::Get, "/api/v2/persons").is_empty()).then_some(()))
+        .await;
+    hold.release();
+    rig.settled().await;
+    for id in [&first, &second] {
+        assert_eq!(rig.row(id).await.state, DeliveryState::Done);
+    }
+    assert_eq!(rig.mock.count("persons"), 2);
+}
+
 #[tokio::test]
 async fn a_create_in_doubt_stays_so_over_a_crash() {
     let mut rig = Setup::person(PERSON).start_apart().await;

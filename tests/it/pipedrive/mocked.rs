@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright::config::{AccountConfig, Secret};
-use pipewright::crm::{Account, Address, Found, Lookup, OnMany, Term, find, find_unclaimed_create, index, normalise};
+use pipewright::crm::{Account, Address, Found, Lookup, OnMany, Term, find, index, normalise};
 use pipewright::failure::FailureClass;
 use pipewright::mock::{ClockStart, Fault, FaultMatch, Mock, MockOptions, serve};
 use pipewright::pipedrive::{
@@ -15,6 +15,7 @@ use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::telemetry::Metrics;
 use serde_json::{Value, json};
 
+use super::reconcile::find_lost;
 use super::scripted::object;
 use crate::support::{loopback, temp_dir};
 
@@ -274,7 +275,7 @@ async fn an_unknown_outcome_is_cleared_up_for_every_kind() {
             let since = jiff::Timestamp::now();
             let error = world.session.create(kind, body.clone()).await.expect_err("cut");
             assert_eq!(error.class(), FailureClass::UnknownOutcome, "{kind}: {error}");
-            let found = find_unclaimed_create(&world.account, &world.session, kind, since, &body).await.expect("an outcome");
+            let found = find_lost(&world.account, &world.session, kind, since, &body).await.expect("an outcome");
             assert_eq!(found.is_some(), committed, "{kind}: {found:?}");
         }
     }
