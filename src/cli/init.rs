@@ -36,6 +36,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "scripts/activity.rhai",
     "scripts/deal.rhai",
     "scripts/lead.rhai",
+    "scripts/lib/company.rhai",
     "scripts/note.rhai",
     "scripts/organization.rhai",
     "scripts/person.rhai",

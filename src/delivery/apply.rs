@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use super::archived;
 use super::backfill::{BackFill, back_fill};
 use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
@@ -53,6 +54,7 @@ impl Executor<'_> {
         };
         let body = Json::Object(outcome.body.clone());
         self.plan_mut().steps[at].changes = changes(outcome.changes);
+        self.remark(at, outcome.notes);
         self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
         self.pin().await?;
         let sent = outcome.body;
@@ -181,13 +183,14 @@ impl Executor<'_> {
         self.lock_entities(kind, &[&id]).await;
         self.drop_old(kind, &id, via.as_mut());
         for fresh in [true, false] {
-            match self.update_once(at, step, kind, &id, via.as_ref(), links).await? {
+            match self.update_by_policy(at, step, kind, &id, via.as_ref(), links).await? {
                 Sent::Done => return Ok(()),
                 Sent::Conflict => {
                     // The weaker criterion's entity is somebody else's: the stronger one gets an entity of its own.
                     let lookups = via.map(|v| &v.lookups[..v.hit]).unwrap_or_default();
                     return self.create(at, step, kind, lookups, links).await;
                 }
+                Sent::Archived => return Err(Trouble::permanent(format!("the {kind} {id} is archived"))),
                 Sent::Gone => {
                     // True also when only observing; and the index must have forgotten it before it is asked again.
                     self.attempt.outbox.push(index::forget(&self.account.name, kind, &id));
@@ -221,7 +224,7 @@ impl Executor<'_> {
         Err(Trouble::permanent(format!("the {kind} it found is gone, and so is the next one")))
     }
 
-    async fn update_once(
+    pub(super) async fn update_once(
         &mut self,
         at: usize,
         step: &Step,
@@ -268,9 +271,8 @@ impl Executor<'_> {
         }
         let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
-        let pinned = &mut self.plan_mut().steps[at];
-        pinned.changes = changes(outcome.changes);
-        pinned.warnings.extend(outcome.notes.into_iter().filter(|note| !step.warnings.contains(note)));
+        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        self.remark(at, outcome.notes);
         let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
         for (field, value) in outcome.sent {
             known.note_sent(&field, value);
@@ -284,8 +286,11 @@ impl Executor<'_> {
             self.plan_mut().done(at, Effect::Unchanged, Some(id.clone()));
             return Ok(Sent::Done);
         }
-        self.ensure_pinned().await?;
         let body = outcome.body;
+        if archived::goes_to_archive(kind, present.as_ref(), &body) {
+            return Ok(Sent::Archived);
+        }
+        self.ensure_pinned().await?;
         // Before it is sent: what others read until now is old, whatever the answer.
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
         match self.session.update(kind, id, body.clone()).await {
@@ -315,7 +320,20 @@ impl Executor<'_> {
             }
             Err(error) => {
                 self.plan_mut().steps[at].state = StepState::Todo;
+                if self.refused_as_archived(kind, id, &error).await? {
+                    return Ok(Sent::Archived);
+                }
                 Err(error.into())
+            }
+        }
+    }
+
+    /// Adds to a step's warnings what is not among them.
+    fn remark(&mut self, at: usize, notes: Vec<String>) {
+        let warnings = &mut self.plan_mut().steps[at].warnings;
+        for note in notes {
+            if !warnings.contains(&note) {
+                warnings.push(note);
             }
         }
     }
@@ -348,8 +366,10 @@ impl Executor<'_> {
 }
 
 /// How an update went.
-enum Sent {
+pub(super) enum Sent {
     Done,
+    /// It is archived, and nothing was changed.
+    Archived,
     /// 404 or 410.
     Gone,
     /// The stronger criterion's field holds another value, and the policy is to create.

@@ -4,6 +4,7 @@
 //! restarts; an entity has one writer at a time; nothing that changes data is sent before the plan is pinned.
 
 mod apply;
+mod archived;
 mod attempt;
 mod backfill;
 mod change;

@@ -143,6 +143,8 @@ pub struct Options {
     pub on_miss: Option<OnMiss>,
     /// A `by(..)` was not found in time: `fail` (default), `omit`.
     pub on_missing: Option<OnMissing>,
+    /// An update found a deal or lead that is archived: `fail` (default), `skip`, `unarchive`.
+    pub on_archived: Option<OnArchived>,
     /// A value that the account does not know: `drop` (default), `fail`, `create`.
     pub on_unknown: Option<OnUnknown>,
     /// A deal or activity may be without any link.
@@ -220,5 +222,18 @@ policy! {
         Fail = "fail",
         /// The option is created.
         Create = "create",
+    }
+}
+policy! {
+    /// An update found a deal or lead that is archived, which Pipedrive does not let be changed.
+    #[derive(Default)]
+    OnArchived {
+        /// The delivery fails.
+        #[default]
+        Fail = "fail",
+        /// The action is skipped.
+        Skip = "skip",
+        /// It is taken out of the archive, and then updated.
+        Unarchive = "unarchive",
     }
 }

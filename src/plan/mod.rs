@@ -18,7 +18,7 @@ mod step;
 mod tests;
 mod value;
 
-pub use action::{Action, At, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
+pub use action::{Action, At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
 pub use body::{BodyFor, BodyOutcome, Change, body};
 pub use field::{address, plural};
 pub use prepare::{LiteralProblem, PrepareContext, check_name, check_value, lookups, prepare};

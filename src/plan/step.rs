@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{At, OnConflict, OnEmpty, OnMiss, OnMissing};
+use super::{At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing};
 use crate::config::WritePolicy;
 use crate::crm::{Address, Lookup, OnMany, WireTarget, WireValue};
 use crate::pipedrive::{Kind, Method};
@@ -38,6 +38,9 @@ pub struct Step {
     pub on_miss: OnMiss,
     /// A link was not found in time.
     pub on_missing: OnMissing,
+    /// An update found an archived deal or lead.
+    #[serde(default)]
+    pub on_archived: OnArchived,
     /// May be created without any link.
     pub unlinked: bool,
     /// Which fields of an update are sent.

@@ -31,4 +31,52 @@ fn handle(event) {
     }
 }
 ```
+
+### Leads and the archive
+
+Pipedrive lets nothing be changed in an archived deal or lead. An update that finds one fails and changes nothing; `on_archived: "skip"`
+leaves it alone, and `"unarchive"` takes it out of the archive and then updates it.
+
+```rhai
+lead::update(#{ title: "Acme: 20 seats" }, #{ value: money(900, "EUR") }, #{ on_archived: "unarchive" });
+```
+
+### Activities
+
+Types go by key or name. `person_id` becomes the first of the `participants`; further ones are given beside it.
+
+Pipedrive keeps `due_date` and `due_time` in UTC. A time without a zone is taken as it stands. One with a zone is converted with its day:
+a whole time in `due_time`, a time with an offset beside a `due_date`, or local ones with `timezone` (an IANA name) beside them. A whole
+time in `due_date` alone gives its day as it stands, and no time of day.
+
+```rhai
+activity::create(#{ subject: "Call", due_time: "2026-12-01T00:30:00+02:00" }, #{ unlinked: true });   // 2026-11-30, 22:30
+activity::create(
+    #{ subject: "Call", due_date: "2026-12-01", due_time: "10:30", timezone: event.context?.timezone ?? "Europe/Tallinn" },
+    #{ unlinked: true });
+```
+
+### Notes
+
+`content` is escaped for HTML and keeps its line breaks; `html: true` beside it sends it as it is. A note is pinned with
+`pinned_to_person_flag`, `pinned_to_organization_flag`, `pinned_to_deal_flag` or `pinned_to_lead_flag`. A pin to what a new note does not
+link to is left out, with a warning.
+
+```rhai
+note::create(#{ content: "Asked for a demo", person_id: by(event.userId), pinned_to_person_flag: true });
+```
+
+### Organizations of deals, activities and notes
+
+The shipped scripts link them to the event's group, and without one to the organization that the person is at in Pipedrive
+(`scripts/lib/company.rhai`):
+
+```rhai
+let org = if event.context?.groupId != () {
+    by(event.context.groupId)
+} else {
+    person::find(#{ "Segment User ID": event.userId })?.org_id
+};
+deal::create(#{ title: "Renewal", person_id: by(event.userId), org_id: org });
+```
 "#;

@@ -60,7 +60,7 @@ fn metadata() -> Metadata {
 fn program() -> Program {
     let read =
         |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)).expect(name);
-    let scripts = SCRIPTS.map(|name| (name.to_owned(), Arc::from(read(name)))).into();
+    let scripts = SCRIPTS.into_iter().chain(["lib/company.rhai"]).map(|name| (name.to_owned(), Arc::from(read(name)))).collect();
     let sources = Sources { scripts, tables: BTreeMap::new() };
     Program::compile(&sources, &ScriptConfig::default()).unwrap_or_else(|d| panic!("{}", pipewright::diagnostic::render_all(&d)))
 }

@@ -92,8 +92,11 @@ pub fn body(
     match purpose {
         BodyFor::Create => {
             let on_create = builder.resolve(&step.on_create).map_err(refused)?;
-            let outcome = create(fields, if_empty, on_create);
+            let mut outcome = create(fields, if_empty, on_create);
             if fields_kind == kind {
+                if kind == Kind::Note {
+                    unpin(&mut outcome);
+                }
                 complete(step, kind, &outcome.body).map_err(refused)?;
             }
             Ok(outcome)
@@ -236,6 +239,26 @@ fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready
         wire::put(&mut outcome.body, &ready.field, value);
     }
     outcome
+}
+
+/// The pins of a note, with the link that each needs.
+const PINS: [(&str, &str); 6] = [
+    ("pinned_to_lead_flag", "lead_id"),
+    ("pinned_to_deal_flag", "deal_id"),
+    ("pinned_to_person_flag", "person_id"),
+    ("pinned_to_organization_flag", "org_id"),
+    ("pinned_to_project_flag", "project_id"),
+    ("pinned_to_task_flag", "task_id"),
+];
+
+/// Pipedrive refuses a new note that is pinned to what it does not link to: a link that came to nothing takes its pin along.
+fn unpin(outcome: &mut BodyOutcome) {
+    for (pin, link) in PINS {
+        let unlinked = outcome.body.get(pin) == Some(&json!(1)) && !outcome.body.contains_key(link);
+        if unlinked && outcome.body.remove(pin).is_some() {
+            outcome.notes.push(format!("left out: `{pin}`, since the note has no `{link}`"));
+        }
+    }
 }
 
 /// Refuses a create that Pipedrive would refuse.

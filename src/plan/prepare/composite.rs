@@ -76,13 +76,8 @@ pub(super) fn zoned_time(field: &str, value: &Json) -> Result<Json> {
 
 fn put_zone(field: &str, from: &Map<String, Json>, to: &mut Map<String, Json>) -> Result<()> {
     let Some(zone) = given(from, "timezone_name").or_else(|| given(from, "timezone")) else { return Ok(()) };
-    let name = scalar::text(field, zone)?;
-    if jiff::tz::TimeZone::get(&name).is_err() {
-        return Err(Refusal::value(format!("the time zone for `{field}` is not an IANA name"))
-            .help("such as `Europe/Tallinn`")
-            .showing(zone));
-    }
-    to.insert("timezone_name".into(), name.into());
+    scalar::zone(field, zone)?;
+    to.insert("timezone_name".into(), scalar::text(field, zone)?.into());
     Ok(())
 }
 

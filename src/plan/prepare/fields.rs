@@ -1,5 +1,6 @@
 //! From a script's fields to wire fields.
 
+use super::due::{self, TIMEZONE};
 use super::reader::{Hints, Reader};
 use super::{composite, options, scalar};
 use crate::crm::standard::STAGE_AT_LEAST;
@@ -22,6 +23,13 @@ impl Reader<'_> {
                 refusals.push(refusal);
                 Hints::default()
             }
+        };
+        let entries = match kind {
+            Kind::Activity => due::in_utc(entries).unwrap_or_else(|refusal| {
+                refusals.push(refusal);
+                entries.into()
+            }),
+            _ => entries.into(),
         };
         let mut fields: Vec<WireField> = Vec::new();
         for entry in entries.iter().filter(|e| !is_hint(kind, e)) {
@@ -130,7 +138,11 @@ fn is_companion(first: &WireField, second: &WireField) -> bool {
 /// Entries that are no fields themselves.
 /// Whether the entry is no field but says something about the others.
 pub(super) fn is_hint(kind: Kind, entry: &FieldEntry) -> bool {
-    !entry.custom && matches!((kind, entry.name.as_str()), (Kind::Note | Kind::Activity, HTML) | (Kind::Lead, "currency"))
+    !entry.custom
+        && matches!(
+            (kind, entry.name.as_str()),
+            (Kind::Note | Kind::Activity, HTML) | (Kind::Lead, "currency") | (Kind::Activity, TIMEZONE)
+        )
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -6,6 +6,7 @@
 mod check;
 mod composite;
 mod criteria;
+mod due;
 mod fields;
 mod list;
 mod options;
@@ -85,6 +86,7 @@ static NO_OPTIONS: Options = Options {
     on_conflict: None,
     on_miss: None,
     on_missing: None,
+    on_archived: None,
     on_unknown: None,
     unlinked: false,
     write: None,
@@ -127,6 +129,7 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
         on_conflict: options.on_conflict.unwrap_or(OnConflict::Fail),
         on_miss: options.on_miss.unwrap_or(OnMiss::Fail),
         on_missing: options.on_missing.unwrap_or(OnMissing::Fail),
+        on_archived: options.on_archived.unwrap_or_default(),
         unlinked: options.unlinked,
         write: options.write.unwrap_or(context.write),
         key: key(&operation, options, ordinal, context),

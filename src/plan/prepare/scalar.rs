@@ -95,7 +95,7 @@ pub(super) fn date(field: &str, value: &Json) -> Result<String> {
     day.parse::<Date>().map(|d| d.to_string()).map_err(|_| bad())
 }
 
-fn date_shaped(day: &str) -> bool {
+pub(super) fn date_shaped(day: &str) -> bool {
     day.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() })
 }
 
@@ -157,6 +157,13 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
     }
     let civil = text.parse::<DateTime>().ok().or_else(|| text.parse::<Date>().ok().map(|d| d.at(0, 0, 0, 0)))?;
     TimeZone::UTC.to_timestamp(civil).ok()
+}
+
+/// A time zone by its IANA name.
+pub(super) fn zone(field: &str, value: &Json) -> Result<TimeZone> {
+    TimeZone::get(text(field, value)?.trim()).map_err(|_| {
+        Refusal::value(format!("the time zone for `{field}` is not an IANA name")).help("such as `Europe/Tallinn`").showing(value)
+    })
 }
 
 /// `2026-01-02T03:04:05Z`, as v2 bodies want it.

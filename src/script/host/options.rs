@@ -4,17 +4,28 @@ use rhai::{Dynamic, Map};
 
 use crate::config::WritePolicy;
 use crate::diagnostic::did_you_mean;
-use crate::plan::{OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Options};
+use crate::plan::{OnArchived, OnConflict, OnEmpty, OnMany, OnMiss, OnMissing, OnUnknown, Options};
 use crate::script::value::{Unfit, fields, type_word};
 
 /// The options that a function takes.
-pub(in crate::script) const UPSERT: &[&str] =
-    &["on_create", "if_empty", "on_empty", "on_many", "on_conflict", "on_missing", "on_unknown", "unlinked", "write", "key"];
+pub(in crate::script) const UPSERT: &[&str] = &[
+    "on_create",
+    "if_empty",
+    "on_empty",
+    "on_many",
+    "on_conflict",
+    "on_archived",
+    "on_missing",
+    "on_unknown",
+    "unlinked",
+    "write",
+    "key",
+];
 /// `create`.
 pub(in crate::script) const CREATE: &[&str] = &["on_missing", "on_unknown", "unlinked", "key"];
 /// `update`.
 pub(in crate::script) const UPDATE: &[&str] =
-    &["if_empty", "on_empty", "on_many", "on_conflict", "on_miss", "on_missing", "on_unknown", "write"];
+    &["if_empty", "on_empty", "on_many", "on_conflict", "on_archived", "on_miss", "on_missing", "on_unknown", "write"];
 /// `delete` and `merge`.
 pub(in crate::script) const TARGETED: &[&str] = &["on_empty", "on_many", "on_miss"];
 /// `lead::convert`.
@@ -40,6 +51,7 @@ pub(super) fn read(value: &Dynamic, takes: &'static [&'static str]) -> Result<Op
             "on_many" => options.on_many = Some(word(name, value, OnMany::parse)?),
             "on_conflict" => options.on_conflict = Some(word(name, value, OnConflict::parse)?),
             "on_miss" => options.on_miss = Some(word(name, value, OnMiss::parse)?),
+            "on_archived" => options.on_archived = Some(word(name, value, OnArchived::parse)?),
             "on_missing" => options.on_missing = Some(word(name, value, OnMissing::parse)?),
             "on_unknown" => options.on_unknown = Some(word(name, value, OnUnknown::parse)?),
             "write" => options.write = Some(word(name, value, write_policy)?),
@@ -93,6 +105,7 @@ pub(in crate::script) fn words(option: &str) -> Option<&'static [&'static str]> 
         "on_many" => OnMany::WORDS,
         "on_conflict" => OnConflict::WORDS,
         "on_miss" => OnMiss::WORDS,
+        "on_archived" => OnArchived::WORDS,
         "on_missing" => OnMissing::WORDS,
         "on_unknown" => OnUnknown::WORDS,
         "write" => WRITE_WORDS,

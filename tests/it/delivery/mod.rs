@@ -1,11 +1,13 @@
 //! Delivery from the event at the door to what stands in Pipedrive: a whole daemon over an embedded Pipedrive that fails on demand.
 
+mod activities;
 mod control;
 mod deals;
 mod failures;
 mod harness;
 mod identity;
 mod kinds;
+mod leads;
 mod links;
 mod matching;
 mod observe;
