@@ -41,6 +41,9 @@ pub struct RuleConfig {
     /// How long a delivery waits for the entity it links to.
     #[serde(default = "quarter_hour")]
     pub link_wait: Span,
+    /// How long what was last read or written of a list or a value with parts is trusted before it is read again.
+    #[serde(default = "at_once")]
+    pub reread_after: Span,
 }
 
 /// Which fields of an update are sent.
@@ -66,6 +69,10 @@ fn user_id() -> String {
 
 const fn five() -> u8 {
     5
+}
+
+const fn at_once() -> Span {
+    Span::secs(0)
 }
 
 const fn quarter_hour() -> Span {

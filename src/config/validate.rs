@@ -318,6 +318,10 @@ fn rule(config: &Config, rule: &RuleConfig, place: usize, findings: &mut Finding
     if rule.link_wait > Span::secs(30 * DAY) {
         add("link_wait", Diagnostic::error(format!("`link_wait` is {}; at most 30days", rule.link_wait)));
     }
+    if rule.reread_after > Span::secs(DAY) {
+        let d = Diagnostic::error(format!("`reread_after` is {}; at most 1day", rule.reread_after));
+        add("reread_after", d.help("what people add to a list in Pipedrive within this time would be overwritten"));
+    }
 }
 
 fn suggest<'a>(diagnostic: Diagnostic, name: &str, known: impl Iterator<Item = &'a str>) -> Diagnostic {

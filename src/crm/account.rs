@@ -154,6 +154,20 @@ impl Account {
         }
     }
 
+    /// No fetch begins or ends while this is held.
+    pub(super) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.fetching.lock().await
+    }
+
+    /// Changes what is known, without making it newer. Only while no fetch is under way ([`Self::alone`]).
+    pub(super) async fn amend(&self, change: impl FnOnce(&mut Metadata)) {
+        let Some(now) = self.metadata.load_full() else { return };
+        let mut metadata = Metadata::clone(&now.metadata);
+        change(&mut metadata);
+        self.keep(&metadata).await;
+        self.metadata.store(Some(Arc::new(Snapshot { metadata: Arc::new(metadata), fetched: now.fetched })));
+    }
+
     /// Keeps it for the next start. A store that refuses costs nothing now.
     async fn keep(&self, metadata: &Metadata) {
         let Ok(value) = serde_json::to_vec(metadata) else { return };

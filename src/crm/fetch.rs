@@ -16,20 +16,39 @@ const MOST: usize = 10_000;
 pub async fn fetch_metadata(session: &Session) -> Result<Metadata, ApiError> {
     // In turn, not at once: the deliveries that run meanwhile keep their share of the burst window.
     let mut metadata = Metadata { me: me(session).await?, ..Metadata::default() };
-    for (kind, path) in [
-        (Kind::Person, "/api/v2/personFields"),
-        (Kind::Organization, "/api/v2/organizationFields"),
-        (Kind::Deal, "/api/v2/dealFields"),
-        (Kind::Activity, "/api/v2/activityFields"),
-    ] {
-        metadata.fields.insert(kind, paged(session, path, field).await?);
+    for kind in [Kind::Person, Kind::Organization, Kind::Deal, Kind::Activity] {
+        metadata.fields.insert(kind, paged(session, fields_path(kind), field).await?);
     }
     metadata.pipelines = paged(session, "/api/v2/pipelines", pipeline).await?;
     metadata.stages = paged(session, "/api/v2/stages", stage).await?;
-    metadata.lead_labels = whole(session, "/api/v1/leadLabels", lead_label).await?;
+    metadata.lead_labels = lead_labels(session).await?;
     metadata.users = whole(session, "/api/v1/users", user).await?;
     metadata.activity_types = whole(session, "/api/v1/activityTypes", activity_type).await?;
     Ok(metadata)
+}
+
+/// Where a kind's fields are; leads have the deals', and notes have none of their own.
+pub(super) const fn fields_path(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Person => "/api/v2/personFields",
+        Kind::Organization => "/api/v2/organizationFields",
+        Kind::Deal | Kind::Lead => "/api/v2/dealFields",
+        Kind::Activity => "/api/v2/activityFields",
+        Kind::Note => "/api/v1/noteFields",
+    }
+}
+
+/// The labels of leads.
+pub(super) async fn lead_labels(session: &Session) -> Result<Vec<LeadLabel>, ApiError> {
+    whole(session, "/api/v1/leadLabels", lead_label).await
+}
+
+/// The options of one field, by the field's path.
+pub(super) async fn options_of(session: &Session, path: &str) -> Result<Vec<FieldOption>, ApiError> {
+    let body = session.send(&Request::get(path), Purpose::Metadata).await?;
+    let data = body.get("data").and_then(Value::as_object).ok_or_else(|| unreadable(path, "`data` is not an object"))?;
+    let field = field(data).map_err(|reason| unreadable(path, reason))?;
+    Ok(field.map(|field| field.options).unwrap_or_default())
 }
 
 /// Reads an item: none leaves it out (deleted, inactive), an error makes the fetch fail.
@@ -55,7 +74,7 @@ async fn whole<T>(session: &Session, path: &str, read: Read<T>) -> Result<Vec<T>
         .map_err(|reason| unreadable(path, reason))
 }
 
-fn unreadable(path: &str, reason: &str) -> ApiError {
+pub(super) fn unreadable(path: &str, reason: &str) -> ApiError {
     let kind = ErrorKind::Unreadable { status: 200, reason: reason.to_owned() };
     ApiError { call: Request::get(path).call(), write: false, kind }
 }

@@ -2,17 +2,22 @@
 //!
 //! - `sent` is the value that a rule last gave for the field, as it was sent. `write = "changed"` sends a field only when the rule's value
 //!   differs from it, so what people edit in Pipedrive since stands.
-//! - `seen` is what Pipedrive last answered. `write = "differs"` compares with it.
+//! - `seen` is what Pipedrive last answered, with its time. `write = "differs"` compares with it; while it is no older than the rule's
+//!   `reread_after`, it stands for the present value of a list or of a value with parts, which need not be read before it is replaced.
 //!
 //! Invariants: only fields that a rule has sent are kept, so the size stays that of the rules, not of the account; values are in the shape of
 //! v2 bodies and answers with custom fields at the root by key.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::pipedrive::{Entity, Id, Kind};
 use crate::store::{Store, StoreError, Write};
 
-/// The known values of one entity: `{field: {"sent": .., "seen": ..}}`.
+/// When it was seen, in Unix seconds.
+const AT: &str = "at";
+
+/// The known values of one entity: `{field: {"sent": .., "seen": .., "at": ..}}`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known(Map<String, Value>);
 
@@ -27,10 +32,16 @@ impl Known {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(Self).unwrap_or_default())
     }
 
-    /// As a map, for building bodies.
+    /// As a map in which what was seen after `since` is marked as `fresh`; for building bodies.
     #[must_use]
-    pub const fn as_map(&self) -> &Map<String, Value> {
-        &self.0
+    pub fn as_map_since(&self, since: Timestamp) -> Map<String, Value> {
+        let mut map = self.0.clone();
+        for known in map.values_mut().filter_map(Value::as_object_mut) {
+            if known.get(AT).and_then(Value::as_i64).is_some_and(|at| at > since.as_second()) {
+                known.insert("fresh".to_owned(), true.into());
+            }
+        }
+        map
     }
 
     /// Whether nothing is known.
@@ -64,12 +75,13 @@ impl Known {
     }
 
     /// Notes the fields of an answer, of those that a rule has ever sent.
-    pub fn note_seen(&mut self, kind: Kind, entity: &Entity) {
+    pub fn note_seen(&mut self, kind: Kind, entity: &Entity, at: Timestamp) {
         for (field, known) in &mut self.0 {
             let value = if kind.is_v2() { entity.get("custom_fields").and_then(|custom| custom.get(field)) } else { None };
             let value = value.or_else(|| entity.get(field)).cloned().unwrap_or(Value::Null);
             if let Value::Object(known) = known {
                 known.insert("seen".to_owned(), value);
+                known.insert(AT.to_owned(), at.as_second().into());
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Invariants: a create is recorded as sending before it is sent, with its time and body, so that it can be looked for after
 //! an unknown outcome; an update goes to an entity that is known to be there, or is found anew once.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
@@ -12,6 +14,7 @@ use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
 use super::locks;
+use super::policy::earlier;
 use super::record::{Change, Effect, StepState};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Address, Found, Known, Lookup, WireTarget, index};
@@ -149,7 +152,7 @@ impl Executor<'_> {
         for (field, value) in sent {
             known.note_sent(&field, value);
         }
-        known.note_seen(kind, entity);
+        known.note_seen(kind, entity, Timestamp::now());
         writes.push(known.write(account, kind, &id));
         self.learn(writes);
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, &id));
@@ -234,6 +237,9 @@ impl Executor<'_> {
         links: &Links,
     ) -> Result<Sent, Trouble> {
         let mut known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, id).await?;
+        // Without an age limit nothing counts but what is read now.
+        let trusted = self.attempt.rule().map_or(Duration::ZERO, |rule| rule.config.reread_after.get());
+        let recent = known.as_map_since(earlier(Timestamp::now(), trusted));
         let mut present = via.and_then(|v| v.entity.clone());
         let mut step = step.clone();
         let mut holds_all = false;
@@ -261,13 +267,13 @@ impl Executor<'_> {
                 },
             }
         }
-        let mut outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(known.as_map()) }, links)?;
+        let mut outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(&recent) }, links)?;
         if outcome.needs_present && present.is_none() {
             match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
                 Some(entity) => present = Some(entity),
                 None => return Ok(Sent::Gone),
             }
-            outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(known.as_map()) }, links)?;
+            outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(&recent) }, links)?;
         }
         let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
@@ -298,7 +304,7 @@ impl Executor<'_> {
                 if body.contains_key("emails") {
                     self.learn(self.follow_emails(kind, id, present.as_ref(), &entity));
                 }
-                known.note_seen(kind, &entity);
+                known.note_seen(kind, &entity, Timestamp::now());
                 if let Some(via) = via {
                     writes = self.index_puts(kind, id, &via.lookups[..=via.hit]);
                 }

@@ -1,6 +1,6 @@
 //! What a delivery is to do: the script runs until it needs nothing more, and its plan is made ready for the wire.
 //!
-//! Invariants: nothing is written here; a read is answered with this plan's own writes laid over it; a name that the account
+//! Invariants: nothing is written here but options that the script wants added; a read is answered with this plan's own writes laid over it; a name that the account
 //! does not have is looked for once in fresh metadata before it counts as wrong.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::attempt::{Attempt, End};
+use super::new_options::{self, Aim};
 use super::policy::later;
 use super::reads;
 use super::trouble::{Trouble, Whose};
@@ -80,30 +81,43 @@ pub(super) async fn decide(
         let reason = "the script asked for nothing".to_owned();
         return Ok(Decided::End(End::State(DeliveryState::Skipped, Some(reason))));
     }
-    prepare(attempt, account, &plan, event).await.map(Decided::Steps)
+    prepare(attempt, account, &plan, event, Aim::Write).await.map(Decided::Steps)
 }
 
-/// Makes a plan ready, with one look at fresh metadata when a name is not known.
-pub(super) async fn prepare(attempt: &Attempt, account: &Arc<Account>, plan: &Plan, event: &Event) -> Result<Vec<Step>, Trouble> {
+/// Makes a plan ready, with one look at fresh metadata when a name is not known, and with the options that it adds to the account.
+pub(super) async fn prepare(
+    attempt: &Attempt,
+    account: &Arc<Account>,
+    plan: &Plan,
+    event: &Event,
+    aim: Aim,
+) -> Result<Vec<Step>, Trouble> {
     let session = account.client.session(attempt.trace.clone());
-    let metadata = account.ready_metadata(&session).await?;
-    let problems = match prepare_with(attempt, account, &metadata, plan, event)? {
+    let mut metadata = account.ready_metadata(&session).await?;
+    let mut problems = match prepare_with(attempt, account, &metadata, plan, event)? {
         Ok(steps) => return Ok(steps),
         Err(problems) => problems,
     };
     let unknown_name = problems.iter().any(|p| p.class() == FailureClass::Misconfigured);
     if unknown_name {
         let refreshed = account.refresh_metadata(&session).await?;
-        if !Arc::ptr_eq(&metadata, &refreshed)
-            && let Ok(steps) = prepare_with(attempt, account, &refreshed, plan, event)?
-        {
-            return Ok(steps);
+        if !Arc::ptr_eq(&metadata, &refreshed) {
+            match prepare_with(attempt, account, &refreshed, plan, event)? {
+                Ok(steps) => return Ok(steps),
+                Err(left) => (problems, metadata) = (left, refreshed),
+            }
+        }
+    }
+    if problems.iter().any(|p| p.adds.is_some()) {
+        match new_options::make_ready(attempt, account, &metadata, plan, event, problems, aim).await? {
+            Ok(steps) => return Ok(steps),
+            Err(left) => problems = left,
         }
     }
     Err(Trouble::plan(&problems, |problem| diagnose(&attempt.set, problem)))
 }
 
-fn prepare_with(
+pub(super) fn prepare_with(
     attempt: &Attempt,
     account: &Account,
     metadata: &Metadata,

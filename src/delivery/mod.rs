@@ -17,6 +17,7 @@ mod handle;
 mod lanes;
 mod links;
 mod locks;
+mod new_options;
 mod pauses;
 mod pinned;
 mod policy;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::attempt::Attempt;
 use super::decide;
+use super::new_options::Aim;
 use super::trouble::Trouble;
 use crate::crm::{self, Account, Found, Lookup, Metadata, OnMany, WireTarget};
 use crate::event::Event;
@@ -65,7 +66,7 @@ async fn own_writes(
     if so_far.actions.is_empty() {
         return Ok(Vec::new());
     }
-    let steps = decide::prepare(attempt, account, so_far, event).await?;
+    let steps = decide::prepare(attempt, account, so_far, event, Aim::Show).await?;
     Ok(steps
         .into_iter()
         .filter(|step| step.operation.kind() == Some(kind) && same(step))

@@ -27,4 +27,4 @@ pub use problem::{PlanProblem, ProblemKind};
 pub use step::{Operation, Step, WireField};
 pub use value::{Criteria, Criterion, FieldEntry, Link, Value};
 
-pub use crate::crm::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
+pub use crate::crm::{Address, ListOp, Lookup, NewOption, OnMany, Term, WireTarget, WireValue};

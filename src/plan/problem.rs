@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::At;
+use crate::crm::NewOption;
 use crate::failure::FailureClass;
 
 /// One thing that is wrong with one action.
@@ -26,6 +27,9 @@ pub struct PlanProblem {
     pub value: Option<String>,
     /// What kind of problem.
     pub kind: ProblemKind,
+    /// The option that would end the problem, where the script wants it added (`on_unknown: "create"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adds: Option<NewOption>,
 }
 
 /// Kinds of problem.

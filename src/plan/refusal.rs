@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use crate::crm::NewOption;
 use crate::diagnostic::did_you_mean;
 use crate::plan::ProblemKind;
 
@@ -14,11 +15,13 @@ pub(super) struct Refusal {
     pub(super) value: Option<String>,
     /// The value is well formed but the account does not know it: `on_unknown` decides.
     pub(super) unknown: bool,
+    /// The option that may be added to the account for it.
+    pub(super) adds: Option<NewOption>,
 }
 
 impl Refusal {
     fn new(kind: ProblemKind, message: String) -> Self {
-        Self { kind, message, help: None, value: None, unknown: false }
+        Self { kind, message, help: None, value: None, unknown: false, adds: None }
     }
 
     /// A name that the account does not have.

@@ -74,6 +74,11 @@ impl Shape {
         matches!(self, Self::Money | Self::DateRange | Self::TimeRange | Self::ZonedTime | Self::Address)
     }
 
+    /// A write replaces all of its items or parts.
+    pub(super) const fn is_replaced_whole(self) -> bool {
+        self.is_standard_list() || self.is_composite() || matches!(self, Self::Choices | Self::LeadValue)
+    }
+
     /// The shape of a standard field.
     pub(super) fn of_standard(kind: Kind, row: &Standard) -> Self {
         match row.ty {

@@ -9,6 +9,7 @@ mod layout;
 mod mock;
 mod pipedrive;
 mod plan;
+mod policies;
 mod reload;
 mod rules;
 mod script;

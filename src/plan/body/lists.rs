@@ -1,31 +1,23 @@
 //! List fields: what to do with the items that are there. Pipedrive replaces a list as a whole, so it is merged here.
 //!
-//! Items are the same when their keys are: an e-mail without regard to case, the digits of a phone number, an id. What is kept keeps
-//! its label and its place as the primary one.
+//! Items are the same when a match would take one for the other: an e-mail without regard to case, a phone number however it is
+//! spelt, an id. What is kept keeps its label and its place as the primary one.
 
 use serde_json::{Map, Value as Json};
 
-use crate::crm::ListOp;
+use crate::crm::{self, ListOp};
 use crate::plan::field::FieldRef;
 use crate::plan::shape::Shape;
 
-/// What makes two items the same.
+/// What makes two items the same: what a match compares by ([`crm::normalise`]); people and addresses of an activity by themselves.
 pub(in crate::plan) fn key(field: &FieldRef<'_>, item: &Json) -> String {
-    match field.shape {
-        Shape::Contacts => contact_key(field.address.key(), item.get("value").unwrap_or(item)),
-        Shape::Participants => plain(item.get("person_id").unwrap_or(item)),
-        Shape::Attendees => plain(item.get("email").unwrap_or(item)),
-        _ => plain(item),
-    }
-}
-
-fn contact_key(list: &str, value: &Json) -> String {
-    let text = plain(value);
-    if list != "phones" {
-        return text;
-    }
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    if digits.is_empty() { text } else { digits }
+    let value = match field.shape {
+        Shape::Contacts => item.get("value").unwrap_or(item),
+        Shape::Participants => return plain(item.get("person_id").unwrap_or(item)),
+        Shape::Attendees => return plain(item.get("email").unwrap_or(item)),
+        _ => item,
+    };
+    crm::normalise(field.kind, &field.address, field.field_type, value).unwrap_or_else(|| plain(value))
 }
 
 fn plain(value: &Json) -> String {

@@ -1,12 +1,12 @@
 //! From a step to the body of its request.
 //!
-//! Invariants: a body holds only what has to be sent; a list is never replaced blindly (without the present value of a list that is
-//! added to, the outcome says `needs_present` and is not to be sent); an edit that a person made in Pipedrive stands unless the
+//! Invariants: a body holds only what has to be sent; a list or a value with parts is never replaced blindly (without its present value
+//! the outcome says `needs_present` and is not to be sent); an edit that a person made in Pipedrive stands unless the
 //! policy says otherwise.
 //!
 //! Known values ([`crate::crm::Known`]) hold per field key what was last sent and what was last seen. `sent` is what the source said, not
 //! what a merge made of it; [`BodyOutcome::sent`] is what to note there. `seen` stands in for the present entity where a single value is
-//! compared; a list is merged into nothing but the present one.
+//! compared; for a list or a value with parts only while it is marked as `fresh`.
 
 mod entity;
 mod lists;
@@ -312,11 +312,10 @@ impl Update<'_> {
         }
         let present = self.present(ready);
         let target = match (&ready.wanted, &present) {
-            (Wanted::List { op: ListOp::Replace, items }, present) => {
-                Json::Array(lists::merge(&ready.field, present.as_ref().unwrap_or(&Json::Null), ListOp::Replace, items))
+            (_, None) if ready.field.shape.is_replaced_whole() => return self.outcome.needs_present = true,
+            (Wanted::List { op, items }, present) => {
+                Json::Array(lists::merge(&ready.field, present.as_ref().unwrap_or(&Json::Null), *op, items))
             }
-            (Wanted::List { op, items }, Some(present)) => Json::Array(lists::merge(&ready.field, present, *op, items)),
-            (Wanted::List { .. }, None) => return self.outcome.needs_present = true,
             (Wanted::Value(value), _) => value.clone(),
         };
         match &present {
@@ -396,7 +395,8 @@ impl Update<'_> {
     }
 
     fn present(&self, ready: &Ready<'_>) -> Option<Json> {
-        self.present.map(|entity| entity::value(entity, &ready.field))
+        let fresh = || self.known?.get(ready.field.address.key())?.get("fresh").and(self.seen(ready));
+        self.present.map(|entity| entity::value(entity, &ready.field)).or_else(fresh)
     }
 }
 

@@ -74,8 +74,8 @@ pub fn lookups(kind: Kind, criteria: &Criteria, at: &At, context: &PrepareContex
 
 /// Places a refusal.
 pub(super) fn problem(at: &At, ordinal: u32, refusal: Refusal) -> PlanProblem {
-    let Refusal { kind, message, help, value, .. } = refusal;
-    PlanProblem { at: at.clone(), ordinal, message, help, value, kind }
+    let Refusal { kind, message, help, value, adds, .. } = refusal;
+    PlanProblem { at: at.clone(), ordinal, message, help, value, kind, adds }
 }
 
 static NO_OPTIONS: Options = Options {

@@ -6,14 +6,10 @@
 use serde_json::Value as Json;
 
 use super::scalar;
-use crate::crm::{FieldOption, LeadLabel, Metadata, Stage, User};
+use crate::crm::{FieldOption, LeadLabel, Metadata, Stage, User, same_name as same};
 use crate::plan::refusal::{Refusal, kind_of};
 
 type Result<T> = std::result::Result<T, Refusal>;
-
-fn same(a: &str, b: &str) -> bool {
-    a.trim().to_lowercase() == b.trim().to_lowercase()
-}
 
 /// A name or an id; other kinds of value are refused.
 fn name_or_id(field: &str, what: &str, value: &Json) -> Result<(String, Option<i64>)> {

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::composite::{self, Amount};
 use super::{PrepareContext, list, options, scalar};
-use crate::crm::Metadata;
+use crate::crm::{Address, Metadata, NewOption};
 use crate::pipedrive::{Id, Kind};
 use crate::plan::field::{FieldRef, article, plural};
 use crate::plan::refusal::Refusal;
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             Shape::Id => return Err(Refusal::name("`id` is not a field that can be written".to_owned())),
             Shape::Choice | Shape::User | Shape::Stage | Shape::Pipeline | Shape::ActivityType => {
                 let found = self.named_value(field, json, hints);
-                match self.known(found)? {
+                match self.known(field, json, found)? {
                     Some(json) => json,
                     None => return Ok(None),
                 }
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Applies `on_unknown`: `None` when the value is dropped, with a warning.
-    fn known<T>(&mut self, found: Result<T>) -> Result<Option<T>> {
+    fn known<T>(&mut self, field: &FieldRef<'_>, given: &Json, found: Result<T>) -> Result<Option<T>> {
         match found {
             Ok(value) => Ok(Some(value)),
             Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Drop => {
@@ -129,10 +129,13 @@ impl<'a> Reader<'a> {
                 self.warnings.push(format!("left out: {message}{value}{help}"));
                 Ok(None)
             }
-            Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Create => Err(Refusal {
-                message: format!("{}, and `on_unknown: \"create\"` cannot add it", refusal.message),
-                help: Some("add it in Pipedrive, or use `on_unknown: \"drop\"`".into()),
-                ..refusal
+            Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Create => Err(match new_option(field, given) {
+                Ok(option) => Refusal { adds: Some(option), ..refusal },
+                Err(why) => Refusal {
+                    message: format!("{}, and `on_unknown: \"create\"` cannot add it", refusal.message),
+                    help: Some(format!("{why}; add it in Pipedrive, or use `on_unknown: \"drop\"`")),
+                    ..refusal
+                },
             }),
             Err(refusal) => Err(refusal),
         }
@@ -186,9 +189,9 @@ impl<'a> Reader<'a> {
                 Shape::Attendees => Some(list::attendee(label, item)?),
                 Shape::LeadLabels => {
                     let found = options::lead_label(label, item, &self.metadata().lead_labels).map(Json::from);
-                    self.known(found)?
+                    self.known(field, item, found)?
                 }
-                _ => self.known(list::choice(label, item, field.options))?,
+                _ => self.known(field, item, list::choice(label, item, field.options))?,
             };
             items.extend(read.filter(|i| !items.contains(i)));
         }
@@ -273,6 +276,21 @@ impl<'a> Reader<'a> {
             None => Err(Refusal::link(format!("{what}: the reference does not name an earlier action of this run"))),
         }
     }
+}
+
+/// The option that would make the value known, or why rules cannot add one.
+fn new_option(field: &FieldRef<'_>, given: &Json) -> std::result::Result<NewOption, &'static str> {
+    let Json::String(label) = given else { return Err("a number is the id of an option, and no option has this one") };
+    let key = match (field.shape, &field.address) {
+        (Shape::LeadLabels, _) => None,
+        (Shape::Labels, address) | (Shape::Choice | Shape::Choices, address @ Address::Custom(_)) => {
+            Some(address.key().to_owned())
+        }
+        (Shape::User, _) => return Err("users are invited in Pipedrive, rules make none"),
+        (Shape::Choice | Shape::Choices, _) => return Err("Pipedrive takes no further options for its own fields"),
+        _ => return Err("rules make options and labels only"),
+    };
+    Ok(NewOption { kind: field.kind, field: key, label: label.trim().to_owned() })
 }
 
 /// The kind of the entity that an action's reference stands for.

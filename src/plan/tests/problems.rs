@@ -7,7 +7,7 @@ use crate::failure::FailureClass;
 use crate::pipedrive::{Id, Kind, Method};
 use crate::plan::fixture::*;
 use crate::plan::{
-    Criteria, Criterion, FieldEntry, Link, ListOp, OnUnknown, Options, PlanProblem, ProblemKind, Target, Value, Verb,
+    Criteria, Criterion, FieldEntry, Link, ListOp, NewOption, OnUnknown, Options, PlanProblem, ProblemKind, Target, Value, Verb,
 };
 
 fn person(fields: Json) -> Verb {
@@ -207,7 +207,15 @@ fn unknown_values_fail_where_the_script_says_so() {
         assert_eq!(with(kind, OnUnknown::Fail, fields).message, message);
     }
     let found = with(Kind::Person, OnUnknown::Create, json!({"name": "Ada", "Plan": "Gold"}));
-    assert_eq!(found.message, "`Plan` has no such option, and `on_unknown: \"create\"` cannot add it");
+    let key = found.adds.as_ref().and_then(|adds| adds.field.clone()).expect("a field");
+    assert_eq!(found.adds, Some(NewOption { kind: Kind::Person, field: Some(key), label: "Gold".into() }));
+    let found = with(Kind::Activity, OnUnknown::Create, json!({"priority": "Low"}));
+    assert_eq!(found.adds, None);
+    is(
+        said(found),
+        "`priority` has no such option, and `on_unknown: \"create\"` cannot add it",
+        "Pipedrive takes no further options for its own fields; add it in Pipedrive, or use `on_unknown: \"drop\"`",
+    );
     // Wrong whatever the policy: a stage of two pipelines is a question, not an unknown value.
     let found = with(Kind::Deal, OnUnknown::Drop, json!({"title": "x", "stage": "Done"}));
     is(said(found), "`stage`: several pipelines have a stage of this name", "give `pipeline` beside it: `Sales`, `Onboarding`");

@@ -236,3 +236,37 @@ async fn lanes_that_add_to_the_same_list_lose_nothing() {
     let phones: Vec<Value> = rig.person("u0")["phones"].as_array().expect("a list").iter().map(|p| p["value"].clone()).collect();
     assert_eq!(phones.len(), 8, "{phones:?}");
 }
+
+/// A field of each type that Pipedrive searches: what stands there, what an event brings for the same, and for another.
+#[tokio::test]
+async fn each_searchable_type_matches_by_its_own_rules_of_case_and_blanks() {
+    let cases = [
+        ("Segment User ID", json!("User-42"), json!(" User-42 "), json!("user-42")),
+        ("Segment User ID", json!("42"), json!(42), json!("042")),
+        ("Description", json!("Long text"), json!("Long text "), json!("long text")),
+        ("Source tag", json!("Fair"), json!(" Fair"), json!("FAIR")),
+        ("Score", json!(12.5), json!(" 12.50 "), json!(12.51)),
+        ("Lifetime Value", json!({ "value": 99, "currency": "EUR" }), json!("99.0"), json!(98)),
+        ("Hotline", json!("+37255551234"), json!("+37255551234 "), json!("+37255551235")),
+        ("Billing address", json!({ "value": "Main St 1" }), json!(" Main St 1"), json!("Main St 2")),
+    ];
+    for (field, there, same, other) in cases {
+        let script = format!(
+            "fn handle(event) {{ person::upsert(#{{ \"{field}\": event.traits.v }}, #{{}}, #{{ on_create: #{{ name: \"New\" }} }}); }}"
+        );
+        let rig = Setup::person(&script).start().await;
+        let mut custom = serde_json::Map::new();
+        custom.insert(rig.key("persons", field), there.clone());
+        rig.aside("/api/v2/persons", json!({ "name": "There", "custom_fields": custom }));
+        // Twice: by Pipedrive's search, then by the index.
+        for _ in 0..2 {
+            let row = rig.run("u1", json!({ "v": same })).await;
+            assert_eq!((row.state, rig.mock.count("persons")), (DeliveryState::Done, 1), "{field} {same}: {:?}", row.reason);
+        }
+        let row = rig.run("u1", json!({ "v": other })).await;
+        assert_eq!((row.state, rig.mock.count("persons")), (DeliveryState::Done, 2), "{field} {other}: {:?}", row.reason);
+        // What it was created by is what finds it.
+        rig.run("u1", json!({ "v": other })).await;
+        assert_eq!(rig.mock.count("persons"), 2, "{field} {other}");
+    }
+}

@@ -91,12 +91,15 @@ async fn known_values_keep_what_was_sent_apart_from_what_is_seen() {
     let mut known = Known::default();
     known.note_sent("name", json!("Ada"));
     known.note_sent(USER_ID, json!("u1"));
-    known.note_seen(Kind::Person, &object(json!({"id": 7, "name": "Countess", "owner_id": 3, "custom_fields": {USER_ID: "u1"}})));
+    let entity = object(json!({"id": 7, "name": "Countess", "owner_id": 3, "custom_fields": {USER_ID: "u1"}}));
+    known.note_seen(Kind::Person, &entity, at("2026-11-23T10:00:30Z"));
     account.store.commit(vec![known.write("main", Kind::Person, &id)]).await.expect("committed");
 
     let loaded = Known::load(&*account.store, "main", Kind::Person, &id).await.expect("known values");
     assert_eq!((loaded.sent("name"), loaded.seen("name")), (Some(&json!("Ada")), Some(&json!("Countess"))));
     assert_eq!(loaded.seen(USER_ID), Some(&json!("u1")));
+    let fresh = |since| loaded.as_map_since(at(since))["name"].get("fresh").is_some();
+    assert_eq!((fresh("2026-11-23T10:00:00Z"), fresh("2026-11-23T10:00:30Z")), (true, false));
     assert_eq!(loaded.seen("owner_id"), None, "a field that no rule sends is not kept");
     assert!(Known::load(&*account.store, "main", Kind::Person, &Id::Number(8)).await.expect("none").is_empty());
 }
