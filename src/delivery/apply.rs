@@ -297,9 +297,11 @@ impl Executor<'_> {
             return Ok(Sent::Archived);
         }
         self.ensure_pinned().await?;
-        // Before it is sent: what others read until now is old, whatever the answer.
+        // Before it is sent and after: what others read until the answer is old, whatever the answer.
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
-        match self.session.update(kind, id, body.clone()).await {
+        let answer = self.session.update(kind, id, body.clone()).await;
+        self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
+        match answer {
             Ok(entity) => {
                 if body.contains_key("emails") {
                     self.learn(self.follow_emails(kind, id, present.as_ref(), &entity));

@@ -113,7 +113,9 @@ impl<'a> Executor<'a> {
             };
             let found = match found {
                 Some((kind, lookups)) if !lookups.is_empty() => {
-                    Some((self.find(kind, lookups, step.on_many).await?, Timestamp::now()))
+                    // Before it is read: a write that another delivery begins meanwhile may not be in the answer.
+                    let when = Timestamp::now();
+                    Some((self.find(kind, lookups, step.on_many).await?, when))
                 }
                 _ => None,
             };
