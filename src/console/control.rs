@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::State;
 use super::problem::Failed;
 use super::query::failed_states;
-use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ScopeRequest, Selection};
+use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ScopeRequest, Selection, UnmatchedReplay};
 use crate::delivery::ControlError;
 use crate::ingest::replay_unmatched;
 use crate::reload::ReloadOutcome;
@@ -22,20 +22,30 @@ const MOST_AT_ONCE: usize = 10_000;
 const MOST_RELEASED: usize = 1_000_000;
 /// Deliveries in one command to the scheduler: bounds what one append holds, and lets it run others in between.
 const CHUNK: usize = 200;
-/// Unmatched events looked at when no limit is given.
-const MOST_UNMATCHED: usize = 10_000;
+/// Unmatched events looked at at once.
+const UNMATCHED_PAGE: usize = 500;
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<ReplayAnswer>, Failed> {
     let mut replayed = Vec::new();
     let selection = body?.0;
-    if let Selection::Unmatched { rule, limit } = selection {
-        let limit = limit.unwrap_or(MOST_UNMATCHED).min(MOST_UNMATCHED);
-        let set = state.live.load_full();
-        let unmatched = replay_unmatched(&*state.store, &set, rule.as_deref(), limit).await?;
+    if let Selection::Unmatched { rule, limit, after, filter } = selection {
+        let mut filter = filter.unwrap_or_default().unmatched(jiff::Timestamp::now())?;
+        filter.after = after;
+        let mut unmatched = UnmatchedReplay::default();
+        loop {
+            filter.limit = limit.map_or(UNMATCHED_PAGE, |limit| limit.saturating_sub(unmatched.seen).min(UNMATCHED_PAGE));
+            // Each page meets the triggers of its moment.
+            let set = state.live.load_full();
+            unmatched.add(replay_unmatched(&*state.store, &set, rule.as_deref(), &filter).await?.into());
+            filter.after = unmatched.next;
+            if unmatched.next.is_none() || limit.is_some_and(|limit| unmatched.seen >= limit) {
+                break;
+            }
+        }
         tracing::info!(events = unmatched.events, deliveries = unmatched.deliveries, "unmatched events replayed on request");
-        return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched.into()) }));
+        return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched) }));
     }
     for ids in chosen(&state, selection, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
         let done = state.delivery.replay(ids.to_vec()).await.map_err(|e| after(replayed.len(), "replayed", e))?;

@@ -25,7 +25,11 @@ pub(super) async fn list(
     let list = match (on(query.rejected), on(query.unmatched)) {
         (true, true) => return Err(Failed::bad_request("ask for `rejected` or for `unmatched`, not for both")),
         (true, false) => EventList { rejected: Some(state.store.rejected(query.limit()).await?), ..EventList::default() },
-        (false, true) => EventList { unmatched: Some(state.store.unmatched(query.limit()).await?), ..EventList::default() },
+        (false, true) => {
+            let filter = query.unmatched(jiff::Timestamp::now())?;
+            let unmatched = Some(state.store.unmatched(&filter).await?);
+            EventList { unmatched, counts: Some(state.store.unmatched_counts(&filter).await?), ..EventList::default() }
+        }
         (false, false) => {
             let filter = query.filter(jiff::Timestamp::now())?;
             EventList { deliveries: Some(state.store.deliveries(&filter).await?), ..EventList::default() }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Failed;
 use crate::diagnostic::did_you_mean;
-use crate::store::{DeliveryFilter, DeliveryState, Seq};
+use crate::store::{DeliveryFilter, DeliveryState, Seq, UnmatchedFilter};
 
 /// Most rows in an answer.
 const MOST: usize = 1000;
@@ -67,9 +67,30 @@ impl EventsQuery {
         }
     }
 
+    /// The filter of unmatched events that it stands for; they have no state and no rule.
+    pub(super) fn unmatched(&self, now: jiff::Timestamp) -> Result<UnmatchedFilter, Failed> {
+        if self.state.is_some() || self.rule.is_some() {
+            return Err(Failed::bad_request("unmatched events have no deliveries, so no `state` and no `rule` to choose by"));
+        }
+        Ok(UnmatchedFilter {
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            user: self.user.clone(),
+            message_id: self.message_id.clone(),
+            since: self.since(now)?,
+            before: self.before.map(Seq),
+            after: None,
+            limit: self.limit(),
+        })
+    }
+
+    fn since(&self, now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Failed> {
+        self.since.as_deref().map(|text| parse_since(text, now)).transpose().map_err(Failed::bad_request)
+    }
+
     /// The filter that it stands for. `now` is what spans in `since` count from.
     pub(super) fn filter(&self, now: jiff::Timestamp) -> Result<DeliveryFilter, Failed> {
-        let since = self.since.as_deref().map(|text| parse_since(text, now)).transpose().map_err(Failed::bad_request)?;
+        let since = self.since(now)?;
         Ok(DeliveryFilter {
             states: self.state.as_deref().map_or(Ok(Vec::new()), parse_states)?,
             rule: self.rule.clone(),

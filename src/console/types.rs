@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::query::EventsQuery;
 use crate::delivery::{DeliveryStatus, PauseInfo, Replayed, Scope};
 use crate::reload::ReloadStatus;
-use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, StoreStats};
+use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, Seq, StoreStats, UnmatchedCount};
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct EventList {
     /// `?unmatched=1`: what no rule wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<Vec<EventRow>>,
+    /// With `unmatched`: how many fit, by type and name, those on other pages included; the most frequent first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Vec<UnmatchedCount>>,
 }
 
 /// `GET /api/events/ID`.
@@ -108,9 +111,15 @@ pub enum Selection {
         /// Only to this rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
-        /// Look at so many of the newest.
+        /// Look at so many at most, oldest first; all unless told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<usize>,
+        /// Only newer ones than this: `next` of the answer before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Seq>,
+        /// Only those that this finds; without state, rule and limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Box<EventsQuery>>,
     },
 }
 
@@ -125,7 +134,7 @@ pub struct ReplayAnswer {
 }
 
 /// What a replay of unmatched events did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmatchedReplay {
     /// Events looked at.
     pub seen: usize,
@@ -133,11 +142,29 @@ pub struct UnmatchedReplay {
     pub events: usize,
     /// Deliveries made.
     pub deliveries: usize,
+    /// Events that no rule wants now either.
+    #[serde(default)]
+    pub still_unmatched: usize,
+    /// Where to go on, as `after`; none: these were all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Seq>,
+}
+
+impl UnmatchedReplay {
+    /// Adds what the next page came to.
+    pub fn add(&mut self, page: Self) {
+        self.seen += page.seen;
+        self.events += page.events;
+        self.deliveries += page.deliveries;
+        self.still_unmatched += page.still_unmatched;
+        self.next = page.next;
+    }
 }
 
 impl From<crate::ingest::Replayed> for UnmatchedReplay {
     fn from(report: crate::ingest::Replayed) -> Self {
-        Self { seen: report.seen, events: report.events, deliveries: report.deliveries }
+        let crate::ingest::Replayed { seen, events, deliveries, still_unmatched, next } = report;
+        Self { seen, events, deliveries, still_unmatched, next }
     }
 }
 

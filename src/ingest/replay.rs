@@ -3,7 +3,7 @@
 use super::accept::{deliveries, row};
 use crate::event::Event;
 use crate::rules::ScriptSet;
-use crate::store::{Dedupe, DeliveryFilter, Store, StoreError};
+use crate::store::{Dedupe, DeliveryFilter, Seq, Store, StoreError, UnmatchedFilter};
 
 /// What a replay of unmatched events did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -14,9 +14,13 @@ pub struct Replayed {
     pub events: usize,
     /// Deliveries made.
     pub deliveries: usize,
+    /// Events that no rule wants now either.
+    pub still_unmatched: usize,
+    /// Where the next page begins; none: this was the last.
+    pub next: Option<Seq>,
 }
 
-/// Makes the deliveries that the set's triggers want of the newest `limit` unmatched events, oldest first, at their lanes' tails.
+/// Makes the deliveries that the set's triggers want of a page of unmatched events, oldest first, at their lanes' tails.
 /// A rule that has had a message already does not get it again, so that repeating the replay makes no second delivery.
 ///
 /// # Errors
@@ -25,10 +29,15 @@ pub async fn replay_unmatched(
     store: &dyn Store,
     set: &ScriptSet,
     rule: Option<&str>,
-    limit: usize,
+    filter: &UnmatchedFilter,
 ) -> Result<Replayed, StoreError> {
     let mut report = Replayed::default();
-    for kept in store.unmatched(limit).await?.into_iter().rev() {
+    let filter = UnmatchedFilter { after: Some(filter.after.unwrap_or(Seq(0))), ..filter.clone() };
+    let page = store.unmatched(&filter).await?;
+    if page.len() >= filter.limit.max(1) {
+        report.next = page.last().map(|last| last.seq);
+    }
+    for kept in page {
         report.seen += 1;
         let Some(stored) = store.event(kept.seq).await? else { continue };
         let event = match Event::from_payload(&stored.source, stored.received_at, &stored.payload) {
@@ -39,6 +48,7 @@ pub async fn replay_unmatched(
             }
         };
         let mut wanted = deliveries(set, &event);
+        report.still_unmatched += usize::from(wanted.is_empty());
         wanted.retain(|delivery| rule.is_none_or(|rule| rule == &*delivery.rule));
         let mut missing = Vec::with_capacity(wanted.len());
         for delivery in wanted {

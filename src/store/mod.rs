@@ -15,7 +15,7 @@ mod types;
 mod write;
 
 pub use error::StoreError;
-pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats};
+pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
 pub use types::{
     Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
 };
@@ -68,8 +68,11 @@ pub trait Store: Send + Sync + 'static {
     /// Events by message id (exact), newest first, or all of one seq; for `events show`.
     async fn events_by_message(&self, message_id: &str) -> Result<Vec<EventRow>, StoreError>;
 
-    /// Unmatched events, newest first, at most `limit`.
-    async fn unmatched(&self, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+    /// Unmatched events that fit the filter, newest first unless it has `after`.
+    async fn unmatched(&self, filter: &UnmatchedFilter) -> Result<Vec<EventRow>, StoreError>;
+
+    /// How many unmatched events fit the filter by type and name, the most frequent first, at most 100; the filter's limit plays no part.
+    async fn unmatched_counts(&self, filter: &UnmatchedFilter) -> Result<Vec<UnmatchedCount>, StoreError>;
 
     /// What ingest refused, newest first.
     async fn rejected(&self, limit: usize) -> Result<Vec<RejectedRow>, StoreError>;

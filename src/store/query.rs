@@ -32,6 +32,40 @@ pub struct DeliveryFilter {
     pub limit: usize,
 }
 
+/// Which unmatched events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnmatchedFilter {
+    /// Of this type.
+    pub kind: Option<String>,
+    /// Track events of this name.
+    pub name: Option<String>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// With this messageId.
+    pub message_id: Option<String>,
+    /// Received at or after.
+    pub since: Option<jiff::Timestamp>,
+    /// Only older than this one.
+    pub before: Option<Seq>,
+    /// Only newer than this one, and then oldest first.
+    pub after: Option<Seq>,
+    /// At most; 0 means 50.
+    pub limit: usize,
+}
+
+/// How many unmatched events there are of one type and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmatchedCount {
+    /// Event type.
+    pub kind: String,
+    /// Name of track events.
+    pub name: Option<String>,
+    /// How many.
+    pub events: u64,
+    /// When the newest was received.
+    pub newest: jiff::Timestamp,
+}
+
 /// One delivery in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRow {

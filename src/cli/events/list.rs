@@ -8,7 +8,7 @@ use super::super::exit::{Failure, Outcome};
 use super::super::output::{Table, complain, say, say_json, time};
 use super::select::Conditions;
 use crate::console::{EventList, EventsQuery};
-use crate::store::{DeliveryRow, EventRow, RejectedRow};
+use crate::store::{DeliveryRow, EventRow, RejectedRow, UnmatchedCount};
 
 /// List deliveries, newest first; or what was refused at the door, or what no rule wanted
 #[derive(Debug, Args)]
@@ -16,14 +16,14 @@ use crate::store::{DeliveryRow, EventRow, RejectedRow};
 Examples:
   pipewright events list --state failed --since 24h
   pipewright events list --rejected
-  pipewright events list --unmatched --json")]
+  pipewright events list --unmatched --type track --since 2d")]
 pub(in crate::cli) struct List {
     #[command(flatten)]
     conditions: Conditions,
     /// What was refused at the door, with the reason
     #[arg(long, conflicts_with = "unmatched")]
     rejected: bool,
-    /// Events that no rule wanted
+    /// Events that no rule wanted, with counts by type and name; all conditions but --state and --rule go with it
     #[arg(long)]
     unmatched: bool,
     #[command(flatten)]
@@ -34,11 +34,8 @@ pub(in crate::cli) struct List {
 
 pub(super) fn run(args: List) -> Outcome {
     let conditions = args.conditions.query();
-    let other_list = args.rejected || args.unmatched;
-    if other_list && conditions.has_conditions() {
-        return Err(Failure::wrong(
-            "only --limit goes with --rejected and --unmatched; the other conditions are about deliveries",
-        ));
+    if args.rejected && conditions.has_conditions() {
+        return Err(Failure::wrong("only --limit goes with --rejected; the other conditions are about events that were taken"));
     }
     let asked = EventsQuery { rejected: args.rejected.then_some(1), unmatched: args.unmatched.then_some(1), ..conditions };
     let answer = args.daemon.get(&format!("/api/events{}", query(&asked)))?;
@@ -46,6 +43,10 @@ pub(super) fn run(args: List) -> Outcome {
     let list: EventList = answer.read()?;
     if args.format.json {
         return Ok(say_json(&body)?);
+    }
+    if let Some(counts) = list.counts.as_deref().filter(|counts| !counts.is_empty()) {
+        say(&of_counts(counts).render())?;
+        say("")?;
     }
     let (table, nothing) = match (list.deliveries, list.rejected, list.unmatched) {
         (_, Some(rejected), _) => (of_rejected(&rejected), "nothing was refused"),
@@ -82,6 +83,14 @@ fn of_unmatched(rows: &[EventRow]) -> Table {
     for row in rows {
         let what = event(&row.kind, row.name.as_deref());
         table.row([row.seq.to_string(), time(row.received_at), what, row.source.clone(), row.message_id.clone()]);
+    }
+    table
+}
+
+fn of_counts(counts: &[UnmatchedCount]) -> Table {
+    let mut table = Table::new(["EVENTS", "WHAT", "NEWEST"]);
+    for count in counts {
+        table.row([count.events.to_string(), event(&count.kind, count.name.as_deref()), time(count.newest)]);
     }
     table
 }

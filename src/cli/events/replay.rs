@@ -7,7 +7,10 @@ use super::super::client::Daemon;
 use super::super::exit::{Failure, Outcome};
 use super::super::output::{complain, say, say_json};
 use super::select::{Conditions, selection};
-use crate::console::{ReplayAnswer, Selection};
+use crate::console::{ReplayAnswer, Selection, UnmatchedReplay};
+
+/// Unmatched events in one request.
+const AT_ONCE: usize = 1_000;
 
 /// Deliver again, with the rules and scripts of now, behind what waits already
 #[derive(Debug, Args)]
@@ -15,7 +18,7 @@ use crate::console::{ReplayAnswer, Selection};
 Examples:
   pipewright events replay 17/person
   pipewright events replay --rule person --state dead --since 2h
-  pipewright events replay --unmatched --rule person
+  pipewright events replay --unmatched --type track --since 2d
 
 With conditions and without --state, what has failed is replayed.")]
 pub(in crate::cli) struct Replay {
@@ -24,7 +27,8 @@ pub(in crate::cli) struct Replay {
     ids: Vec<String>,
     #[command(flatten)]
     conditions: Conditions,
-    /// Events that no rule wanted when they came, to the rules that want them now; --rule and --limit go with it
+    /// Events that no rule wanted when they came, oldest first, to the rules that want them now and have not had them; all conditions but
+    /// --state go with it, and --rule means only to this rule
     #[arg(long)]
     unmatched: bool,
     #[command(flatten)]
@@ -34,17 +38,13 @@ pub(in crate::cli) struct Replay {
 }
 
 pub(super) fn run(args: Replay) -> Outcome {
-    let selection = match args.unmatched {
-        true => unmatched(&args.ids, args.conditions)?,
-        false => selection(&args.daemon, &args.ids, args.conditions)?,
-    };
+    if args.unmatched {
+        return unmatched(args);
+    }
+    let selection = selection(&args.daemon, &args.ids, args.conditions)?;
     let answer: ReplayAnswer = args.daemon.post("/api/events/replay", &selection)?.read()?;
     if args.format.json {
         return Ok(say_json(&answer)?);
-    }
-    if let Some(report) = answer.unmatched {
-        let text = format!("{} deliveries of {} events made; {} looked at", report.deliveries, report.events, report.seen);
-        return Ok(say(&text)?);
     }
     if answer.replayed.is_empty() {
         complain("no delivery fits");
@@ -54,11 +54,34 @@ pub(super) fn run(args: Replay) -> Outcome {
     Ok(say(&lines)?)
 }
 
-fn unmatched(ids: &[String], conditions: Conditions) -> Result<Selection, Failure> {
-    let mut query = conditions.query();
-    let (rule, limit) = (query.rule.take(), query.limit);
-    if !ids.is_empty() || query.has_conditions() {
-        return Err(Failure::wrong("only --rule and --limit go with --unmatched; such events have no deliveries to choose by"));
+/// Page after page, so that progress can be shown and the daemon goes on in between.
+fn unmatched(args: Replay) -> Outcome {
+    let mut query = args.conditions.query();
+    let (rule, limit) = (query.rule.take(), query.limit.take());
+    if !args.ids.is_empty() || query.state.is_some() {
+        return Err(Failure::wrong("ids and --state do not go with --unmatched; such events have no deliveries to choose by"));
     }
-    Ok(Selection::Unmatched { rule, limit })
+    let mut report = UnmatchedReplay::default();
+    loop {
+        let page = limit.map_or(AT_ONCE, |limit| limit.saturating_sub(report.seen).min(AT_ONCE));
+        let selection = Selection::Unmatched {
+            rule: rule.clone(),
+            limit: Some(page),
+            after: report.next,
+            filter: query.has_conditions().then(|| Box::new(query.clone())),
+        };
+        let answer: ReplayAnswer = args.daemon.post("/api/events/replay", &selection)?.read()?;
+        report.add(answer.unmatched.unwrap_or_default());
+        if report.next.is_none() || limit.is_some_and(|limit| report.seen >= limit) {
+            break;
+        }
+        if !args.format.json {
+            complain(&format!("{} looked at", report.seen));
+        }
+    }
+    if args.format.json {
+        return Ok(say_json(&ReplayAnswer { replayed: Vec::new(), unmatched: Some(report) })?);
+    }
+    let UnmatchedReplay { seen, events, deliveries, still_unmatched, .. } = report;
+    Ok(say(&format!("{deliveries} deliveries of {events} events made; {seen} looked at, {still_unmatched} still match no rule"))?)
 }

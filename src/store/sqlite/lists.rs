@@ -13,9 +13,9 @@ use super::segments::{Column, Search};
 use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, EventRow};
 
 /// Rows of a list when none were asked for.
-const DEFAULT_LIMIT: usize = 50;
+pub(super) const DEFAULT_LIMIT: usize = 50;
 /// Rows of a list at most.
-const MAX_LIMIT: usize = 1_000;
+pub(super) const MAX_LIMIT: usize = 1_000;
 /// Events that one query of a scan looks at.
 const STRIDE: i64 = 20_000;
 
@@ -277,20 +277,14 @@ pub(super) fn events_by_message(conn: &Connection, message_id: &str) -> rusqlite
     Ok(rows)
 }
 
-pub(super) fn unmatched(conn: &Connection, limit: i64) -> rusqlite::Result<Vec<EventRow>> {
-    conn.prepare_cached(&format!("{} ORDER BY e.seq DESC LIMIT ?1", event_rows("unmatched")))?
-        .query_map([limit], event_row)?
-        .collect()
-}
-
-fn event_rows(table: &str) -> String {
+pub(super) fn event_rows(table: &str) -> String {
     format!(
         "SELECT e.seq, e.message_id, k.name, e.name, s.name, e.at FROM {table} e
          JOIN names k ON k.id = e.kind JOIN names s ON s.id = e.source"
     )
 }
 
-fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
     Ok(EventRow {
         seq: to_seq(row.get(0)?),
         message_id: row.get(1)?,

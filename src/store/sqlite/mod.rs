@@ -25,6 +25,7 @@ mod reserve;
 mod retention;
 mod schema;
 mod segments;
+mod unmatched;
 mod window;
 mod writer;
 
@@ -52,7 +53,7 @@ use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
     Appended, DeliveryFilter, DeliveryId, DeliveryRow, EventRow, Feed, NewEvent, Pending, Rejected, RejectedRow, Seq, Store,
-    StoreError, StoreStats, StoredEvent, Write,
+    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::RetentionConfig;
 
@@ -311,8 +312,14 @@ impl Store for SqliteStore {
         self.read(move |conn| lists::events_by_message(conn, &message_id)).await
     }
 
-    async fn unmatched(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        self.read(move |conn| lists::unmatched(conn, capped(limit, LIST_LIMIT))).await
+    async fn unmatched(&self, filter: &UnmatchedFilter) -> Result<Vec<EventRow>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |conn| unmatched::list(conn, &filter)).await
+    }
+
+    async fn unmatched_counts(&self, filter: &UnmatchedFilter) -> Result<Vec<UnmatchedCount>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |conn| unmatched::counts(conn, &filter)).await
     }
 
     async fn rejected(&self, limit: usize) -> Result<Vec<RejectedRow>, StoreError> {

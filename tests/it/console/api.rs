@@ -136,6 +136,33 @@ async fn unmatched_events_are_replayed_to_the_rules_that_want_them_now() {
 }
 
 #[tokio::test]
+async fn unmatched_events_are_counted_chosen_and_replayed_page_by_page() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    for n in 0..7 {
+        admin.append(&format!("m{n}"), if n < 5 { "u1" } else { "u2" }, Vec::new()).await;
+    }
+    let list = get(addr, "/api/events?unmatched=1&limit=2&user=u1").await.json();
+    let seqs = |list: &Value| list["unmatched"].as_array().expect("a list").iter().map(|e| e["seq"].clone()).collect::<Vec<_>>();
+    assert_eq!(seqs(&list), [5, 4]);
+    assert_eq!((&list["counts"][0]["kind"], &list["counts"][0]["events"]), (&json!("identify"), &json!(5)), "{list:#}");
+    assert_eq!(seqs(&get(addr, "/api/events?unmatched=1&user=u1&before=3").await.json()), [2, 1]);
+    assert_eq!(get(addr, "/api/events?unmatched=1&type=nonsense").await.json()["counts"], json!([]));
+    assert_eq!(get(addr, "/api/events?unmatched=1&rule=person").await.status, 400);
+
+    let replay = async |asked: Value| post_json(addr, "/api/events/replay", &json!({ "unmatched": asked })).await.json();
+    let page = replay(json!({ "filter": { "user": "u1" }, "limit": 3 })).await;
+    assert_eq!(page["unmatched"], json!({ "seen": 3, "events": 3, "deliveries": 3, "still_unmatched": 0, "next": 3 }));
+    let page = replay(json!({ "filter": { "user": "u1" }, "limit": 3, "after": 3 })).await;
+    assert_eq!(page["unmatched"], json!({ "seen": 2, "events": 2, "deliveries": 2, "still_unmatched": 0 }));
+    // What was made stays made: only the other user's are left.
+    let rest = replay(json!({})).await;
+    assert_eq!((&rest["unmatched"]["seen"], &rest["unmatched"]["deliveries"]), (&json!(7), &json!(2)));
+    let listed = get(addr, "/api/events?rule=person").await;
+    assert_eq!(ids(&listed), ["14/person", "13/person", "12/person", "11/person", "10/person", "9/person", "8/person"]);
+}
+
+#[tokio::test]
 async fn an_event_is_shown_by_number_delivery_and_message_id() {
     let admin = Admin::start().await;
     let addr = admin.listen(None).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pipewright::ingest::replay_unmatched;
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
-use pipewright::store::{Feed, Store};
+use pipewright::store::{Feed, Store, UnmatchedFilter};
 use serde_json::json;
 
 use super::harness::{Door, set_with};
@@ -67,8 +67,9 @@ async fn unmatched_events_of_the_store_are_replayed_once() {
         door.post("/v1/track", &json!({"userId": "u", "event": "Deal Upsertd", "messageId": format!("m{n}")})).await;
     }
     let mended = set_with("", |rules| rules.replace("Deal Upserted", "Deal Upsertd"));
+    let all = UnmatchedFilter { limit: 100, ..UnmatchedFilter::default() };
     for deliveries in [3, 0] {
-        let report = replay_unmatched(&*door.store, &mended, Some("deal"), 100).await.expect("replayed");
+        let report = replay_unmatched(&*door.store, &mended, Some("deal"), &all).await.expect("replayed");
         assert_eq!((report.seen, report.deliveries), (3, deliveries));
     }
     for seq in 4..7 {

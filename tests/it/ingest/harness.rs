@@ -15,7 +15,7 @@ use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
     Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, EventRow, NewEvent, Pending, Rejected, RejectedRow, Seq, Store,
-    StoreError, StoreStats, StoredEvent, Write,
+    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -239,7 +239,7 @@ impl Store for Kept {
         }))
     }
 
-    async fn unmatched(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+    async fn unmatched(&self, filter: &UnmatchedFilter) -> Result<Vec<EventRow>, StoreError> {
         let events = self.events.lock();
         let unmatched = events.iter().zip(1..).filter(|(e, _)| e.deliveries.is_empty());
         let row = |(e, seq): (&NewEvent, u64)| EventRow {
@@ -250,10 +250,13 @@ impl Store for Kept {
             source: e.source.clone(),
             received_at: e.received_at,
         };
-        let mut rows: Vec<EventRow> = unmatched.map(row).collect();
-        rows.reverse();
-        rows.truncate(limit);
-        Ok(rows)
+        // As it is asked by replays: oldest first.
+        let after = filter.after.expect("a replay goes on after a place");
+        Ok(unmatched.map(row).filter(|row| row.seq > after).take(filter.limit).collect())
+    }
+
+    async fn unmatched_counts(&self, _: &UnmatchedFilter) -> Result<Vec<UnmatchedCount>, StoreError> {
+        unreachable!("not asked here")
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError> {

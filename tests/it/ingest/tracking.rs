@@ -1,7 +1,7 @@
 //! Single calls: paths, keys, what is filled in, which deliveries are made.
 
 use pipewright::ingest::replay_unmatched;
-use pipewright::store::Dedupe;
+use pipewright::store::{Dedupe, UnmatchedFilter};
 use serde_json::json;
 
 use super::harness::{Door, KEY, OTHER_KEY, basic, set};
@@ -146,16 +146,17 @@ async fn unmatched_events_are_replayed_over_mended_triggers_once() {
     for n in 0..3 {
         door.post("/v1/track", &json!({"userId": "u", "event": "Deal Upsertd", "messageId": format!("m{n}")})).await;
     }
-    let report = replay_unmatched(&*door.store, &door.live.load(), None, 100).await.expect("replayed");
-    assert_eq!((report.seen, report.events), (3, 0));
+    let page = |limit| UnmatchedFilter { limit, ..UnmatchedFilter::default() };
+    let report = replay_unmatched(&*door.store, &door.live.load(), None, &page(100)).await.expect("replayed");
+    assert_eq!((report.seen, report.events, report.still_unmatched), (3, 0, 3));
 
     let mended = super::harness::set_with("", |rules| rules.replace("Deal Upserted", "Deal Upsertd"));
     for (limit, rule, events) in [(2, Some("person"), 0), (2, None, 2), (100, None, 1), (100, None, 0)] {
-        let report = replay_unmatched(&*door.store, &mended, rule, limit).await.expect("replayed");
+        let report = replay_unmatched(&*door.store, &mended, rule, &page(limit)).await.expect("replayed");
         assert_eq!((report.events, report.deliveries), (events, events), "{limit} {rule:?}");
     }
     let replayed: Vec<_> = door.store.events().into_iter().filter(|e| !e.deliveries.is_empty()).collect();
-    assert_eq!(replayed.iter().map(|e| e.message_id.as_str()).collect::<Vec<_>>(), ["m1", "m2", "m0"]);
+    assert_eq!(replayed.iter().map(|e| e.message_id.as_str()).collect::<Vec<_>>(), ["m0", "m1", "m2"]);
     assert!(replayed.iter().all(|e| e.dedupe == Dedupe::Never && &*e.deliveries[0].rule == "deal"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipewright::store::{Appended, Dedupe, Seq, Store};
+use pipewright::store::{Appended, Dedupe, Seq, Store, UnmatchedFilter};
 
 use super::support::{Opened, add, all_pending, at, delivery, event, id, open, open_with};
 
@@ -123,7 +123,7 @@ async fn unmatched_events_are_kept_apart() {
     let seq = add(&opened.store, event("m1", &[])).await;
     add(&opened.store, event("m2", &["person"])).await;
     assert_eq!(opened.store.append(vec![event("m1", &[])]).await.expect("appends"), [Appended::Duplicate(seq)]);
-    let unmatched = opened.store.unmatched(10).await.expect("reads");
+    let unmatched = opened.store.unmatched(&UnmatchedFilter { limit: 10, ..UnmatchedFilter::default() }).await.expect("reads");
     assert_eq!(unmatched.iter().map(|e| (e.seq, e.message_id.as_str())).collect::<Vec<_>>(), [(seq, "m1")]);
     assert!(opened.store.event(seq).await.expect("reads").is_some(), "can be replayed");
     assert_eq!(opened.feed.try_recv().expect("one").len(), 1);
@@ -142,11 +142,15 @@ async fn unmatched_events_have_a_bound_and_may_be_switched_off() {
     }
     let stats = opened.store.stats().await.expect("reads");
     assert!(stats.unmatched <= 300, "{} kept", stats.unmatched);
-    assert_eq!(opened.store.unmatched(1).await.expect("reads")[0].seq, Seq(400), "the newest stay");
+    assert_eq!(
+        opened.store.unmatched(&UnmatchedFilter { limit: 1, ..UnmatchedFilter::default() }).await.expect("reads")[0].seq,
+        Seq(400),
+        "the newest stay"
+    );
 
     let off = open_with(|o| o.keep_unmatched = std::time::Duration::ZERO);
     add(&off.store, event("m1", &[])).await;
-    assert_eq!(off.store.unmatched(10).await.expect("reads"), []);
+    assert_eq!(off.store.unmatched(&UnmatchedFilter { limit: 10, ..UnmatchedFilter::default() }).await.expect("reads"), []);
     assert_eq!(add(&off.store, event("m1", &["person"])).await, Seq(2), "what was not kept is not in the window");
 }
 

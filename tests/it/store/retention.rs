@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipewright::config::{Bytes, RetentionConfig, Span};
-use pipewright::store::{Appended, DeliveryFilter, DeliveryState, NewEvent, Seq, Store, Write};
+use pipewright::store::{Appended, DeliveryFilter, DeliveryState, NewEvent, Seq, Store, UnmatchedFilter, Write};
 
 use super::support::{Opened, add, all_pending, at, event, finish, id, open, open_with};
 
@@ -80,7 +80,7 @@ async fn unmatched_events_and_the_window_age_too() {
     add(&opened.store, late("m1", 0)).await;
     add(&opened.store, late("m2", 90)).await;
     assert_eq!(opened.store.prune(&policy(1, 1), at(100 * HOUR)).await.expect("prunes"), 1);
-    let rows = opened.store.unmatched(10).await.expect("reads");
+    let rows = opened.store.unmatched(&UnmatchedFilter { limit: 10, ..UnmatchedFilter::default() }).await.expect("reads");
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [Seq(2)]);
     let again = opened.store.append(vec![late("m2", 90)]).await.expect("appends");
     assert_eq!(again, [Appended::Fresh(Seq(3))], "the window was swept to ten hours later");
