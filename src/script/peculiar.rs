@@ -32,7 +32,24 @@ fn handle(event) {
 }
 ```
 
-### Leads and the archive
+### Leads
+
+A lead is matched by its Pipedrive `id`, by a custom field (leads have those of deals), or as a lead of a person or organization whose
+id was read before. Archived leads are not among a person's; where several are open, `on_many` decides.
+
+```rhai
+let p = event.properties;
+let who = person::find(#{ "Segment User ID": event.userId });
+lead::upsert(
+    [#{ id: p?.lead_id }, #{ "Segment Deal ID": p?.deal_id }, #{ person_id: who?.id }],
+    #{ value: money(p?.amount, "EUR") },
+    #{ on_create: #{ title: p?.title ?? "A lead", person_id: by(event.userId) } });
+```
+
+Once a lead is converted it is gone, and an update of it by its id finds nothing: write to the deal, to which Pipedrive moves its notes,
+activities and custom fields.
+
+### The archive
 
 Pipedrive lets nothing be changed in an archived deal or lead. An update that finds one fails and changes nothing; `on_archived: "skip"`
 leaves it alone, and `"unarchive"` takes it out of the archive and then updates it.

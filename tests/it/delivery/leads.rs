@@ -77,3 +77,52 @@ async fn an_entity_that_the_index_knows_is_found_archived_when_the_update_is_ref
     let deal = rig.mock.entity("deals", &id).expect("it");
     assert_eq!((&deal["title"], &deal["is_archived"]), (&json!("Two"), &json!(false)));
 }
+
+/// The example of docs/scripting.md: by id, else by key, else the person's open lead, else a new one.
+const MATCHED: &str = r#"
+fn handle(event) {
+    let p = event.properties;
+    let who = person::find(#{ "Segment User ID": event.userId });
+    lead::upsert(
+        [#{ id: p?.lead_id }, #{ "Segment Deal ID": p?.deal_id }, #{ person_id: who?.id }],
+        #{ value: money(p?.amount, "EUR") },
+        #{ on_create: #{ title: p?.title ?? "A lead", person_id: by(event.userId) } });
+}
+"#;
+
+#[tokio::test]
+async fn a_lead_is_matched_by_id_then_by_key_then_as_the_persons_open_one() {
+    let rig = Setup::new().rule("it", "type = \"track\"", MATCHED).start().await;
+    let (user, deal) = (rig.key("persons", "Segment User ID"), rig.key("deals", "Segment Deal ID"));
+    let ada = rig.aside("/api/v2/persons", json!({ "name": "Ada", "custom_fields": { user: "u1" } }))["id"].clone();
+    let lead = |title: &str| json!({ "title": title, "person_id": ada });
+    let mut keyed = lead("By key");
+    keyed[deal] = json!("d1");
+    let (open, keyed) = (rig.aside("/api/v1/leads", lead("Open"))["id"].clone(), rig.aside("/api/v1/leads", keyed)["id"].clone());
+    let put_away = rig.aside("/api/v1/leads", lead("Archived"))["id"].clone();
+    let body = json!({ "is_archived": true }).as_object().expect("a map").clone();
+    assert_eq!(rig.mock.edit("leads", put_away.as_str().expect("a uuid"), body).status, 200);
+
+    let track = async |properties: Value| {
+        let message = rig.track("u1", "Lead", properties.clone()).await;
+        rig.settled().await;
+        let row = rig.row(&message).await;
+        assert_eq!(row.state, DeliveryState::Done, "{properties}: {:?}", row.reason);
+        rig.record(&row.id).await["steps"][0].clone()
+    };
+    let amount = |id: &Value| of(&rig, "leads", id)["value"]["amount"].clone();
+    track(json!({ "lead_id": open, "deal_id": "d1", "amount": 1 })).await;
+    track(json!({ "deal_id": "d1", "amount": 2 })).await;
+    assert_eq!((amount(&open), amount(&keyed)), (json!(1), json!(2)));
+    // Two are open: the older one, with a warning; what is archived does not count.
+    let step = track(json!({ "amount": 3 })).await;
+    assert_eq!((amount(&open), amount(&keyed), amount(&put_away)), (json!(3), json!(2), Value::Null));
+    assert!(step["warnings"].to_string().contains("(on_many)"), "{step:#}");
+    // With none open it is a new one.
+    for id in [&open, &keyed] {
+        rig.delete_aside(&format!("/api/v1/leads/{}", id.as_str().expect("a uuid")));
+    }
+    track(json!({ "amount": 4, "title": "New" })).await;
+    let new = rig.mock.entities("leads").into_iter().find(|l| l["title"] == "New").expect("a new lead");
+    assert_eq!((&new["person_id"], &new["value"]["amount"]), (&ada, &json!(4)));
+}
