@@ -35,7 +35,7 @@ pub(super) fn run(args: &Status) -> Outcome {
     }
     let paused =
         status.delivery.accounts.iter().any(|a| a.paused.is_some()) || status.delivery.rules.iter().any(|r| r.paused.is_some());
-    if status.reload.refused.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
+    if status.reload.refused.is_some() || status.store.refusing.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
 }
 
 fn render(status: &console::Status, now: jiff::Timestamp) -> String {
@@ -69,6 +69,9 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
         size(store.bytes),
         store.oldest_pending.map(|at| format!(", oldest unfinished of {}", time(at))).unwrap_or_default(),
     );
+    if let Some(why) = &store.refusing {
+        text.push_str(&format!("             new events are refused: {why}\n"));
+    }
     for setting in &reload.restart_needed {
         text.push_str(&format!("restart      needed for {setting}\n"));
     }

@@ -26,6 +26,11 @@ pub(super) async fn healthz() -> Json<Value> {
 /// Events can be taken and delivered. A refused script set and pauses are details: the daemon goes on with what it has.
 pub(super) async fn readyz(Extract(state): Extract<State>, Extension(Trusted(trusted)): Extension<Trusted>) -> impl IntoResponse {
     let (store, delivery) = tokio::join!(patiently(state.store.stats()), patiently(state.delivery.status()));
+    // What was accepted goes on; but who sends events had better send them elsewhere.
+    let store = store.and_then(|stats| match stats.refusing {
+        Some(why) => Err(format!("new events are refused: {why}")),
+        None => Ok(()),
+    });
     let ready = store.is_ok() && delivery.is_ok();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut body = json!({ "ready": ready });

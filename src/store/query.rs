@@ -150,4 +150,6 @@ pub struct StoreStats {
     pub bytes: u64,
     /// When the oldest unfinished delivery's event was received.
     pub oldest_pending: Option<jiff::Timestamp>,
+    /// Why new events are refused, while they are: a full disk.
+    pub refusing: Option<String>,
 }

@@ -46,7 +46,7 @@ use self::names::Names;
 use self::open::Paths;
 use self::queue::{Bounds, Job, Queue, Reply};
 use self::readers::Readers;
-use self::reserve::Reserve;
+use self::reserve::{Refusing, Reserve};
 use self::retention::{PruneStep, Pruned};
 use self::segments::OpenBlock;
 use self::window::Window;
@@ -133,6 +133,7 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     paths: Paths,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    refusing: Refusing,
 }
 
 impl SqliteStore {
@@ -145,6 +146,7 @@ impl SqliteStore {
         let lock = paths.take()?;
         let reserve = Reserve::open(paths.reserve.clone(), options.reserve_bytes)
             .map_err(|e| paths.unusable(format!("the reserve file cannot be made: {e}; check the directory's permissions")))?;
+        let refusing = reserve.refusing();
         let conn = paths.open_writer()?;
         let now = from_time(jiff::Timestamp::now());
         let load = || -> rusqlite::Result<Cache> {
@@ -194,6 +196,7 @@ impl SqliteStore {
             readers: Readers::new(paths.clone(), options.readers),
             paths,
             threads: Mutex::new(vec![writer_thread, checkpoint_thread]),
+            refusing,
         };
         Ok((store, receiver))
     }
@@ -328,6 +331,7 @@ impl Store for SqliteStore {
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let files = [self.paths.database.clone(), self.paths.wal.clone()];
+        let refusing = self.refusing.lock().clone();
         self.read(move |conn| {
             let counters = Counters::load(conn)?;
             Ok(StoreStats {
@@ -338,6 +342,7 @@ impl Store for SqliteStore {
                 rejected: counters.rejected,
                 bytes: files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|m| m.len()).sum(),
                 oldest_pending: readers::oldest_pending(conn)?.map(to_time),
+                refusing,
             })
         })
         .await

@@ -28,8 +28,6 @@ use super::window::Window;
 use super::{append, outcome, rejects, retention};
 use crate::store::{Appended, Pending, StoreError};
 
-/// How often a full disk is looked at again.
-const PROBE: Duration = Duration::from_millis(500);
 /// How often the dedupe window is swept.
 const SWEEP: Duration = Duration::from_millis(200);
 
@@ -80,7 +78,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let guard = PanicGuard(Arc::clone(&self.queue));
         loop {
-            let patience = self.reserve.is_released().then_some(PROBE);
+            let patience = self.reserve.patience();
             match self.queue.take(patience) {
                 Taken::Jobs(jobs) => {
                     if let Err(error) = self.group(jobs) {

@@ -1,5 +1,7 @@
 //! The admin API over real sockets, on a real store. Delivery and reload are answered by the test.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use pipewright::config::Secret;
 use pipewright::console::{self, ConsoleError};
@@ -43,6 +45,34 @@ async fn probes_tell_state_and_details() {
     assert_eq!(failed.status, 503);
     assert_eq!(failed.json()["store"]["error"], "the store is closed");
     assert_eq!(get(addr, "/healthz").await.status, 200);
+}
+
+fn rejected() -> Rejected {
+    Rejected {
+        source: "website".to_owned(),
+        message_id: Some("bad-1".to_owned()),
+        kind: None,
+        at: jiff::Timestamp::now(),
+        reason: "no type".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+    }
+}
+
+#[tokio::test]
+async fn while_a_full_disk_refuses_events_the_daemon_is_not_ready_and_says_what_to_do() {
+    let admin = Admin::start().await;
+    let addr = admin.listen(None).await;
+    admin.full.store(true, Ordering::SeqCst);
+    admin.store.reject(vec![rejected()]).await.expect_err("there is no room");
+    let ready = get(addr, "/readyz").await;
+    assert_eq!(ready.status, 503);
+    let error = ready.json()["store"]["error"].as_str().unwrap_or_default().to_owned();
+    assert!(error.contains("new events are refused") && error.contains("once 16 MiB are free"), "{error}");
+    let status: console::Status = serde_json::from_value(get(addr, "/api/status").await.json()).expect("a status");
+    assert!(status.store.refusing.is_some());
+
+    admin.full.store(false, Ordering::SeqCst);
+    wait_until("there is room again", || async { (get(addr, "/readyz").await.status == 200).then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -91,15 +121,7 @@ async fn refused_and_unmatched_events_have_their_lists() {
     let admin = Admin::start().await;
     let addr = admin.listen(None).await;
     let seq = admin.append("nobody-wants-me", "u9", Vec::new()).await;
-    let rejected = Rejected {
-        source: "website".to_owned(),
-        message_id: Some("bad-1".to_owned()),
-        kind: None,
-        at: jiff::Timestamp::now(),
-        reason: "no type".to_owned(),
-        payload: Bytes::from_static(b"{}"),
-    };
-    admin.store.reject(vec![rejected]).await.expect("kept");
+    admin.store.reject(vec![rejected()]).await.expect("kept");
 
     let unmatched = wait_until("the unmatched event is listed", || async {
         let list = get(addr, "/api/events?unmatched=1").await.json();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use pipewright::diagnostic::Diagnostic;
 use pipewright::failure::FailureClass;
 use pipewright::reload::{self, ReloadOutcome, ReloadStatus};
 use pipewright::rules::{BuildOptions, ScriptSet, SetFiles, Version};
-use pipewright::store::sqlite::{OpenOptions, SqliteStore};
+use pipewright::store::sqlite::{Fault, OpenOptions, SqliteStore};
 use pipewright::store::{Dedupe, DeliveryId, DeliveryState, Feed, Finish, NewDelivery, NewEvent, Seq, Store, Write};
 use pipewright::telemetry::Metrics;
 use serde_json::json;
@@ -49,6 +50,8 @@ type Seen = Arc<Mutex<Vec<String>>>;
 pub(crate) struct Admin {
     pub(crate) state: State,
     pub(crate) store: Arc<dyn Store>,
+    /// Whether the disk is full for new events.
+    pub(crate) full: Arc<AtomicBool>,
     seen: Seen,
     pub(crate) reload: watch::Sender<ReloadStatus>,
     pub(crate) stop: watch::Sender<bool>,
@@ -70,7 +73,14 @@ impl Admin {
         let options = BuildOptions { dir: dir.path().to_owned(), mock: true, metadata: None };
         let set = ScriptSet::build(files, &options).unwrap_or_else(|d| panic!("{}", pipewright::diagnostic::render_all(&d))).set;
 
-        let open = OpenOptions { dir: dir.path().join("data"), ..OpenOptions::default() };
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = Arc::clone(&full);
+        let open = OpenOptions {
+            dir: dir.path().join("data"),
+            reserve_bytes: 64 * 1024,
+            fault: Some(Arc::new(move |intake| (intake && disk.load(Ordering::SeqCst)).then_some(Fault::DiskFull))),
+            ..OpenOptions::default()
+        };
         let (store, feed) = SqliteStore::open(open).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
 
@@ -98,7 +108,7 @@ impl Admin {
             started_at: jiff::Timestamp::now(),
             version: "0.0.0-test",
         };
-        Self { state, store, seen, reload: status, stop, _feed: feed, dir }
+        Self { state, store, full, seen, reload: status, stop, _feed: feed, dir }
     }
 
     /// Serves it on a loopback listener.

@@ -39,6 +39,8 @@ async fn a_full_disk_stops_events_but_not_outcomes() {
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     done.expect("outcomes go on");
     assert_eq!(all_pending(&opened.store, 10).await, []);
+    let refusing = opened.store.stats().await.expect("counts").refusing;
+    assert!(refusing.as_deref().is_some_and(|why| why.contains("once 16 MiB are free")), "{refusing:?}");
 
     *full.lock() = false;
     // Refused until the reserve is whole again, then taken: what failed was never in the window.
@@ -54,6 +56,7 @@ async fn a_full_disk_stops_events_but_not_outcomes() {
     .await;
     assert_eq!(again, [Appended::Fresh(Seq(2))]);
     assert!(reserve.exists());
+    assert_eq!(opened.store.stats().await.expect("counts").refusing, None);
 }
 
 #[tokio::test]
