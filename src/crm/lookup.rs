@@ -66,6 +66,9 @@ pub enum WireValue {
         kind: Kind,
         /// Which.
         target: WireTarget,
+        /// Seconds to wait for it when it is not there; default: the rule's `link_wait`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait: Option<u32>,
     },
 }
 

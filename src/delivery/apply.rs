@@ -315,7 +315,14 @@ impl Executor<'_> {
                 self.plan_mut().done(at, Effect::Updated, Some(id.clone()));
                 Ok(Sent::Done)
             }
-            Err(error) if error.is_gone() => Ok(Sent::Gone),
+            Err(error) if error.is_gone() => {
+                // It may be what it links to that is not there.
+                if links.none_found() || self.session.get(kind, id, Purpose::ReadBeforeWrite).await?.is_none() {
+                    return Ok(Sent::Gone);
+                }
+                self.plan_mut().steps[at].state = StepState::Todo;
+                Err(error.into())
+            }
             Err(error) if error.class() == FailureClass::UnknownOutcome => {
                 let tries = match self.plan().steps[at].state {
                     StepState::Sending { tries, .. } => tries + 1,

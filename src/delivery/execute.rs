@@ -8,6 +8,7 @@
 //! - When it only observes, nothing is pinned and nothing is learned: the session answers writes by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -132,10 +133,12 @@ impl<'a> Executor<'a> {
 
     /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it.
     async fn check_links(&mut self, step: &Step, before: &[Step]) -> Result<Option<End>, Trouble> {
-        let wait = self.attempt.rule()?.config.link_wait.get();
-        let deadline = later(self.attempt.pending.released_at.unwrap_or(self.stored.received_at), wait);
+        let link_wait = self.attempt.rule()?.config.link_wait.get();
+        let since = self.attempt.pending.released_at.unwrap_or(self.stored.received_at);
         let now = Timestamp::now();
-        for (kind, lookups) in linked_lookups(step) {
+        let mut until: Option<(Timestamp, Kind)> = None;
+        let mut wanted = Vec::new();
+        for Linked { kind, lookups, wait } in linked(step) {
             // What an earlier action makes sure of will be there.
             if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
                 continue;
@@ -143,15 +146,14 @@ impl<'a> Executor<'a> {
             if !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
                 continue;
             }
-            if self.observe && self.attempt.patient {
-                let reason = format!("writes are off for this account; it would wait for the {kind} it links to");
-                return Ok(Some(End::State(DeliveryState::Observed, Some(reason))));
-            }
-            if now < deadline && self.attempt.patient {
-                let wants = wants(&self.account.name, kind, lookups);
-                let reason =
-                    format!("waits for the {kind} it links to, at most until {}", deadline.strftime("%Y-%m-%d %H:%M:%SZ"));
-                return Ok(Some(End::Park { until: deadline, reason, wants }));
+            let wait = wait.map_or(link_wait, |seconds| Duration::from_secs(seconds.into()));
+            let deadline = later(since, wait);
+            // When it only observes, its time begins anew with its release.
+            let in_time = now < deadline || self.observe && !wait.is_zero();
+            if in_time && self.attempt.patient {
+                wanted.extend(wants(&self.account.name, kind, lookups));
+                until = until.max(Some((deadline, kind)));
+                continue;
             }
             self.absent.push(lookups.to_vec());
             if step.on_missing == OnMissing::Fail {
@@ -159,7 +161,13 @@ impl<'a> Executor<'a> {
                 return Err(Trouble::permanent(reason));
             }
         }
-        Ok(None)
+        let Some((until, kind)) = until else { return Ok(None) };
+        if self.observe {
+            let reason = format!("writes are off for this account; it would wait for the {kind} it links to");
+            return Ok(Some(End::State(DeliveryState::Observed, Some(reason))));
+        }
+        let reason = format!("waits for the {kind} it links to, at most until {}", until.strftime("%Y-%m-%d %H:%M:%SZ"));
+        Ok(Some(End::Park { until, reason, wants: wanted }))
     }
 
     /// The entity that a link leads to. One that was looked for in vain is looked for in the index only.
@@ -203,21 +211,34 @@ impl<'a> Executor<'a> {
     async fn step(&mut self, at: usize) -> Result<(), Trouble> {
         let step = self.plan().steps[at].step.clone();
         let links = Links::resolve(self, &step).await?;
+        match self.carry_out(at, &step, &links).await {
+            Err(refusal) if refusal.refused => match self.relink(at, &step, &links).await? {
+                Some(links) => {
+                    self.attempt.held.clear();
+                    self.carry_out(at, &step, &links).await
+                }
+                None => Err(refusal),
+            },
+            done => done,
+        }
+    }
+
+    async fn carry_out(&mut self, at: usize, step: &Step, links: &Links) -> Result<(), Trouble> {
         match &step.operation {
-            Operation::Upsert { kind, lookups } => self.upsert(at, &step, *kind, lookups, &links).await,
-            Operation::Create { kind } => self.create(at, &step, *kind, &[], &links).await,
-            Operation::Update { kind, target } => match self.target(at, &step, *kind, target).await? {
-                Some((id, via)) => self.update(at, &step, *kind, id, via, &links).await,
-                None => self.missed(at, &step, *kind, target),
+            Operation::Upsert { kind, lookups } => self.upsert(at, step, *kind, lookups, links).await,
+            Operation::Create { kind } => self.create(at, step, *kind, &[], links).await,
+            Operation::Update { kind, target } => match self.target(at, step, *kind, target).await? {
+                Some((id, via)) => self.update(at, step, *kind, id, via, links).await,
+                None => self.missed(at, step, *kind, target),
             },
-            Operation::Delete { kind, target } => match self.target(at, &step, *kind, target).await? {
+            Operation::Delete { kind, target } => match self.target(at, step, *kind, target).await? {
                 Some((id, _)) => self.delete(at, *kind, id).await,
-                None => self.missed(at, &step, *kind, target),
+                None => self.missed(at, step, *kind, target),
             },
-            Operation::Merge { kind, keep, drop } => self.merge(at, &step, *kind, keep, drop).await,
-            Operation::Convert { target } => match self.target(at, &step, Kind::Lead, target).await? {
-                Some((id, _)) => self.convert(at, &step, id, &links).await,
-                None => self.missed(at, &step, Kind::Lead, target),
+            Operation::Merge { kind, keep, drop } => self.merge(at, step, *kind, keep, drop).await,
+            Operation::Convert { target } => match self.target(at, step, Kind::Lead, target).await? {
+                Some((id, _)) => self.convert(at, step, id, links).await,
+                None => self.missed(at, step, Kind::Lead, target),
             },
             Operation::Request { method, path, body } => self.request(at, *method, path, body.as_ref()).await,
         }
@@ -448,10 +469,20 @@ fn described(lookup: &Lookup, kind: Kind, metadata: &Metadata) -> String {
     terms.join(" and ")
 }
 
+/// A `by(..)` link of a step.
+pub(super) struct Linked<'s> {
+    pub(super) kind: Kind,
+    pub(super) lookups: &'s [Lookup],
+    /// Seconds, when the rule's `link_wait` does not count.
+    wait: Option<u32>,
+}
+
 /// The `by(..)` links of a step.
-pub(super) fn linked_lookups(step: &Step) -> impl Iterator<Item = (Kind, &[Lookup])> {
+pub(super) fn linked(step: &Step) -> impl Iterator<Item = Linked<'_>> {
     step.fields.iter().chain(&step.on_create).chain(&step.if_empty).filter_map(|field| match &field.value {
-        WireValue::Link { kind, target: WireTarget::Lookups(lookups) } => Some((*kind, lookups.as_slice())),
+        WireValue::Link { kind, target: WireTarget::Lookups(lookups), wait } => {
+            Some(Linked { kind: *kind, lookups, wait: *wait })
+        }
         _ => None,
     })
 }

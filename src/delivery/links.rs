@@ -1,29 +1,30 @@
 //! The ids of the entities that a step's fields link to.
 //!
-//! Invariant: a link that was skipped, had no criterion left, or was not found in time is absent, and the field is left alone.
+//! Invariants: a link that was skipped, had no criterion left, or was not found in time is absent, and the field is left alone. What the
+//! index knows is trusted until Pipedrive refuses a write; only an entity that is found anew, or is there still, makes that final.
 
-use super::execute::{Executor, linked_lookups};
+use super::execute::{Executor, Linked, linked};
 use super::trouble::Trouble;
-use crate::crm::{Found, Lookup, WireTarget};
-use crate::pipedrive::Id;
-use crate::plan::Step;
+use crate::crm::{Found, Lookup, WireTarget, index};
+use crate::pipedrive::{Id, Kind, Purpose};
+use crate::plan::{OnMissing, Step};
 
 /// Resolved links of one step.
 pub(super) struct Links {
     references: Vec<(u32, Id)>,
-    found: Vec<(Vec<Lookup>, Id)>,
+    found: Vec<(Kind, Vec<Lookup>, Id)>,
 }
 
 impl Links {
     /// Resolves the links of a step; look-ups that were done before come from the index.
     pub(super) async fn resolve(executor: &Executor<'_>, step: &Step) -> Result<Self, Trouble> {
         let mut found = Vec::new();
-        for (kind, lookups) in linked_lookups(step) {
-            if lookups.is_empty() || found.iter().any(|(l, _): &(Vec<Lookup>, Id)| l == lookups) {
+        for Linked { kind, lookups, .. } in linked(step) {
+            if lookups.is_empty() || found.iter().any(|(_, l, _): &(Kind, Vec<Lookup>, Id)| l == lookups) {
                 continue;
             }
             if let Found::Hit { id, .. } = executor.find_link(kind, lookups).await? {
-                found.push((lookups.to_vec(), id));
+                found.push((kind, lookups.to_vec(), id));
             }
         }
         let references = executor
@@ -35,12 +36,53 @@ impl Links {
         Ok(Self { references, found })
     }
 
+    /// Whether nothing was found by criteria.
+    pub(super) fn none_found(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// The id that a target stands for; none: leave the field alone.
     pub(super) fn id(&self, target: &WireTarget) -> Option<Id> {
         match target {
             WireTarget::Id(id) => Some(id.clone()),
             WireTarget::Reference(ordinal) => self.references.iter().find(|(o, _)| o == ordinal).map(|(_, id)| id.clone()),
-            WireTarget::Lookups(lookups) => self.found.iter().find(|(l, _)| l == lookups).map(|(_, id)| id.clone()),
+            WireTarget::Lookups(lookups) => self.found.iter().find(|(_, l, _)| l == lookups).map(|(.., id)| id.clone()),
         }
+    }
+}
+
+impl Executor<'_> {
+    /// After a refusal: the links anew, when an entity that one of them leads to is gone. The index has forgotten it then.
+    pub(super) async fn relink(&mut self, at: usize, step: &Step, links: &Links) -> Result<Option<Links>, Trouble> {
+        let mut gone = Vec::new();
+        for link @ (kind, _, id) in &links.found {
+            if self.session.get(*kind, id, Purpose::Lookup).await?.is_none() {
+                gone.push(link);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let account = self.account.name.clone();
+        // True also when only observing; and the index must have forgotten it before it is asked again.
+        self.attempt.outbox.extend(gone.iter().map(|(kind, _, id)| index::forget(&account, *kind, id)));
+        self.attempt.commit(Vec::new()).await?;
+        let fresh = Links::resolve(self, step).await?;
+        for (kind, lookups, id) in gone {
+            let found = fresh.id(&WireTarget::Lookups(lookups.clone()));
+            if found.is_none() && step.on_missing == OnMissing::Fail {
+                let reason = format!(
+                    "the {kind} {id} that action {} links to is not in Pipedrive any more, and no other was found",
+                    step.ordinal + 1
+                );
+                return Err(Trouble::permanent(reason));
+            }
+            let instead =
+                found.map_or_else(|| "no other was found (on_missing: omit)".to_owned(), |id| format!("{id} was found anew"));
+            self.plan_mut().steps[at]
+                .warnings
+                .push(format!("the {kind} {id} it links to is not in Pipedrive any more; {instead}"));
+        }
+        Ok(Some(fresh))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::crm::FindError;
 use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
-use crate::pipedrive::ApiError;
+use crate::pipedrive::{ApiError, ErrorKind};
 use crate::plan::PlanProblem;
 use crate::rules::below_scripts;
 use crate::script::{ScriptError, ScriptErrorKind};
@@ -38,6 +38,8 @@ pub(super) struct Trouble {
     pub(super) uncertain: bool,
     /// Another delivery goes first.
     pub(super) give_way: bool,
+    /// Pipedrive refused a write as such: an entity that it links to may be gone.
+    pub(super) refused: bool,
     /// The script ran into its deadline.
     pub(super) deadline: bool,
     /// The daemon's own store failed: nothing more can be recorded.
@@ -55,6 +57,7 @@ impl Trouble {
             wait: None,
             uncertain: false,
             give_way: false,
+            refused: false,
             deadline: false,
             store: None,
         }
@@ -117,7 +120,8 @@ impl From<ApiError> for Trouble {
             FailureClass::Permanent | FailureClass::UnknownOutcome => Whose::Delivery,
             FailureClass::Transient | FailureClass::Throttled | FailureClass::Misconfigured => Whose::Account,
         };
-        Self { wait: error.retry_after(), brief: error.brief(), ..Self::new(class, whose, error.to_string()) }
+        let refused = error.write && matches!(error.kind, ErrorKind::Refused { .. } | ErrorKind::Gone { .. });
+        Self { wait: error.retry_after(), refused, brief: error.brief(), ..Self::new(class, whose, error.to_string()) }
     }
 }
 

@@ -42,7 +42,12 @@ pub enum Link {
     /// An id.
     Id(Id),
     /// `by(match)`: found, not touched.
-    By(Criteria),
+    By {
+        /// What finds it.
+        criteria: Criteria,
+        /// Seconds to wait for it when it is not there; default: the rule's `link_wait`.
+        wait: Option<u32>,
+    },
 }
 
 /// Criteria in order of preference; the first that hits decides.

@@ -152,7 +152,7 @@ pub(super) fn field_value(value: &Dynamic) -> Result<Value, Unfit> {
         return Ok(Value::Money { amount: money.amount.clone(), currency: money.currency.clone() });
     }
     if let Some(by) = value.read_lock::<By>() {
-        return Ok(Value::Link(Link::By(by.0.clone())));
+        return Ok(Value::Link(Link::By { criteria: by.criteria.clone(), wait: by.wait }));
     }
     if let Some(change) = value.read_lock::<ListChange>() {
         return Ok(Value::List { op: change.op, items: change.items.clone() });

@@ -223,7 +223,7 @@ impl<'a> Reader<'a> {
         }
         let by = if kind == Kind::Person && name.contains('@') { "email" } else { "name" };
         let entry = FieldEntry { name: by.to_owned(), custom: false, value: Value::Json(json.clone()) };
-        self.read_link(field, &Link::By(Criteria(vec![Criterion(vec![entry])])))
+        self.read_link(field, &Link::By { criteria: Criteria(vec![Criterion(vec![entry])]), wait: None })
     }
 
     fn read_link(&mut self, field: &FieldRef<'_>, link: &Link) -> Result<Option<WireValue>> {
@@ -234,12 +234,13 @@ impl<'a> Reader<'a> {
         let target = match link {
             Link::Reference(ordinal) => self.reference(field.label, kind, *ordinal)?,
             Link::Id(id) => Self::id(field.label, kind, id)?,
-            Link::By(criteria) => match self.lookups(kind, criteria)? {
+            Link::By { criteria, .. } => match self.lookups(kind, criteria)? {
                 lookups if lookups.is_empty() => return Ok(None),
                 lookups => super::criteria::by_id(&lookups).unwrap_or(WireTarget::Lookups(lookups)),
             },
         };
-        Ok(Some(WireValue::Link { kind, target }))
+        let wait = if let Link::By { wait, .. } = link { *wait } else { None };
+        Ok(Some(WireValue::Link { kind, target, wait }))
     }
 
     /// What a verb acts on.

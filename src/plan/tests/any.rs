@@ -90,7 +90,7 @@ fn criteria_of() -> impl Strategy<Value = Criteria> {
 }
 
 fn fields() -> impl Strategy<Value = Vec<FieldEntry>> {
-    let value = prop_oneof![5 => plain(), 1 => criteria_of().prop_map(|c| Value::Link(Link::By(c)))];
+    let value = prop_oneof![5 => plain(), 1 => criteria_of().prop_map(|criteria| Value::Link(Link::By { criteria, wait: None }))];
     prop::collection::vec(
         (name(), prop::bool::weighted(0.2), value).prop_map(|(name, custom, value)| FieldEntry { name, custom, value }),
         0..5,

@@ -240,12 +240,12 @@ fn clearing_sends_null_or_the_empty_list_once() {
 
 #[test]
 fn a_link_that_leads_nowhere_is_left_out() {
-    let by = Value::Link(Link::By(criteria([json!({"Segment Group ID": "g1"})])));
+    let by = Value::Link(Link::By { criteria: criteria([json!({"Segment Group ID": "g1"})]), wait: None });
     let step = step(create(Kind::Person, vec![entry("name", value(json!("x"))), entry("org_id", by)]));
     let outcome = body(&step, BodyFor::Create, &no_links, &metadata()).expect("a body");
     assert_eq!(Json::Object(outcome.body), json!({"name": "x"}));
     // A bare `by` without a value is no link at all.
-    let by = Value::Link(Link::By(criteria([json!({"Segment User ID": ""})])));
+    let by = Value::Link(Link::By { criteria: criteria([json!({"Segment User ID": ""})]), wait: None });
     let lead = create(Kind::Lead, vec![entry("title", value(json!("x"))), entry("person_id", by)]);
     assert_eq!(problem(lead).kind, ProblemKind::Link);
 }

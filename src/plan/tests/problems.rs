@@ -256,7 +256,12 @@ fn a_match_takes_plain_values() {
     assert!(found.message.contains("takes the value itself"), "{}", found.message);
     let linked = |link| Criteria(vec![Criterion(vec![entry("person_id", Value::Link(link))])]);
     assert!(prepared([upsert(Kind::Lead, linked(Link::Id(Id::Number(1))), vec![], Options::default())]).is_ok());
-    let found = problem(upsert(Kind::Lead, linked(Link::By(criteria([json!({"email": "a@x.io"})]))), vec![], Options::default()));
+    let found = problem(upsert(
+        Kind::Lead,
+        linked(Link::By { criteria: criteria([json!({"email": "a@x.io"})]), wait: None }),
+        vec![],
+        Options::default(),
+    ));
     assert_eq!(found.message, "`person_id` in a match takes an id: what a reference or `by(..)` comes to is not known yet");
     let many: Vec<String> = (0..11).map(|n| format!("{n}@x.io")).collect();
     assert_eq!(find(json!({ "email": many })).message, "the match gives more than 10 alternatives");

@@ -91,7 +91,7 @@ fn custom_fields_of_every_type() {
     }
     let money = Value::Money { amount: 5.into(), currency: Some("gbp".into()) };
     assert_eq!(custom(5, "Lifetime Value", money), (json!({"value": 5, "currency": "GBP"}), json!({"": 5, "_currency": "GBP"})));
-    let by = Value::Link(Link::By(criteria([json!({"Segment Group ID": "g1"})])));
+    let by = Value::Link(Link::By { criteria: criteria([json!({"Segment Group ID": "g1"})]), wait: None });
     assert_eq!(custom(9, "Parent Company", by), (json!(500), json!({"": 500})));
 }
 

@@ -31,6 +31,9 @@ pub(in crate::script) const TARGETED: &[&str] = &["on_empty", "on_many", "on_mis
 /// `lead::convert`.
 pub(in crate::script) const CONVERT: &[&str] = &["on_empty", "on_many", "on_miss", "on_unknown"];
 
+/// `by`.
+const BY: &[&str] = &["wait"];
+
 /// The words of [`WritePolicy`].
 const WRITE_WORDS: &[&str] = &["changed", "differs", "always"];
 
@@ -64,6 +67,21 @@ pub(super) fn read(value: &Dynamic, takes: &'static [&'static str]) -> Result<Op
         }
     }
     Ok(options)
+}
+
+/// Reads the options of `by`: how many seconds a link is waited for.
+pub(super) fn wait(value: &Dynamic) -> Result<Option<u32>, Unfit> {
+    if value.is_unit() {
+        return Ok(None);
+    }
+    let map = value.as_map_ref().map_err(|_| bare(format!("options are a map `#{{ wait: .. }}`, not {}", type_word(value))))?;
+    check_names(&map, BY)?;
+    let Some(wait) = map.get("wait").filter(|wait| !wait.is_unit()) else { return Ok(None) };
+    let seconds = wait.as_int().ok().and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.map(Some).ok_or_else(|| Unfit {
+        reason: format!("option `wait` is a whole number of seconds from 0 on, not {}", type_word(wait)),
+        help: Some("`wait: 30` waits half a minute, `wait: 0` not at all".to_owned()),
+    })
 }
 
 fn check_names(map: &Map, takes: &'static [&'static str]) -> Result<(), Unfit> {

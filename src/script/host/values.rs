@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, Engine, FuncRegistration, Module, NativeCallContext};
 use serde_json::{Number, Value as Json};
 
-use super::{define, unfit};
+use super::{define, options, unfit};
 use crate::pipedrive::Kind;
 use crate::plan::{Criteria, ListOp};
 use crate::script::state::{self, Hosted, refuse, refuse_with};
@@ -31,9 +31,14 @@ pub(in crate::script) struct Money {
     pub currency: Option<String>,
 }
 
-/// `by(match)`.
+/// `by(match, options)`.
 #[derive(Debug, Clone)]
-pub(in crate::script) struct By(pub Criteria);
+pub(in crate::script) struct By {
+    /// What finds it.
+    pub criteria: Criteria,
+    /// Seconds to wait for it, when the rule's `link_wait` does not count.
+    pub wait: Option<u32>,
+}
 
 /// `add(..)` and its kin.
 #[derive(Debug, Clone)]
@@ -57,19 +62,8 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
         money(&amount, &currency)
     });
     define(module, "money", &["amount", "Money"], docs::MONEY, |amount: Dynamic| money(&amount, &Dynamic::UNIT));
-    define(module, "by", &["criteria", "By"], docs::BY, |criteria: Dynamic| -> Hosted<Dynamic> {
-        if criteria.is::<Reference>() {
-            return Err(refuse_with(
-                "`by` takes a match, not a reference",
-                Some("a reference links by itself: `org_id: org`".to_owned()),
-            ));
-        }
-        let criteria = match value::bare(&criteria) {
-            Some(criteria) => criteria,
-            None => value::criteria(&criteria).map_err(|u| unfit("by", u))?,
-        };
-        Ok(if value::is_void(&criteria) { Dynamic::UNIT } else { Dynamic::from(By(criteria)) })
-    });
+    define(module, "by", &["criteria", "By"], docs::BY, |criteria: Dynamic| by(&criteria, &Dynamic::UNIT));
+    define(module, "by", &["criteria", "options", "By"], docs::BY, |criteria: Dynamic, options: Dynamic| by(&criteria, &options));
     for (name, op, docs) in [
         ("add", ListOp::Add, docs::ADD),
         ("remove", ListOp::Remove, docs::REMOVE),
@@ -78,6 +72,21 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
     ] {
         define(module, name, &["items", "ListChange"], docs, move |items: Dynamic| list_change(name, op, items));
     }
+}
+
+fn by(criteria: &Dynamic, options: &Dynamic) -> Hosted<Dynamic> {
+    if criteria.is::<Reference>() {
+        return Err(refuse_with(
+            "`by` takes a match, not a reference",
+            Some("a reference links by itself: `org_id: org`".to_owned()),
+        ));
+    }
+    let wait = options::wait(options).map_err(|u| unfit("by", u))?;
+    let criteria = match value::bare(criteria) {
+        Some(criteria) => criteria,
+        None => value::criteria(criteria).map_err(|u| unfit("by", u))?,
+    };
+    Ok(if value::is_void(&criteria) { Dynamic::UNIT } else { Dynamic::from(By { criteria, wait }) })
 }
 
 fn money(amount: &Dynamic, currency: &Dynamic) -> Hosted<Dynamic> {
@@ -182,10 +191,13 @@ person::upsert(#{ email: "ada@acme.com" }, #{ "Lifetime Value": money("1250.50",
     pub(super) const BY: &str = r#"
 A link to an entity that a match finds, for `person_id`, `org_id`, `deal_id` and `lead_id`. The entity is found, not changed. A
 text or number in place of a match is compared with the account's match field (`match_fields` in rules.toml). A value that is given but not found yet makes the delivery wait up to the rule's `link_wait`; then the option `on_missing`
-decides. A match without any value is `()`: the field is left alone.
+decides. `wait` among the options of `by` is another time for this link, in seconds after the event came: 0 does not wait. A match without any value is `()`: the field is left alone.
 
 ```rhai
 deal::create(#{ title: "Renewal", person_id: by(#{ email: "ada@acme.com" }) });
+deal::create(
+    #{ title: "Trial", person_id: by(#{ email: "ada@acme.com" }), org_id: by(#{ name: "Acme" }, #{ wait: 0 }) },
+    #{ on_missing: "omit" });
 ```
 "#;
     pub(super) const ADD: &str = r#"

@@ -1,9 +1,11 @@
 //! `by(..)`: links to what may not be there yet.
 
+use pipewright::mock::{Fault, FaultMatch};
+use pipewright::pipedrive::Method;
 use pipewright::store::DeliveryState;
 use serde_json::json;
 
-use super::harness::{PERSON, Setup};
+use super::harness::{PERSON, Rig, Setup};
 use crate::support::wait_until;
 
 fn deal(options: &str) -> String {
@@ -91,4 +93,126 @@ async fn a_link_to_what_the_same_plan_creates_does_not_wait() {
     let row = rig.run("u1", json!({})).await;
     assert_eq!(row.state, DeliveryState::Done, "{:?}", row.reason);
     assert_eq!(rig.mock.entities("deals")[0]["person_id"], rig.person("u1")["id"]);
+}
+
+/// The person that the index knows was deleted in Pipedrive, and perhaps another one made.
+async fn person_replaced(rig: &Rig, again: bool) -> serde_json::Value {
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    rig.delete_aside(&format!("/api/v2/persons/{}", rig.person("u1")["id"]));
+    if !again {
+        return json!(null);
+    }
+    let custom = json!({ rig.key("person", "Segment User ID"): "u1" });
+    rig.aside("/api/v2/persons", json!({ "name": "Ada", "custom_fields": custom }))["id"].clone()
+}
+
+#[tokio::test]
+async fn a_link_to_what_was_deleted_is_looked_for_anew() {
+    let rig = Setup::person(PERSON).rule("deal", "type = \"track\"", &deal("")).start().await;
+    let other = person_replaced(&rig, true).await;
+    let id = rig.track("u1", "Bought", json!({})).await;
+    rig.settled().await;
+    let row = rig.row(&id).await;
+    assert_eq!((row.state, row.attempts), (DeliveryState::Done, 0), "{:?}", row.reason);
+    assert_eq!(rig.mock.entities("deals")[0]["person_id"], other);
+    let warnings = &rig.record(&row.id).await["steps"][0]["warnings"];
+    assert!(warnings.to_string().contains("found anew"), "{warnings}");
+    // The index has forgotten the old one: nothing is refused again.
+    rig.track("u1", "Bought", json!({})).await;
+    rig.settled().await;
+    assert_eq!(rig.calls(Method::Post, "/api/v2/deals").len(), 3);
+}
+
+#[tokio::test]
+async fn a_link_to_what_was_deleted_fails_for_good_when_no_other_is_found() {
+    for (options, state) in [("", DeliveryState::Dead), ("on_missing: \"omit\", unlinked: true", DeliveryState::Done)] {
+        let rig = Setup::person(PERSON).rule("deal", "type = \"track\"", &deal(options)).start().await;
+        person_replaced(&rig, false).await;
+        let id = rig.track("u1", "Bought", json!({})).await;
+        rig.settled().await;
+        let row = rig.row(&id).await;
+        assert_eq!(row.state, state, "{:?}", row.reason);
+        if state == DeliveryState::Dead {
+            let reason = row.reason.expect("a reason");
+            assert!(reason.contains("not in Pipedrive any more"), "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_404_for_a_link_is_not_taken_for_the_entity_itself() {
+    let script = r#"
+        fn handle(event) {
+            deal::upsert(#{ "Segment Deal ID": "d1" }, #{ title: event.event, person_id: by(#{ "Segment User ID": event.userId }) });
+        }"#;
+    let rig = Setup::person(PERSON).rule("deal", "type = \"track\"", script).start().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    rig.track("u1", "Bought", json!({})).await;
+    rig.settled().await;
+    let other = person_replaced(&rig, true).await;
+    let fault = Fault::Status { status: 404, body: json!({ "success": false, "error": "Person not found" }) };
+    rig.mock.fail_matching(FaultMatch::next(Method::Patch, "/api/v2/deals"), fault);
+    let id = rig.track("u1", "Renewed", json!({})).await;
+    rig.settled().await;
+    assert_eq!(rig.row(&id).await.state, DeliveryState::Done);
+    let deals = rig.mock.entities("deals");
+    assert_eq!(deals.len(), 1);
+    assert_eq!((&deals[0]["title"], &deals[0]["person_id"]), (&json!("Renewed"), &other));
+}
+
+/// A deal whose person is waited for, and whose organization for this many seconds.
+fn two_links(wait: &str) -> String {
+    format!(
+        "fn handle(event) {{ deal::create(#{{ title: \"Big\", person_id: by(#{{ \"Segment User ID\": event.userId }}), \
+         org_id: by(#{{ \"Segment Group ID\": \"g1\" }}, #{{ wait: {wait} }}) }}, #{{ on_missing: \"omit\" }}); }}"
+    )
+}
+
+#[tokio::test]
+async fn a_link_with_a_wait_of_its_own_holds_nothing_up() {
+    let rig = Setup::person(PERSON).rule("deal", "type = \"track\"", &two_links("0")).start().await;
+    // The person is unknown still, so the deal waits, whatever the organization's time is.
+    let first = rig.track("u1", "Bought", json!({})).await;
+    let record = rig.outcome(&first, "parked").await;
+    assert!(record["reason"].as_str().expect("a reason").contains("person"), "{record}");
+    rig.identify("u1", json!({ "name": "Ada" })).await;
+    rig.settled().await;
+    // Now it is known, and nothing is waited for.
+    let second = rig.track("u1", "Bought", json!({})).await;
+    rig.settled().await;
+    for id in [first, second] {
+        assert_eq!(rig.row(&id).await.state, DeliveryState::Done);
+    }
+    for deal in rig.mock.entities("deals") {
+        assert_eq!((&deal["person_id"], &deal["org_id"]), (&rig.person("u1")["id"], &json!(null)));
+    }
+}
+
+#[tokio::test]
+async fn a_link_with_a_wait_of_its_own_is_waited_for_and_wakes_the_delivery() {
+    let group = r#"fn handle(event) { organization::upsert(#{ "Segment Group ID": event.groupId }, #{ name: "Acme" }); }"#;
+    // Longer than the rule's.
+    let rig = Setup::person(PERSON)
+        .rule("group", "type = \"group\"", group)
+        .rule_with("deal", "type = \"track\"", &two_links("600"), "link_wait = \"0s\"")
+        .start()
+        .await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    let id = rig.track("u1", "Bought", json!({})).await;
+    let record = rig.outcome(&id, "parked").await;
+    assert!(record["reason"].as_str().expect("a reason").contains("organization"), "{record}");
+    rig.send(json!({ "type": "group", "userId": "u2", "groupId": "g1" })).await;
+    rig.settled().await;
+    assert_eq!(rig.mock.entities("deals")[0]["org_id"], rig.mock.entities("organizations")[0]["id"]);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_no_time_is_refused_where_it_stands() {
+    for (wait, said) in [("-1", "whole number of seconds"), ("\"5m\"", "whole number of seconds")] {
+        let rig = Setup::new().rule("deal", "type = \"track\"", &two_links(wait)).start().await;
+        let id = rig.track("u1", "Bought", json!({})).await;
+        rig.settled().await;
+        let reason = rig.row(&id).await.reason.expect("a reason");
+        assert!(reason.contains(said) && reason.contains("deal.rhai"), "{reason}");
+    }
 }
