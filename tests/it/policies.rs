@@ -37,6 +37,7 @@ fn every_policy_and_every_type_is_on_the_page() {
         "on_empty",
         "on_many",
         "on_conflict",
+        "on_archived",
         "on_miss",
         "on_missing",
         "on_unknown",
