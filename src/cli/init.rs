@@ -34,7 +34,9 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = shipped![
     "rules.toml",
     "scripts/activity.rhai",
+    "scripts/alias.rhai",
     "scripts/deal.rhai",
+    "scripts/erase.rhai",
     "scripts/lead.rhai",
     "scripts/lib/company.rhai",
     "scripts/note.rhai",

@@ -11,6 +11,7 @@ mod duplicates;
 mod events;
 mod exit;
 mod fields;
+mod forget;
 mod init;
 mod mock;
 mod output;
@@ -57,6 +58,7 @@ enum Command {
     #[command(subcommand)]
     Fields(fields::Fields),
     Duplicates(duplicates::Find),
+    Forget(forget::Forget),
     Status(status::Status),
     Reload(reload::Reload),
     #[command(subcommand)]
@@ -109,6 +111,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Events(args) => events::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Duplicates(args) => duplicates::run(&args),
+        Command::Forget(args) => forget::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Pause(args) => pause::pause(&args),

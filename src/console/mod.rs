@@ -9,6 +9,7 @@
 
 mod control;
 mod events;
+mod forget;
 mod guard;
 mod health;
 mod problem;
@@ -17,6 +18,7 @@ mod serve;
 mod socket;
 mod types;
 
+pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
 pub use query::{EventsQuery, parse_since};
 pub use serve::{ConsoleError, serve, serve_socket};
@@ -76,6 +78,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))
+        .route("/api/forget", post(forget::forget))
         .route("/api/reload", post(control::reload))
         .route("/api/pause", post(control::pause))
         .route("/api/resume", post(control::resume))

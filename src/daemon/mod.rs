@@ -158,6 +158,12 @@ impl Daemon {
             delivery: delivery.clone(),
             stopping: stopping.clone(),
         })));
+        rest.push(tokio::spawn(delivery::follow_deletes(
+            store.clone(),
+            delivery.clone(),
+            started.live.clone(),
+            stopping.clone(),
+        )));
         rest.push(tokio::spawn(housekeeping(store.clone(), started.live.clone(), metrics.clone(), stopping)));
         let ingest_task = watched("ingest", ingest::serve(ingest_listener, ingest, ingest_stopping), fatal_sender);
 

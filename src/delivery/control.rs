@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::PauseInfo;
 use super::attempt::Runtime;
-use super::handle::{ControlError, Replayed, Scope};
+use super::handle::{ControlError, Dropped, Replayed, Scope};
 use super::pauses::Pauses;
 use super::scheduler::{Scheduler, hold, paused, resumed};
 use crate::config::Writes;
@@ -152,21 +152,44 @@ pub(super) async fn discard(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
             state => return Err(ControlError::Refused(format!("delivery {id} is {state}; there is nothing to discard"))),
         }
     }
-    let finish = |id: &DeliveryId| {
+    end(scheduler, &rows, "discarded by a person", now).await?;
+    Ok(ids.len() as u64)
+}
+
+/// Drops those that wait; an erasure asks again for what is under way.
+pub(super) async fn drop_for_erasure(
+    scheduler: &mut Scheduler,
+    ids: Vec<DeliveryId>,
+    now: Timestamp,
+) -> Result<Dropped, ControlError> {
+    let (under_way, waiting): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| scheduler.is_under_way(id));
+    let mut rows = Vec::with_capacity(waiting.len());
+    for id in &waiting {
+        let row = row(&scheduler.runtime, id).await?;
+        // It may have ended since it was looked for.
+        rows.extend(Some(row).filter(|row| row.state == DeliveryState::Pending));
+    }
+    end(scheduler, &rows, "its user was erased", now).await?;
+    Ok(Dropped { dropped: rows.len() as u64, under_way })
+}
+
+/// Ends deliveries that are not under way as discarded.
+async fn end(scheduler: &mut Scheduler, rows: &[DeliveryRow], reason: &str, now: Timestamp) -> Result<(), ControlError> {
+    let finish = |row: &DeliveryRow| {
         Write::Finish(Finish {
-            id: id.clone(),
+            id: row.id.clone(),
             state: DeliveryState::Discarded,
             at: now,
             version: None,
-            reason: Some("discarded by a person".to_owned()),
+            reason: Some(reason.to_owned()),
         })
     };
-    scheduler.runtime.store.commit(ids.iter().map(finish).collect()).await?;
+    scheduler.runtime.store.commit(rows.iter().map(finish).collect()).await?;
     for row in rows.iter().filter(|r| r.state == DeliveryState::Pending) {
         scheduler.lanes.remove(&row.id, now);
         scheduler.runtime.locks.cleared(&row.id);
     }
-    Ok(ids.len() as u64)
+    Ok(())
 }
 
 /// The event of a delivery, as stored and as read.

@@ -79,6 +79,15 @@ pub struct Replayed {
     pub id: DeliveryId,
 }
 
+/// What became of deliveries that an erasure wants gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many were dropped.
+    pub dropped: u64,
+    /// Those under way: they will have ended or wait again soon.
+    pub under_way: Vec<DeliveryId>,
+}
+
 /// A command that could not be carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {
@@ -113,6 +122,8 @@ pub enum Command {
     Release(Vec<DeliveryId>, Reply<u64>),
     /// Drop pending or failed deliveries for good.
     Discard(Vec<DeliveryId>, Reply<u64>),
+    /// Drop pending deliveries whose user is being erased.
+    DropForErasure(Vec<DeliveryId>, Reply<Dropped>),
     /// The live set was swapped: pauses of misconfigured rules and accounts are tried again.
     Reloaded,
 }
@@ -181,6 +192,14 @@ impl Handle {
     /// When one of them does not exist or is under way; then none is dropped.
     pub async fn discard(&self, ids: Vec<DeliveryId>) -> Result<u64, ControlError> {
         self.ask(|reply| Command::Discard(ids, reply)).await
+    }
+
+    /// Drops those of the deliveries that are pending and not under way.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn drop_for_erasure(&self, ids: Vec<DeliveryId>) -> Result<Dropped, ControlError> {
+        self.ask(|reply| Command::DropForErasure(ids, reply)).await
     }
 
     /// Tells the scheduler that another set is live.

@@ -352,6 +352,10 @@ impl Scheduler {
                 let result = control::discard(self, ids, now).await;
                 control::answer(reply, result);
             }
+            Command::DropForErasure(ids, reply) => {
+                let result = control::drop_for_erasure(self, ids, now).await;
+                control::answer(reply, result);
+            }
             Command::Reloaded => {
                 self.lanes.set_priorities(priorities(&self.runtime));
                 for scope in self.pauses.reloaded() {

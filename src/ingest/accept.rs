@@ -10,9 +10,12 @@ use super::integrations;
 use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
-use crate::event::Event;
+use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
-use crate::store::{Appended, Dedupe, NewDelivery, NewEvent, Rejected, StoreError};
+use crate::store::{Appended, Dedupe, NewDelivery, NewEvent, Rejected, StoreError, Write};
+
+/// The store's space of users whose `delete` event was taken, with the time of it.
+pub const TO_FORGET: &str = "forget";
 
 /// A refused event, with what could be read of it.
 #[derive(Debug)]
@@ -27,11 +30,17 @@ pub(super) struct Bad<'a> {
 /// Stores the events; returns after they are durable. Those that their sender switched off or that nobody keeps are counted only.
 pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>, origin: Origin) -> Result<(), StoreError> {
     let mut rows = Vec::with_capacity(events.len());
+    let mut forget = Vec::new();
     for event in events {
         let kind = event.kind.as_str();
         if integrations::switched_off(&event.body, origin) {
             ingest.metrics.event_switched_off(&event.source, kind);
             continue;
+        }
+        if event.kind == EventType::Delete
+            && let Some(user) = event.user_id()
+        {
+            forget.push(to_forget(user, event.received_at));
         }
         let deliveries = deliveries(set, &event);
         if deliveries.is_empty() && set.config.sources.get(&event.source).is_some_and(|s| s.keep_unmatched.get().is_zero()) {
@@ -40,6 +49,10 @@ pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>,
             continue;
         }
         rows.push(row(event, deliveries, Dedupe::Window));
+    }
+    if !forget.is_empty() {
+        // Before the events: one that is not stored after all is sent again, and erasing what is erased does nothing.
+        ingest.store.commit(forget).await?;
     }
     if rows.is_empty() {
         return Ok(());
@@ -60,6 +73,12 @@ pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>,
         }
     }
     Ok(())
+}
+
+/// The wish of a `delete` event that its user be erased.
+fn to_forget(user: String, at: Timestamp) -> Write {
+    let value = serde_json::to_vec(&at).expect("a time serialises");
+    Write::KvPut { space: TO_FORGET.to_owned(), key: user, value }
 }
 
 /// One delivery a rule that wants the event, in rule order.

@@ -42,6 +42,7 @@ use crate::rules::Live;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
+pub use accept::TO_FORGET;
 pub use decode::decode_event;
 pub use ordering::delivery;
 pub use rejection::Rejection;

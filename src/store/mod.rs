@@ -8,12 +8,14 @@
 //! - Payload rows are never updated. What is not delivered is never pruned.
 //! - A failed fsync is final: every waiter gets [`StoreError::Failed`] and so does every later call.
 
+mod erase;
 mod error;
 mod query;
 pub mod sqlite;
 mod types;
 mod write;
 
+pub use erase::{Erase, Erased, IndexedEntity, RejectedText};
 pub use error::StoreError;
 pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
 pub use types::{
@@ -82,6 +84,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Drops what retention allows, in small steps; answers how many events went.
     async fn prune(&self, policy: &crate::config::RetentionConfig, now: jiff::Timestamp) -> Result<u64, StoreError>;
+
+    /// Events of either kind whose search column `user` holds this text, newest first, below `before`, at most `limit`.
+    async fn events_of(&self, user: &str, before: Option<Seq>, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Refused events after the number `after`, oldest first, at most `limit`.
+    async fn rejected_texts(&self, after: i64, limit: usize) -> Result<Vec<RejectedText>, StoreError>;
+
+    /// Entities of a kind that this value of a custom field leads to in the match index, in all accounts.
+    async fn indexed(&self, kind: &str, value: &str) -> Result<Vec<IndexedEntity>, StoreError>;
+
+    /// Erases; answers how much there was.
+    async fn erase(&self, step: Erase) -> Result<Erased, StoreError>;
+
+    /// Gives back the room of what was deleted, so that it is not in the files any more. False when somebody kept reading from the log of
+    /// changes, so that it could not be emptied: ask again.
+    async fn scrub(&self) -> Result<bool, StoreError>;
 
     /// Finishes what was handed in and closes; later calls answer [`StoreError::Closed`].
     async fn close(&self);

@@ -410,6 +410,8 @@ fn the_tests_on_the_page_on_scripting_pass() {
         "scripts/lead.rhai",
         "scripts/lib/company.rhai",
         "scripts/activity.rhai",
+        "scripts/alias.rhai",
+        "scripts/erase.rhai",
         "scripts/note.rhai",
     ] {
         write(dir.path(), name, &std::fs::read_to_string(shipped().join(name)).expect("a shipped file"));

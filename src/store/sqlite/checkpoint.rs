@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::codes::Trouble;
+use super::open::Paths;
 use super::queue::Queue;
 use crate::store::StoreError;
 
@@ -23,6 +24,8 @@ const REST: Duration = Duration::from_millis(200);
 const BOUND: i64 = 4_096;
 /// How long the writer waits for readers of old pages.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long an erasure waits for them.
+const EMPTYING: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Checkpoints {
@@ -116,6 +119,23 @@ impl Checkpoints {
         let result = checkpoint(conn, mode).map(drop);
         conn.busy_timeout(self.busy_timeout)?;
         result
+    }
+
+    /// Empties the WAL on a connection of its own, waiting a while for readers of old pages; false when they stayed.
+    pub(super) fn empty(&self, paths: &Paths, queue: &Queue) -> Result<bool, StoreError> {
+        let conn = paths.connect(2_048).map_err(|error| StoreError::from(Trouble::from(error)))?;
+        conn.busy_timeout(EMPTYING).map_err(|error| StoreError::from(Trouble::from(error)))?;
+        let _running = self.running.lock();
+        let emptied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).map_err(Trouble::from);
+        match emptied {
+            Ok(busy) => Ok(busy == 0),
+            Err(Trouble::Busy) => Ok(false),
+            Err(trouble) => {
+                let error = StoreError::Failed(format!("checkpoint: {trouble:?}"));
+                report(trouble, queue);
+                Err(error)
+            }
+        }
     }
 
     /// The last one, when the store is closed in order: the file is whole without its WAL.

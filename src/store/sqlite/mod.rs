@@ -13,6 +13,7 @@ mod append;
 mod checkpoint;
 mod codes;
 mod counters;
+mod erase;
 mod faults;
 mod lists;
 mod names;
@@ -52,8 +53,8 @@ use self::segments::OpenBlock;
 use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
-    Appended, DeliveryFilter, DeliveryId, DeliveryRow, EventRow, Feed, NewEvent, Pending, Rejected, RejectedRow, Seq, Store,
-    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent, Pending, Rejected,
+    RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::RetentionConfig;
 
@@ -131,6 +132,7 @@ impl std::fmt::Debug for OpenOptions {
 pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
+    checkpoints: Arc<Checkpoints>,
     paths: Paths,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusing: Refusing,
@@ -194,6 +196,7 @@ impl SqliteStore {
         let store = Self {
             queue,
             readers: Readers::new(paths.clone(), options.readers),
+            checkpoints,
             paths,
             threads: Mutex::new(vec![writer_thread, checkpoint_thread]),
             refusing,
@@ -361,8 +364,33 @@ impl Store for SqliteStore {
             gone += self.prune_all(|after| PruneStep::Events { after, finished, failed, max_bytes }).await?;
         }
         self.prune_all(|_| PruneStep::Segments).await?;
-        self.prune_all(|_| PruneStep::Shrink).await?;
+        self.prune_all(|_| PruneStep::Shrink { spare: retention::SPARE }).await?;
         Ok(gone)
+    }
+
+    async fn events_of(&self, user: &str, before: Option<Seq>, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let user = user.to_owned();
+        self.read(move |conn| erase::events_of(conn, &user, before, limit.min(LIST_LIMIT))).await
+    }
+
+    async fn rejected_texts(&self, after: i64, limit: usize) -> Result<Vec<RejectedText>, StoreError> {
+        self.read(move |conn| erase::rejected_texts(conn, after, capped(limit, LIST_LIMIT))).await
+    }
+
+    async fn indexed(&self, kind: &str, value: &str) -> Result<Vec<IndexedEntity>, StoreError> {
+        let key = [kind, value].map(str::to_owned);
+        self.read(move |conn| erase::indexed(conn, &key[0], &key[1])).await
+    }
+
+    async fn erase(&self, step: Erase) -> Result<Erased, StoreError> {
+        self.ask(|reply| Job::Erase(step, reply)).await
+    }
+
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        self.prune_all(|_| PruneStep::Shrink { spare: 0 }).await?;
+        let (checkpoints, paths, queue) = (Arc::clone(&self.checkpoints), self.paths.clone(), Arc::clone(&self.queue));
+        let emptied = tokio::task::spawn_blocking(move || checkpoints.empty(&paths, &queue));
+        emptied.await.map_err(|error| StoreError::Failed(format!("emptying the WAL stopped unexpectedly: {error}")))?
     }
 
     async fn close(&self) {

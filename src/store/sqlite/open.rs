@@ -118,6 +118,8 @@ impl Paths {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         conn.pragma_update(None, "synchronous", if self.durable { "FULL" } else { "OFF" })?;
         conn.pragma_update(None, "cache_size", -cache_kib)?;
+        // What is deleted is overwritten where its page is written anyway; an erasure gives the free pages back besides.
+        conn.pragma_update(None, "secure_delete", "FAST")?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
         conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;

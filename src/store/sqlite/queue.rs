@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::retention::{PruneStep, Pruned};
-use crate::store::{Appended, NewEvent, Rejected, StoreError, Write};
+use crate::store::{Appended, Erase, Erased, NewEvent, Rejected, StoreError, Write};
 
 /// Where an answer goes. The asker may be gone.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -23,6 +23,7 @@ pub(super) enum Job {
     Reject(Vec<Rejected>, Reply<()>),
     Commit(Vec<Write>, Reply<()>),
     Prune(PruneStep, Reply<Pruned>),
+    Erase(Erase, Reply<Erased>),
 }
 
 impl Job {
@@ -37,7 +38,7 @@ impl Job {
             Self::Append(events, _) => (events.len(), events.iter().map(|e| e.payload.len()).sum()),
             Self::Reject(rejected, _) => (rejected.len(), rejected.iter().map(|r| r.payload.len()).sum()),
             Self::Commit(writes, _) => (writes.len(), 0),
-            Self::Prune(..) => (1, 0),
+            Self::Prune(..) | Self::Erase(..) => (1, 0),
         }
     }
 
@@ -48,6 +49,7 @@ impl Job {
             Self::Append(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Reject(_, reply) | Self::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Prune(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Erase(_, reply) => drop(reply.send(Err(error.clone()))),
         }
     }
 }

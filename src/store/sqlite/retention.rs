@@ -15,7 +15,7 @@ const STEP: i64 = 500;
 /// Pages given back to the file system in one step.
 const PAGES: i64 = 512;
 /// Free pages that stay in the file, to be used again.
-const SPARE: i64 = 1_024;
+pub(super) const SPARE: i64 = 1_024;
 
 /// One small step.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +28,8 @@ pub(super) enum PruneStep {
     Events { after: i64, finished: i64, failed: i64, max_bytes: Option<i64> },
     /// Search blocks without events.
     Segments,
-    /// Free pages.
-    Shrink,
+    /// Free pages beyond so many.
+    Shrink { spare: i64 },
 }
 
 /// What a step did.
@@ -59,7 +59,7 @@ pub(super) fn step(conn: &Connection, cache: &mut Cache, keep: &Keep, step: Prun
             )?;
             Ok(Pruned::default())
         }
-        PruneStep::Shrink => shrink(conn),
+        PruneStep::Shrink { spare } => shrink(conn, spare),
     }
 }
 
@@ -154,8 +154,8 @@ fn events(
     Ok(Pruned { gone, next: if more { candidates.last().map(|e| e.seq) } else { None } })
 }
 
-fn shrink(conn: &Connection) -> rusqlite::Result<Pruned> {
-    let spare = number(conn, "freelist_count")? - SPARE;
+fn shrink(conn: &Connection, keep: i64) -> rusqlite::Result<Pruned> {
+    let spare = number(conn, "freelist_count")? - keep;
     if spare <= 0 {
         return Ok(Pruned::default());
     }

@@ -5,8 +5,11 @@
 //! each block by binary search, newest first, which is also the order in which lists are shown; events since the last block
 //! are scanned. A hit is confirmed by the event's own text, so a hash may collide.
 //!
-//! Invariants: every event of either table is in exactly one block or newer than all blocks; blocks are never updated, and
-//! go when all their events are gone.
+//! Invariants: every event of either table is in exactly one block or newer than all blocks; blocks are never updated, except that
+//! erased events are taken out, and go when all their events are gone.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -100,15 +103,47 @@ impl OpenBlock {
         let mut statement = conn.prepare_cached("INSERT INTO segments (col, first, last, data) VALUES (?1, ?2, ?3, ?4)")?;
         for (column, entries) in Column::ALL.into_iter().zip(&mut self.columns) {
             entries.sort_unstable();
-            let hashes = entries.iter().flat_map(|(hash, _)| hash.to_le_bytes());
-            let offsets = entries.iter().flat_map(|(_, offset)| offset.to_le_bytes());
-            let data: Vec<u8> = hashes.chain(offsets).collect();
-            statement.execute(params![column as i64, self.first, self.last, data])?;
+            statement.execute(params![column as i64, self.first, self.last, block(entries)])?;
             entries.clear();
         }
         self.count = 0;
         Ok(())
     }
+}
+
+/// Takes events out of the blocks that hold them.
+pub(super) fn erase(conn: &Connection, seqs: &BTreeSet<i64>) -> rusqlite::Result<()> {
+    let mut next = seqs.first().copied();
+    while let Some(seq) = next {
+        let blocks: Vec<(i64, i64, i64, Vec<u8>)> = conn
+            .prepare_cached("SELECT col, first, last, data FROM segments WHERE first <= ?1 AND last >= ?1")?
+            .query_map([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let last = blocks.iter().map(|(_, _, last, _)| *last).max().unwrap_or(seq);
+        for (column, first, _, data) in blocks {
+            let left = entries(&data).filter(|(_, offset)| !seqs.contains(&(first + i64::from(*offset))));
+            conn.prepare_cached("UPDATE segments SET data = ?3 WHERE col = ?1 AND first = ?2")?.execute(params![
+                column,
+                first,
+                block(&left.collect::<Vec<_>>())
+            ])?;
+        }
+        next = seqs.range((Bound::Excluded(last), Bound::Unbounded)).next().copied();
+    }
+    Ok(())
+}
+
+/// A block's bytes: its hashes, then their offsets.
+fn block(entries: &[(u32, u16)]) -> Vec<u8> {
+    let hashes = entries.iter().flat_map(|(hash, _)| hash.to_le_bytes());
+    hashes.chain(entries.iter().flat_map(|(_, offset)| offset.to_le_bytes())).collect()
+}
+
+/// Reads what [`block`] wrote.
+fn entries(data: &[u8]) -> impl Iterator<Item = (u32, u16)> {
+    let (hashes, offsets) = data.split_at(data.len() / 6 * 4);
+    let hashes = hashes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    hashes.zip(offsets.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])))
 }
 
 /// The newest event that a block holds.

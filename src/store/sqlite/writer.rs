@@ -25,8 +25,8 @@ use super::reserve::Reserve;
 use super::retention::Pruned;
 use super::segments::OpenBlock;
 use super::window::Window;
-use super::{append, outcome, rejects, retention};
-use crate::store::{Appended, Pending, StoreError};
+use super::{append, erase, outcome, rejects, retention};
+use crate::store::{Appended, Erased, Pending, StoreError};
 
 /// How often the dedupe window is swept.
 const SWEEP: Duration = Duration::from_millis(200);
@@ -71,6 +71,7 @@ enum Answer {
     Done,
     Refused(StoreError),
     Pruned(Pruned),
+    Erased(Erased),
 }
 
 impl Writer {
@@ -174,6 +175,7 @@ impl Writer {
                         Answer::Done
                     }
                 },
+                Job::Erase(step, _) => Answer::Erased(erase::step(conn, cache, step)?),
                 Job::Prune(step, _) => Answer::Pruned(retention::step(conn, cache, keep, *step)?),
             });
         }
@@ -213,6 +215,7 @@ fn give(job: Job, answer: Answer) {
     match (job, answer) {
         (Job::Append(_, reply), Answer::Appended(appended)) => drop(reply.send(Ok(appended))),
         (Job::Prune(_, reply), Answer::Pruned(pruned)) => drop(reply.send(Ok(pruned))),
+        (Job::Erase(_, reply), Answer::Erased(erased)) => drop(reply.send(Ok(erased))),
         (Job::Reject(_, reply) | Job::Commit(_, reply), Answer::Done) => drop(reply.send(Ok(()))),
         (job, Answer::Refused(error)) => job.refuse(&error),
         (job, _) => job.refuse(&StoreError::Failed("a call got the answer of another".to_owned())),

@@ -222,6 +222,9 @@ fn answer(seen: &Seen, command: Command) {
             seen.lock().push(format!("discard {}", words(&ids)));
             drop(reply.send(Ok(ids.len() as u64)));
         }
+        Command::DropForErasure(ids, reply) => {
+            drop(reply.send(Ok(pipewright::delivery::Dropped { dropped: ids.len() as u64, under_way: Vec::new() })));
+        }
         Command::Reloaded => {}
     }
 }

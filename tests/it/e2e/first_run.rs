@@ -50,7 +50,7 @@ async fn two_commands_and_a_post_make_a_person_appear() {
 async fn what_init_wrote_passes_check() {
     let folder = Folder::init().await;
     let checked = folder.run(&["check", "--mock"]).await.ok();
-    assert!(checked.contains("ok: 7 rules (6 on), 6 scripts"), "{checked}");
+    assert!(checked.contains("ok: 9 rules (6 on), 9 scripts"), "{checked}");
     let again = run(&["init", folder.path().to_str().expect("a path")]).await;
     assert_eq!(again.code, Some(2), "{again:?}");
 }

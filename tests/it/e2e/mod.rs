@@ -7,4 +7,5 @@ mod crash;
 mod editing;
 mod first_run;
 mod harness;
+mod identity;
 mod starting;

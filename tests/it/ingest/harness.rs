@@ -14,8 +14,8 @@ use pipewright::ingest::{Ingest, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
-    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, EventRow, NewEvent, Pending, Rejected, RejectedRow, Seq, Store,
-    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent, Pending,
+    Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -289,8 +289,24 @@ impl Store for Kept {
         Ok(rows)
     }
 
-    // What the door does not ask for.
     async fn commit(&self, _: Vec<Write>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    // What the door does not ask for.
+    async fn events_of(&self, _: &str, _: Option<Seq>, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn rejected_texts(&self, _: i64, _: usize) -> Result<Vec<RejectedText>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn indexed(&self, _: &str, _: &str) -> Result<Vec<IndexedEntity>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn erase(&self, _: Erase) -> Result<Erased, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn scrub(&self) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }
     async fn pending(&self, _: Option<DeliveryId>, _: usize) -> Result<Vec<Pending>, StoreError> {

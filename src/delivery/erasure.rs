@@ -1,0 +1,429 @@
+//! Erasing a user: what is kept of their events, of what was decided for them, and of what we know of them in Pipedrive.
+//!
+//! Invariants:
+//! - What is theirs: events with their `userId`, or with one that an alias of theirs named; events without a `userId` under an
+//!   `anonymousId` that they had. An event with another `userId` is another user's, even in the same browser.
+//! - What waits is dropped; what is under way is waited for. Nothing is sent to Pipedrive here: deleting there is a script's choice.
+//! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased.
+//! - What remains is a count without ids, under a name that says nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::handle::{ControlError, Handle};
+use super::policy::later;
+use crate::event::{Event, EventType, canonical_id};
+use crate::ingest::TO_FORGET;
+use crate::pipedrive::Kind;
+use crate::rules::Live;
+use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Erase, Seq, Store, StoreError, StoredEvent, Write};
+
+/// Where the counts of erasures are kept.
+const TOMBSTONES: &str = "erased";
+/// Events in one step.
+const STEP: usize = 500;
+/// Events and refused texts read at once.
+const PAGE: usize = 1_000;
+/// How often it is looked for users to erase.
+const TICK: Duration = Duration::from_secs(1);
+/// How often, and how long, what is under way is looked at again.
+const LOOKS: u32 = 240;
+const LOOK: Duration = Duration::from_millis(250);
+/// Tries to empty the store's log of changes.
+const SCRUBS: u32 = 5;
+
+/// Whose it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Person {
+    /// Canonical `userId`s: the one asked for, and those that aliases made theirs.
+    pub users: BTreeSet<String>,
+    /// `anonymousId`s that their events carry.
+    pub anonymous: BTreeSet<String>,
+}
+
+impl Person {
+    /// Everything that one user's events tie together.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn trace(store: &dyn Store, user: &str) -> Result<Self, StoreError> {
+        let mut person = Self { users: BTreeSet::from([user.to_owned()]), anonymous: BTreeSet::new() };
+        let mut open = vec![user.to_owned()];
+        while let Some(id) = open.pop() {
+            let mut before = None;
+            loop {
+                let page = store.events_of(&id, before, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                before = Some(last.seq);
+                for ids in page.iter().map(Ids::of) {
+                    if ids.user.as_ref().is_none_or(|user| !person.users.contains(user)) {
+                        continue;
+                    }
+                    person.anonymous.extend(ids.anonymous);
+                    // An alias says that what it names before is the same user.
+                    open.extend(ids.previous.filter(|previous| person.users.insert(previous.clone())));
+                }
+            }
+        }
+        Ok(person)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &String> {
+        self.users.iter().chain(&self.anonymous).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    fn owns(&self, ids: &Ids) -> bool {
+        match &ids.user {
+            Some(user) => self.users.contains(user),
+            // An alias may have named an anonymous id.
+            None => ids.anonymous.as_ref().is_some_and(|id| self.anonymous.contains(id) || self.users.contains(id)),
+        }
+    }
+
+    /// Whether a refused text is theirs: by its ids where it can be read, else when it holds one of them.
+    fn owns_text(&self, text: &[u8]) -> bool {
+        match serde_json::from_slice::<Value>(text) {
+            Ok(body) => self.owns(&Ids::read(&body)),
+            Err(_) => {
+                let text = String::from_utf8_lossy(text);
+                self.ids().any(|id| text.contains(id.as_str()))
+            }
+        }
+    }
+}
+
+/// The ids of one event.
+#[derive(Debug, Default)]
+struct Ids {
+    user: Option<String>,
+    anonymous: Option<String>,
+    /// Of an alias.
+    previous: Option<String>,
+}
+
+impl Ids {
+    fn of(stored: &StoredEvent) -> Self {
+        match Event::from_payload(&stored.source, stored.received_at, &stored.payload) {
+            Ok(event) => Self::read(&Value::Object(event.body)),
+            Err(_) => Self::default(),
+        }
+    }
+
+    fn read(body: &Value) -> Self {
+        let id = |key: &str| body.get(key).and_then(canonical_id);
+        let alias = body.get("type").and_then(Value::as_str) == Some(EventType::Alias.as_str());
+        Self { user: id("userId"), anonymous: id("anonymousId"), previous: id("previousId").filter(|_| alias) }
+    }
+}
+
+/// How much there is, or was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Events that had deliveries.
+    pub events: u64,
+    /// Events that no rule wanted.
+    pub unmatched: u64,
+    /// Refused events.
+    pub rejected: u64,
+    /// Deliveries, with their decision records and plans.
+    pub deliveries: u64,
+    /// Of those, dropped before they were carried out.
+    pub discarded: u64,
+    /// Entities of which index entries and known values were forgotten.
+    pub entities: u64,
+}
+
+/// What remains of an erasure: nothing personal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The only account that it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// How much was erased.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Whether the bytes are gone from the store's files as well.
+    pub scrubbed: bool,
+}
+
+/// How far an erasure has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// When it began.
+    pub began: Timestamp,
+    /// How much is gone.
+    pub counts: Counts,
+}
+
+impl Progress {
+    /// At the start.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self { began: now, counts: Counts::default() }
+    }
+}
+
+/// An erasure under way.
+pub struct Erasure<'a> {
+    store: &'a dyn Store,
+    delivery: &'a Handle,
+    person: &'a Person,
+    account: Option<String>,
+    progress: Progress,
+}
+
+impl std::fmt::Debug for Erasure<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whose it is stays out.
+        f.debug_struct("Erasure").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+/// Looks for users whose `delete` event was taken, until `stopping`.
+pub async fn follow(store: std::sync::Arc<dyn Store>, delivery: Handle, live: Live, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let longest = live.load().config.delivery.max_retry_time.get();
+        if let Err(error) = due(&*store, &delivery, longest).await {
+            tracing::warn!(%error, "a user whose delete event was taken could not be erased yet; it is tried again");
+        }
+    }
+}
+
+/// Erases those whose own `delete` deliveries have ended: a script may still need to know who it is to delete.
+async fn due(store: &dyn Store, delivery: &Handle, longest: Duration) -> Result<(), ControlError> {
+    for (user, since) in store.kv_list(TO_FORGET).await? {
+        let filter = DeliveryFilter {
+            states: vec![DeliveryState::Pending],
+            kind: Some(EventType::Delete.as_str().to_owned()),
+            user: Some(user.clone()),
+            limit: 1,
+            ..DeliveryFilter::default()
+        };
+        let since: Option<Timestamp> = serde_json::from_slice(&since).ok();
+        let patient = since.is_some_and(|since| Timestamp::now() < later(since, longest));
+        if patient && !store.deliveries(&filter).await?.is_empty() {
+            continue;
+        }
+        let person = Person::trace(store, &user).await?;
+        let mut erasure = Erasure::new(store, delivery, &person, None, Progress::new(Timestamp::now()));
+        while erasure.advance(usize::MAX).await?.is_none() {}
+        store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key: user }]).await?;
+        store.scrub().await?;
+    }
+    Ok(())
+}
+
+/// An event of theirs with its deliveries that are to go.
+struct Owned {
+    seq: Seq,
+    rows: Vec<DeliveryRow>,
+    matched: bool,
+}
+
+impl<'a> Erasure<'a> {
+    /// Of a person, in one account or everywhere.
+    #[must_use]
+    pub const fn new(
+        store: &'a dyn Store,
+        delivery: &'a Handle,
+        person: &'a Person,
+        account: Option<String>,
+        progress: Progress,
+    ) -> Self {
+        Self { store, delivery, person, account, progress }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What would be erased; nothing is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn look(&self) -> Result<Counts, ControlError> {
+        let mut counts = Counts::default();
+        let mut entities = self.indexed().await?;
+        for owned in self.owned(usize::MAX).await? {
+            counts.events += u64::from(owned.matched);
+            counts.unmatched += u64::from(!owned.matched);
+            counts.deliveries += owned.rows.len() as u64;
+            counts.discarded += owned.rows.iter().filter(|row| row.state == DeliveryState::Pending).count() as u64;
+            entities.extend(self.written(&owned.rows).await?);
+        }
+        counts.entities = entities.len() as u64;
+        counts.rejected = self.rejected().await?.len() as u64;
+        Ok(counts)
+    }
+
+    /// Erases so many parts of a few hundred events; with the last of them the rest, and then it is done. What remains of it is answered.
+    ///
+    /// # Errors
+    /// When the store fails, or a delivery of theirs stays under way. What was erased stays erased; do it again.
+    pub async fn advance(&mut self, parts: usize) -> Result<Option<Tombstone>, ControlError> {
+        for _ in 0..parts {
+            let found = self.owned(STEP).await?;
+            if found.is_empty() {
+                return self.finish().await.map(Some);
+            }
+            self.events(found).await?;
+        }
+        Ok(None)
+    }
+
+    async fn finish(&mut self) -> Result<Tombstone, ControlError> {
+        let left = self.indexed().await?;
+        self.forget(left).await?;
+        if self.account.is_none() {
+            let erased = self.store.erase(Erase::Rejected { ids: self.rejected().await? }).await?;
+            self.progress.counts.rejected += erased.rejected;
+        }
+        let mut scrubbed = false;
+        for _ in 0..SCRUBS {
+            scrubbed = self.store.scrub().await?;
+            if scrubbed {
+                break;
+            }
+        }
+        let Progress { began, counts } = self.progress.clone();
+        let tombstone = Tombstone { began, ended: Timestamp::now(), account: self.account.clone(), counts, scrubbed };
+        let value = serde_json::to_vec(&tombstone).expect("plain data serialises");
+        let key = format!("{} {}", tombstone.ended, uuid::Uuid::new_v4());
+        self.store.commit(vec![Write::KvPut { space: TOMBSTONES.to_owned(), key, value }]).await?;
+        tracing::info!(events = counts.events, deliveries = counts.deliveries, scrubbed, "a user was erased");
+        Ok(tombstone)
+    }
+
+    /// Their events that are to go, at most so many.
+    async fn owned(&self, most: usize) -> Result<Vec<Owned>, StoreError> {
+        let mut owned: BTreeMap<Seq, Owned> = BTreeMap::new();
+        for id in self.person.ids() {
+            let mut before = None;
+            loop {
+                let page = self.store.events_of(id, before, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                before = Some(last.seq);
+                for stored in page.iter().filter(|stored| self.person.owns(&Ids::of(stored))) {
+                    let filter = DeliveryFilter { seq: Some(stored.seq), limit: PAGE, ..DeliveryFilter::default() };
+                    let mut rows = self.store.deliveries(&filter).await?;
+                    let matched = !rows.is_empty();
+                    if let Some(account) = &self.account {
+                        rows.retain(|row| *row.account == **account);
+                        if rows.is_empty() {
+                            continue;
+                        }
+                    }
+                    owned.insert(stored.seq, Owned { seq: stored.seq, rows, matched });
+                    if owned.len() >= most {
+                        return Ok(owned.into_values().collect());
+                    }
+                }
+            }
+        }
+        Ok(owned.into_values().collect())
+    }
+
+    async fn events(&mut self, found: Vec<Owned>) -> Result<(), ControlError> {
+        let waiting = found.iter().flat_map(|owned| &owned.rows).filter(|row| row.state == DeliveryState::Pending);
+        let waiting: Vec<DeliveryId> = waiting.map(|row| row.id.clone()).collect();
+        self.drop_waiting(waiting).await?;
+        let mut entities = BTreeSet::new();
+        for owned in &found {
+            entities.extend(self.written(&owned.rows).await?);
+        }
+        self.forget(entities).await?;
+        let seqs: Vec<Seq> = found.iter().map(|owned| owned.seq).collect();
+        let erased = self.store.erase(Erase::Events { seqs, account: self.account.clone() }).await?;
+        self.progress.counts.events += erased.events;
+        self.progress.counts.unmatched += erased.unmatched;
+        self.progress.counts.deliveries += erased.deliveries;
+        Ok(())
+    }
+
+    /// Drops what waits, and waits for what is under way.
+    async fn drop_waiting(&mut self, mut waiting: Vec<DeliveryId>) -> Result<(), ControlError> {
+        for _ in 0..LOOKS {
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let dropped = self.delivery.drop_for_erasure(waiting).await?;
+            self.progress.counts.discarded += dropped.dropped;
+            waiting = dropped.under_way;
+            if !waiting.is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        match waiting.first() {
+            None => Ok(()),
+            Some(id) => Err(ControlError::Refused(format!("delivery {id} stays under way; ask again when it has ended"))),
+        }
+    }
+
+    /// What these deliveries wrote or found, by their records. Organizations are not one user's and stay.
+    async fn written(&self, rows: &[DeliveryRow]) -> Result<BTreeSet<(String, Kind, String)>, StoreError> {
+        let mut found = BTreeSet::new();
+        for row in rows {
+            for record in self.store.records(&row.id).await? {
+                let Ok(record) = serde_json::from_slice::<Value>(&record) else { continue };
+                for step in record["steps"].as_array().into_iter().flatten() {
+                    let kind = serde_json::from_value::<Kind>(step["kind"].clone()).ok();
+                    let Some(kind) = kind.filter(|kind| *kind != Kind::Organization) else { continue };
+                    let ids = [&step["state"]["id"], &step["state"]["target"], &step["resolution"]["id"]];
+                    found.extend(ids.into_iter().filter_map(canonical_id).map(|id| (row.account.to_string(), kind, id)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Persons that their ids lead to in the match index.
+    async fn indexed(&self) -> Result<BTreeSet<(String, Kind, String)>, StoreError> {
+        let mut found = BTreeSet::new();
+        for id in self.person.ids() {
+            let entities = self.store.indexed(Kind::Person.as_str(), id).await?;
+            found.extend(entities.into_iter().map(|entity| (entity.account, Kind::Person, entity.id)));
+        }
+        found.retain(|(account, ..)| self.account.as_ref().is_none_or(|only| only == account));
+        Ok(found)
+    }
+
+    async fn forget(&mut self, entities: BTreeSet<(String, Kind, String)>) -> Result<(), StoreError> {
+        self.progress.counts.entities += entities.len() as u64;
+        let forget = |(account, kind, id): (String, Kind, String)| Write::Forget { account, kind: kind.as_str().to_owned(), id };
+        self.store.commit(entities.into_iter().map(forget).collect()).await
+    }
+
+    /// Refused events that are theirs.
+    async fn rejected(&self) -> Result<Vec<i64>, StoreError> {
+        let mut ids = Vec::new();
+        let mut after = 0;
+        if self.account.is_some() {
+            return Ok(ids);
+        }
+        loop {
+            let page = self.store.rejected_texts(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(ids) };
+            after = last.id;
+            ids.extend(page.iter().filter(|text| self.person.owns_text(&text.payload)).map(|text| text.id));
+        }
+    }
+}
