@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod console;
 pub mod reload;
 pub mod testing;
+pub mod segment;
 pub mod delivery;
 pub mod ingest;
 pub mod rules;

@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod fields;
 mod forget;
+mod import_segment;
 mod init;
 mod mock;
 mod output;
@@ -67,6 +68,7 @@ enum Command {
     Resume(pause::Resume),
     Mock(mock::Mock),
     Init(init::Init),
+    ImportSegment(import_segment::ImportSegment),
 }
 
 /// The folder that a command works on.
@@ -118,5 +120,6 @@ fn dispatch(command: Command) -> Outcome {
         Command::Resume(args) => pause::resume(&args),
         Command::Mock(args) => mock::run(args),
         Command::Init(args) => init::run(&args),
+        Command::ImportSegment(args) => import_segment::run(args),
     }
 }

@@ -13,6 +13,7 @@ mod policies;
 mod reload;
 mod rules;
 mod script;
+mod segment;
 mod shipped;
 mod store;
 mod support;
