@@ -1,12 +1,18 @@
 //! How fast events get in: what an event costs that no rule wants, and HTTP to durable against the store alone.
 //!
 //! Run with `cargo bench --bench ingest`. Floors are measured in the same run: parsing to `serde_json::Value`, and the store fed with
-//! the same payloads without HTTP. Every event is durable before it is counted; bodies are made before the clock starts.
+//! the same payloads without HTTP. Every event is durable before it is counted; requests are made before the clock starts.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/keepalive.rs"]
+mod keepalive;
+#[path = "support/load.rs"]
+mod load;
+
 use std::hint::black_box;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +20,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
 use pipewright::ingest::{Ingest, decode_event, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
@@ -23,31 +27,79 @@ use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::store::{Dedupe, NewDelivery, NewEvent, Store};
 use pipewright::telemetry::Metrics;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+
+use self::keepalive::{Connection, NUMBER, Template, USER};
+use self::load::closed_loop;
 
 const KEY: &str = "bench-key";
 const CONNECTIONS: usize = 64;
 const BATCH: usize = 100;
 /// How long each throughput is measured.
-const TIME: Duration = Duration::from_millis(1500);
+const TIME: Duration = Duration::from_millis(1000);
+/// How often each is measured, by turns.
+const ROUNDS: usize = 7;
 
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Server and load generator have threads of their own, so that what each spends can be told apart.
 fn main() {
     unwanted();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let store = store_alone().await;
-        let single = over_http(1).await;
-        let batched = over_http(BATCH).await;
-        println!("single events over HTTP / store alone: {:.2} (at least 0.50)", single / store);
-        println!("batches of {BATCH} / single events:          {:.2} (at least 3)", batched / single);
-    });
+    let server = tokio::runtime::Builder::new_multi_thread().thread_name("server").enable_all().build().expect("a runtime");
+    let load = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("load")
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!("{CONNECTIONS} senders in a closed loop; medians of {ROUNDS} rounds, in each of which all three run for {TIME:?}");
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let store = server.block_on(store_alone());
+        let single = over_http(&server, &load, 1);
+        let batched = over_http(&server, &load, BATCH);
+        rounds.push([store, single, batched]);
+    }
+    println!("{:<24}{:>9}{:>9}{:>9}   CPU µs/event: server, store, load", "", "events/s", "p50 ms", "p99 ms");
+    for (n, name) in ["store alone, singles", "HTTP, singles", "HTTP, batches of 100"].into_iter().enumerate() {
+        let middle = |figure: fn(&Row) -> f64| median(rounds.iter().map(|round| figure(&round[n])));
+        println!(
+            "{name:<24}{:>9.0}{:>9.2}{:>9.2}   {:>6.1}{:>6.1}{:>6.1}",
+            middle(|row| row.rate),
+            middle(|row| row.p50),
+            middle(|row| row.p99),
+            middle(|row| row.cpu[0]),
+            middle(|row| row.cpu[1]),
+            middle(|row| row.cpu[2])
+        );
+    }
+    let ratio = |over: usize, under: usize| rounds.iter().map(move |round| round[over].rate / round[under].rate);
+    verdict("HTTP singles / store alone", ratio(1, 0), 0.5);
+    verdict("HTTP batches / HTTP singles", ratio(2, 1), 3.0);
+}
+
+/// Says whether a ratio of each round reaches its goal in the middle of them.
+fn verdict(what: &str, ratios: impl Iterator<Item = f64> + Clone, goal: f64) {
+    let middle = median(ratios.clone());
+    let (low, high) = ratios.fold((f64::INFINITY, 0.0_f64), |(low, high), r| (low.min(r), high.max(r)));
+    let holds = if middle >= goal { "holds" } else { "DOES NOT HOLD" };
+    println!("{what:<28} {middle:>5.2} ({low:.2} to {high:.2}), goal at least {goal:.2}: {holds}");
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 /// About 1.5 KB, as a browser sends it.
-fn identify(n: usize) -> Value {
+fn identify() -> Value {
     json!({
-        "type": "identify", "messageId": format!("ajs-next-1770091506789-{n:012}"), "userId": format!("user-{}", n % 5000),
+        "type": "identify", "messageId": format!("ajs-next-1770091506789-{NUMBER}"), "userId": format!("user-{USER}"),
         "anonymousId": "5f1c6d0e-3f0b-4f4e-9f0a-2f7f0c6a9d11", "timestamp": "2026-02-03T04:05:06.789Z", "sentAt": "2026-02-03T04:05:07.000Z",
         "traits": {"email": "ada.lovelace@example.com", "firstName": "Ada", "lastName": "Lovelace", "plan": "Pro", "phone": "+44 20 7946 0000",
             "company": {"id": "acme", "name": "Acme Ltd", "employees": 120, "industry": "Software"}, "ltv": 1234.5, "age": 36,
@@ -95,7 +147,7 @@ fn nanos(mut call: impl FnMut()) -> f64 {
 fn unwanted() {
     let triggers: Vec<String> = (0..200).map(|n| format!("type = \"track\" and event = \"Event {n}\"")).collect();
     let set = set(&triggers);
-    let body = identify(1).to_string();
+    let body = identify().to_string();
     let now = jiff::Timestamp::now();
     let floor = nanos(|| {
         black_box(serde_json::from_slice::<Value>(black_box(body.as_bytes())).expect("JSON"));
@@ -116,68 +168,60 @@ fn open(dir: &Path) -> Arc<SqliteStore> {
     Arc::new(store)
 }
 
-/// Runs `senders` until the time is over; events a second, and the sorted times of calls.
-async fn measure<F, Fut>(what: &str, events_a_call: usize, senders: Vec<F>) -> f64
+/// What one measurement gave.
+struct Row {
+    /// Events a second.
+    rate: f64,
+    /// Milliseconds from a call to its answer.
+    p50: f64,
+    p99: f64,
+    /// Microseconds an event: server (with the producers of the store alone), store, load generator.
+    cpu: [f64; 3],
+}
+
+/// Runs `call` on 64 senders until the time is over.
+async fn measure<F, C>(call: C) -> Row
 where
-    F: FnMut() -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + Send,
+    C: Fn(usize) -> F + Send + Sync + 'static,
+    F: Future<Output = u64> + Send,
 {
-    let started = Instant::now();
-    let tasks: Vec<_> = senders
-        .into_iter()
-        .map(|mut send| {
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while started.elapsed() < TIME {
-                    let sent = Instant::now();
-                    send().await;
-                    times.push(sent.elapsed());
-                }
-                times
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for task in tasks {
-        times.extend(task.await.expect("a sender"));
-    }
-    let rate = (times.len() * events_a_call) as f64 / started.elapsed().as_secs_f64();
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("{what:<40} {rate:>8.0} events/s   p50 {:>6.2} ms   p99 {:>6.2} ms", at(0.5), at(0.99));
-    rate
+    let before = cpu::by_thread();
+    let measured = closed_loop(CONNECTIONS, TIME, move |sender, _| call(sender)).await;
+    let after = cpu::by_thread();
+    let ms = |q| measured.quantile(q).as_secs_f64() * 1e3;
+    let cpu = ["server", "store", "load"].map(|name| cpu::micros(&before, &after, name) / measured.events as f64);
+    Row { rate: measured.rate(), p50: ms(0.5), p99: ms(0.99), cpu }
 }
 
 /// The floor: as many senders, no HTTP, no parsing.
-async fn store_alone() -> f64 {
+async fn store_alone() -> Row {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path());
     let next = Arc::new(AtomicUsize::new(0));
-    let senders = (0..CONNECTIONS)
-        .map(|_| {
-            let (store, next, template) = (store.clone(), next.clone(), identify(0).to_string());
-            move || {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                let (store, event) = (store.clone(), row(text(&template, n), n));
-                async move {
-                    store.append(vec![event]).await.expect("stored");
-                }
-            }
-        })
-        .collect();
-    measure("store alone, single events, 64 senders", 1, senders).await
+    let template = Template::new(identify().to_string());
+    let row = measure({
+        let store = Arc::clone(&store);
+        move |_| {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let (store, event) = (Arc::clone(&store), row(Bytes::copy_from_slice(template.clone().fill(n)), n));
+            async move { store.append(vec![event]).await.expect("stored").len() as u64 }
+        }
+    })
+    .await;
+    store.close().await;
+    row
 }
 
 /// What the door hands to the store.
-fn row(payload: String, n: usize) -> NewEvent {
-    let user = format!("user-{}", n % 5000);
+fn row(payload: Bytes, n: usize) -> NewEvent {
+    let user = format!("user-{:04}", n % 5000);
     NewEvent {
         source: "web".to_owned(),
         message_id: format!("ajs-next-1770091506789-{n:012}"),
         kind: "identify",
         name: None,
         received_at: jiff::Timestamp::now(),
-        payload: Bytes::from(payload),
+        payload,
         deliveries: vec![NewDelivery { rule: "r0".into(), account: "main".into(), key: format!("u:{user}"), after: Vec::new() }],
         user: Some(user),
         dedupe: Dedupe::Window,
@@ -185,64 +229,56 @@ fn row(payload: String, n: usize) -> NewEvent {
     }
 }
 
-/// An event's text. Cheaper than making each anew: senders share the machine with what is measured.
-fn text(template: &str, n: usize) -> String {
-    template.replacen("000000000000", &format!("{n:012}"), 1).replacen("user-0", &format!("user-{}", n % 5000), 1)
-}
-
 /// The whole way, `batch` events a request.
-async fn over_http(batch: usize) -> f64 {
+fn over_http(server: &Runtime, load: &Runtime, batch: usize) -> Row {
     let dir = tempfile::tempdir().expect("a folder");
-    let store = open(dir.path());
-    let live: Live = Arc::new(ArcSwap::new(set(&["type = \"identify\"".to_owned()])));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let addr = listener.local_addr().expect("an address");
-    let (_stopping, stopping) = watch::channel(false);
     let (shutdown, shutting_down) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, Ingest { store, live, metrics: Metrics::default(), stopping }, shutting_down));
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut senders = Vec::new();
-    for _ in 0..CONNECTIONS {
-        senders.push(sender(addr, batch, next.clone()).await);
-    }
-    let what = if batch == 1 { "HTTP, single events".to_owned() } else { format!("HTTP, batches of {batch}") };
-    let rate = measure(&format!("{what}, 64 connections"), batch, senders).await;
+    let (_stopping, stopping) = watch::channel(false);
+    let (store, addr, served) = server.block_on(async {
+        let store = open(dir.path());
+        let live: Live = Arc::new(ArcSwap::new(set(&["type = \"identify\"".to_owned()])));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let ingest = Ingest { store: Arc::clone(&store) as _, live, metrics: Metrics::default(), stopping };
+        (store, addr, tokio::spawn(serve(listener, ingest, shutting_down)))
+    });
+    let template = Template::new(request(batch));
+    let measured = load.block_on(load.spawn(async move {
+        let mut senders = Vec::new();
+        for _ in 0..CONNECTIONS {
+            senders.push(Mutex::new((Connection::open(addr).await, template.clone())));
+        }
+        let (senders, next) = (Arc::new(senders), Arc::new(AtomicUsize::new(0)));
+        measure(move |sender| {
+            let (senders, next) = (Arc::clone(&senders), Arc::clone(&next));
+            async move {
+                let mut sender = senders[sender].lock().await;
+                let (connection, template) = &mut *sender;
+                let events = template.events();
+                connection.send(template.fill(next.fetch_add(events, Ordering::Relaxed))).await;
+                events as u64
+            }
+        })
+        .await
+    }));
     shutdown.send_replace(true);
-    served.await.expect("served");
-    rate
+    server.block_on(async {
+        served.await.expect("served");
+        store.close().await;
+    });
+    measured.expect("the load generator ends well")
 }
 
-/// One keep-alive connection.
-async fn sender(
-    addr: SocketAddr,
-    batch: usize,
-    next: Arc<AtomicUsize>,
-) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static {
-    let stream = tokio::net::TcpStream::connect(addr).await.expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
-    let (client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
-    tokio::spawn(connection);
-    let client = Arc::new(tokio::sync::Mutex::new(client));
-    let template = identify(0).to_string();
-    move || {
-        let first = next.fetch_add(batch, Ordering::Relaxed);
-        let event = |n: usize| text(&template, n);
-        let (path, body) = match batch {
-            1 => ("/v1/identify", event(first)),
-            _ => ("/v1/batch", format!("{{\"batch\":[{}]}}", (first..first + batch).map(event).collect::<Vec<_>>().join(","))),
-        };
-        let client = client.clone();
-        Box::pin(async move {
-            let request = http::Request::post(path)
-                .header("host", "localhost")
-                .header("authorization", "Basic YmVuY2gta2V5Og==")
-                .body(Full::new(Bytes::from(body)))
-                .expect("a request");
-            let mut client = client.lock().await;
-            client.ready().await.expect("ready");
-            let answer = client.send_request(request).await.expect("an answer");
-            assert_eq!(answer.status(), 200);
-            answer.into_body().collect().await.expect("a body");
-        })
-    }
+/// The text of a request with so many events.
+fn request(batch: usize) -> String {
+    let event = identify().to_string();
+    let (path, body) = match batch {
+        1 => ("identify", event),
+        _ => ("batch", format!("{{\"batch\":[{}]}}", vec![event; batch].join(","))),
+    };
+    let length = body.len();
+    format!(
+        "POST /v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nauthorization: Basic YmVuY2gta2V5Og==\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
 }
