@@ -127,7 +127,7 @@ fn set(triggers: &[String]) -> Arc<ScriptSet> {
         rules.push_str(&format!("[[rules]]\nname = \"r{n}\"\nscript = \"a.rhai\"\nwhen = '{when}'\n"));
     }
     let scripts = [("a.rhai".to_owned(), Arc::from("fn handle(event) {}"))].into();
-    let files = SetFiles { rules_toml: rules.into(), sources: Sources { scripts, ..Sources::default() } };
+    let files = SetFiles { rules_toml: rules.into(), sources: Sources { scripts, ..Sources::default() }, ..SetFiles::default() };
     let built = ScriptSet::build(files, &BuildOptions { dir: dir.path().to_owned(), ..BuildOptions::default() });
     Arc::new(built.expect("a set").set)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::exit::Failure;
@@ -41,9 +42,9 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&'a str>) -> Result<(&
     }
 }
 
-/// The embedded Pipedrive's metadata.
-pub(super) fn of_mock() -> Result<Metadata, Failure> {
-    Connection::to_mock()?.metadata()
+/// The metadata of the embedded Pipedrive that starts from a schema file, or of its own account.
+pub(super) fn of_mock(schema: Option<Arc<Value>>) -> Result<Metadata, Failure> {
+    Connection::to_mock(schema)?.metadata()
 }
 
 /// A real account's metadata. Reads only.
@@ -67,9 +68,9 @@ impl Connection {
         Self::to(name, chosen, &token.resolve(dir).map_err(Failure::wrong)?)
     }
 
-    /// To an embedded Pipedrive of its own.
-    pub(super) fn to_mock() -> Result<Self, Failure> {
-        Self::over("mock", Mock::new(MockOptions::unlimited()), u32::MAX)
+    /// To an embedded Pipedrive of its own, from a schema file or as it is without one.
+    pub(super) fn to_mock(schema: Option<Arc<Value>>) -> Result<Self, Failure> {
+        Self::over("mock", Mock::new(MockOptions { schema, ..MockOptions::unlimited() }), u32::MAX)
     }
 
     fn to(name: &str, account: &AccountConfig, token: &Secret) -> Result<Self, Failure> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, say, say_json};
 use super::{Folder, Format, account};
-use crate::crm::Metadata;
+use crate::crm::{Metadata, SchemaChange, pin};
 use crate::diagnostic::{Diagnostic, render_all};
 use crate::rules::{self, BuildOptions, Built, ScriptSet, SetFiles};
 
@@ -19,6 +19,8 @@ use crate::rules::{self, BuildOptions, Built, ScriptSet, SetFiles};
 Examples:
   pipewright check
   pipewright check --mock               field names, options, owners against the embedded Pipedrive
+  pipewright fields pull && pipewright check
+                                        against the schema file, from then on without the account
   pipewright check --live --json        against the accounts in rules.toml (reads only)
 
 Exits with 2 when rules.toml is wrong, with 1 when a script is. Warnings alone are no failure.")]
@@ -45,12 +47,23 @@ pub(super) fn run(args: &Check) -> Outcome {
         Ok(built) => built,
         Err(diagnostics) => return refuse(args.format, diagnostics),
     };
-    let metadata = metadata(args, &set)?;
+    let answers = answers(args, &set)?;
+    let mut metadata = set.pinned(&answers);
+    if !args.live && !args.mock {
+        metadata.extend(set.schemas.clone());
+    }
     if !metadata.is_empty() {
         // The build has found what the files alone show; this finds it again, with what the accounts show.
         found = rules::check(&set, &metadata);
     }
+    if args.live {
+        found.extend(answers.iter().flat_map(|(name, answer)| drifted(&set, name, answer)));
+    }
+    let by_schema = !args.live && set.files.mock_schema().is_some() || answers.is_empty() && !set.schemas.is_empty();
     if found.iter().any(Diagnostic::is_error) {
+        if by_schema && !args.format.json {
+            complain("names were checked against the schema file; `pipewright fields pull` when Pipedrive has more by now\n");
+        }
         return refuse(args.format, found);
     }
     if !found.is_empty() && !args.format.json {
@@ -66,10 +79,14 @@ pub(super) fn run(args: &Check) -> Outcome {
         }))?);
     }
     let names = match (accounts.as_slice(), args.mock) {
-        ([], _) => "names not checked against an account (--mock or --live does)".to_owned(),
+        ([], _) => {
+            "names not checked against an account (--mock or --live does, or a schema file: `pipewright fields pull`)".to_owned()
+        }
+        (_, true) if by_schema => "names checked against the schema file, as the embedded Pipedrive has it".to_owned(),
         (_, true) => "names checked against the embedded Pipedrive".to_owned(),
         (accounts, false) => {
-            format!("names checked against {}", accounts.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", "))
+            let names = accounts.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", ");
+            format!("names checked against {names}{}", if by_schema { ", by the schema file" } else { "" })
         }
     };
     let warnings = match found.len() {
@@ -80,10 +97,24 @@ pub(super) fn run(args: &Check) -> Outcome {
     Ok(say(&format!("ok: {} rules ({enabled} on), {scripts} scripts, set {}{warnings}\n{names}", set.rules.len(), set.version))?)
 }
 
-fn metadata(args: &Check, set: &ScriptSet) -> Result<BTreeMap<String, Arc<Metadata>>, Failure> {
+/// How an account differs from its schema file. What is new is counted: nothing can be wrong with it yet.
+fn drifted(set: &ScriptSet, account: &str, answer: &Metadata) -> Vec<Diagnostic> {
+    let Some(schema) = set.schemas.get(account) else { return Vec::new() };
+    let file = rules::schema_file_name(&set.config, account);
+    let (matter, new): (Vec<_>, Vec<_>) = pin(schema, answer).1.into_iter().partition(SchemaChange::matters);
+    let mut found: Vec<Diagnostic> = matter.iter().map(|c| Diagnostic::warning(c.to_string()).in_file(&file)).collect();
+    if !new.is_empty() {
+        let what = if new.len() == 1 { "1 thing".to_owned() } else { format!("{} things", new.len()) };
+        let d = Diagnostic::warning(format!("{file} is older than the account, which has {what} more")).in_file(&file);
+        found.push(new.iter().fold(d, |d, c| d.note(format!("{} `{}`", c.what, c.name))).help("run `pipewright fields pull`"));
+    }
+    found
+}
+
+fn answers(args: &Check, set: &ScriptSet) -> Result<BTreeMap<String, Arc<Metadata>>, Failure> {
     let mut all = BTreeMap::new();
     if args.mock {
-        let mock = Arc::new(account::of_mock()?);
+        let mock = Arc::new(account::of_mock(set.files.mock_schema())?);
         all.extend(set.config.pipedrive.keys().map(|name| (name.clone(), Arc::clone(&mock))));
     }
     if args.live {

@@ -55,7 +55,7 @@ pub(super) struct Find {
 
 pub(super) fn run(args: &Find) -> Outcome {
     let connection =
-        if args.mock { Connection::to_mock()? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
+        if args.mock { Connection::to_mock(None)? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
     let metadata = connection.metadata()?;
     let fields = fields(args, &metadata)?;
     let path = args.kind.path();

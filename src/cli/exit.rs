@@ -40,9 +40,10 @@ impl Failure {
         Self::Wrong(reason.to_string())
     }
 
-    /// What is wrong with `rules.toml` is wrong use; what is wrong with scripts was found.
+    /// What is wrong with `rules.toml` or a schema file is wrong use; what is wrong with scripts was found.
     pub(super) fn refused(diagnostics: Vec<Diagnostic>) -> Self {
-        let in_scripts = |d: &Diagnostic| d.place.as_ref().is_some_and(|p| p.file != "rules.toml");
+        let in_scripts =
+            |d: &Diagnostic| d.place.as_ref().is_some_and(|p| p.file != "rules.toml" && !p.file.starts_with("schema."));
         let code = if diagnostics.iter().filter(|d| d.is_error()).all(in_scripts) { FOUND } else { USED_WRONGLY };
         Self::Refused(diagnostics, code)
     }

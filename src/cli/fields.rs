@@ -1,5 +1,7 @@
 //! `pipewright fields`
 
+mod pull;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, json};
 
@@ -15,6 +17,7 @@ use crate::pipedrive::Kind;
 #[command(after_help = "Example:\n  pipewright fields list --mock --kind person")]
 pub(super) enum Fields {
     List(List),
+    Pull(pull::Pull),
 }
 
 /// List the fields of an account, as scripts may name them: name, key, type, options
@@ -66,9 +69,15 @@ impl From<KindWord> for Kind {
 }
 
 pub(super) fn run(command: Fields) -> Outcome {
-    let Fields::List(args) = command;
+    match command {
+        Fields::List(args) => list(&args),
+        Fields::Pull(args) => pull::run(&args),
+    }
+}
+
+fn list(args: &List) -> Outcome {
     let connection =
-        if args.mock { Connection::to_mock()? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
+        if args.mock { Connection::to_mock(None)? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
     let metadata = connection.metadata()?;
     let kinds: Vec<Kind> = args.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind.into()]);
     let of = |kind: Kind| metadata.fields_of(kind).iter().filter(|f| f.custom || !args.custom).collect::<Vec<_>>();

@@ -1,13 +1,16 @@
 //! `pipewright mock`
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::exit::{Failure, Outcome};
+use super::exit::{Failure, Outcome, USED_WRONGLY};
 use super::output::say;
+use crate::crm;
 use crate::mock::{self, MockOptions};
 
 /// Serve an embedded Pipedrive by itself, to try clients and scripts on
@@ -28,6 +31,9 @@ pub(super) struct Mock {
     /// Start without people, companies, deals and leads: fields, users and pipelines only
     #[arg(long)]
     empty: bool,
+    /// Start as the account of this schema file (`pipewright fields pull` writes it), without records
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
     /// How long search does not see a write
     #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = humantime::parse_duration)]
     search_lag: std::time::Duration,
@@ -40,12 +46,13 @@ pub(super) struct Mock {
 }
 
 pub(super) fn run(args: Mock) -> Outcome {
+    let schema = args.schema.as_deref().map(schema).transpose()?;
     let options = if args.unlimited {
         MockOptions::unlimited()
     } else {
         MockOptions { search_lag: args.search_lag, ..MockOptions::default() }
     };
-    let mock = mock::Mock::new(MockOptions { seed: !args.empty, token: args.token, latency: args.latency, ..options });
+    let mock = mock::Mock::new(MockOptions { seed: !args.empty, schema, token: args.token, latency: args.latency, ..options });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener =
@@ -64,4 +71,12 @@ pub(super) fn run(args: Mock) -> Outcome {
         }
         Ok(())
     })
+}
+
+/// The JSON of a schema file that can be read as one.
+fn schema(path: &Path) -> Result<Arc<serde_json::Value>, Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::wrong(format!("{shown} cannot be read: {e}")))?;
+    crm::read_schema(&shown, &text).map_err(|problem| Failure::Refused(vec![problem], USED_WRONGLY))?;
+    serde_json::from_str(&text).map(Arc::new).map_err(Failure::wrong)
 }

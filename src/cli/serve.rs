@@ -9,6 +9,7 @@ use super::Folder;
 use super::exit::{Failure, Outcome, USED_WRONGLY};
 use crate::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup, StartError};
 use crate::mock::{Mock, MockOptions};
+use crate::rules::SetFiles;
 use crate::telemetry::{LogFormat, init_logging};
 
 /// Run the daemon: receive events, run the rules, write to Pipedrive
@@ -47,8 +48,14 @@ pub(super) fn run(args: Serve) -> Outcome {
 }
 
 async fn serve(args: Serve) -> Outcome {
+    // What cannot be read refuses the start below, with the place.
+    let files = args.mock.then(|| SetFiles::read(&args.folder.dir).ok()).flatten();
+    let schema = files.and_then(|files| files.mock_schema());
+    if schema.is_some() {
+        tracing::info!("the embedded Pipedrive starts as the schema file's account, without records");
+    }
     let mock = args.mock.then(|| MockSetup {
-        mock: Mock::new(MockOptions::default()),
+        mock: Mock::new(MockOptions { schema: schema.clone(), ..MockOptions::default() }),
         door: MockDoor::Http(args.mock_listen),
         unlimited: false,
         writes_on: true,

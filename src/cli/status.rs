@@ -102,6 +102,12 @@ fn accounts_and_rules(status: &console::Status) -> String {
         text.push('\n');
         text.push_str(&table.render());
     }
+    for a in status.delivery.accounts.iter().filter(|a| !a.schema.is_empty()) {
+        text.push_str(&format!("\nThe account {} is not as its schema file has it:\n", a.name));
+        for change in &a.schema {
+            text.push_str(&format!("  {}\n", output::printable(change)));
+        }
+    }
     text
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants: metadata that is too old is still used when it cannot be fetched anew; however many ask for a refresh at once, one
 //! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store, so that a restart
-//! does not need Pipedrive.
+//! does not need Pipedrive, and as Pipedrive gave it; what is answered has the names that the schema file pins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Metadata, fetch_metadata};
+use super::{Metadata, SchemaChange, fetch_metadata, pin};
 use crate::config::AccountConfig;
 use crate::pipedrive::{ApiError, Client, Session};
 use crate::store::{Store, StoreError, Write};
@@ -35,12 +35,25 @@ pub struct Account {
     /// Where look-ups are counted.
     pub metrics: Metrics,
     metadata: ArcSwapOption<Snapshot>,
+    schema: Mutex<Pinned>,
     fetching: tokio::sync::Mutex<()>,
     /// The last fetch, when it failed.
     failed: Mutex<Option<(Instant, ApiError)>>,
 }
 
+/// The schema file's part.
+#[derive(Default)]
+struct Pinned {
+    /// What names are pinned to.
+    to: Option<Arc<Metadata>>,
+    /// How the account differed from it when it last answered; what was in it is not logged again.
+    changes: Arc<[SchemaChange]>,
+}
+
 struct Snapshot {
+    /// As Pipedrive gave it.
+    answer: Arc<Metadata>,
+    /// The same with the schema's names.
     metadata: Arc<Metadata>,
     /// None: from the store, so of unknown age.
     fetched: Option<Instant>,
@@ -64,7 +77,36 @@ impl Account {
     ) -> Self {
         let metadata = ArcSwapOption::empty();
         let fetching = tokio::sync::Mutex::new(());
-        Self { name: name.into(), client, store, config, metrics, metadata, fetching, failed: Mutex::new(None) }
+        let schema = Mutex::new(Pinned::default());
+        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed: Mutex::new(None) }
+    }
+
+    /// Pins names to the keys that they have in a schema file, or to none. Holds at once and for whatever is fetched later.
+    pub fn pin_to(&self, schema: Option<Arc<Metadata>>) {
+        self.schema.lock().to = schema;
+        if let Some(now) = self.metadata.load_full() {
+            self.metadata.store(Some(Arc::new(self.snapshot(Arc::clone(&now.answer), now.fetched))));
+        }
+    }
+
+    /// How the account differed from its schema file when it last answered; empty without one.
+    #[must_use]
+    pub fn schema_changes(&self) -> Arc<[SchemaChange]> {
+        Arc::clone(&self.schema.lock().changes)
+    }
+
+    fn snapshot(&self, answer: Arc<Metadata>, fetched: Option<Instant>) -> Snapshot {
+        let mut schema = self.schema.lock();
+        let Some(pinned) = &schema.to else {
+            schema.changes = Arc::default();
+            return Snapshot { metadata: Arc::clone(&answer), answer, fetched };
+        };
+        let (metadata, changes) = pin(pinned, &answer);
+        for change in changes.iter().filter(|change| change.matters() && !schema.changes.contains(change)) {
+            tracing::warn!(account = %self.name, "{change}");
+        }
+        schema.changes = changes.into();
+        Snapshot { answer, metadata: Arc::new(metadata), fetched }
     }
 
     /// Takes the metadata that the store kept, when there is some; answers whether.
@@ -76,21 +118,27 @@ impl Account {
         // What another version wrote and this one cannot read is fetched anew.
         let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(metadata) = &kept {
-            let snapshot = Snapshot { metadata: Arc::clone(metadata), fetched: None };
+            let snapshot = self.snapshot(Arc::clone(metadata), None);
             self.metadata.compare_and_swap(&None::<Arc<Snapshot>>, Some(Arc::new(snapshot)));
         }
         Ok(kept.is_some())
     }
 
-    /// Sets the metadata, as if fetched now; for schema files and tests.
+    /// Sets the metadata, as if fetched now.
     pub fn set_metadata(&self, metadata: Metadata) {
-        self.metadata.store(Some(Arc::new(Snapshot { metadata: Arc::new(metadata), fetched: Some(Instant::now()) })));
+        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(metadata), Some(Instant::now())))));
     }
 
     /// The metadata as last known; empty before the first fetch, see [`Self::ready_metadata`].
     #[must_use]
     pub fn metadata(&self) -> Arc<Metadata> {
         self.metadata.load().as_ref().map(|snapshot| Arc::clone(&snapshot.metadata)).unwrap_or_default()
+    }
+
+    /// What the account last answered, without the names of its schema file; none before the first fetch.
+    #[must_use]
+    pub fn answer(&self) -> Option<Arc<Metadata>> {
+        self.metadata.load().as_ref().map(|snapshot| Arc::clone(&snapshot.answer))
     }
 
     /// The metadata, fetched when there is none or it is older than `metadata_ttl`. What is too old goes on when fetching fails.
@@ -162,10 +210,10 @@ impl Account {
     /// Changes what is known, without making it newer. Only while no fetch is under way ([`Self::alone`]).
     pub(super) async fn amend(&self, change: impl FnOnce(&mut Metadata)) {
         let Some(now) = self.metadata.load_full() else { return };
-        let mut metadata = Metadata::clone(&now.metadata);
-        change(&mut metadata);
-        self.keep(&metadata).await;
-        self.metadata.store(Some(Arc::new(Snapshot { metadata: Arc::new(metadata), fetched: now.fetched })));
+        let mut answer = Metadata::clone(&now.answer);
+        change(&mut answer);
+        self.keep(&answer).await;
+        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(answer), now.fetched))));
     }
 
     /// Keeps it for the next start. A store that refuses costs nothing now.

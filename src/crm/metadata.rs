@@ -143,7 +143,8 @@ pub struct LeadLabel {
 /// The token's user and the company.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
-    /// User id: the creator of what we create.
+    /// User id: the creator of what we create. None (0) in schema files.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub user_id: i64,
     /// Company id.
     pub company_id: i64,
@@ -153,6 +154,11 @@ pub struct Me {
     pub default_currency: String,
     /// IANA zone.
     pub timezone: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_none(id: &i64) -> bool {
+    *id == 0
 }
 
 impl Metadata {

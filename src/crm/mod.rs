@@ -15,6 +15,7 @@ mod metadata;
 mod normalise;
 mod options;
 mod reconcile;
+mod schema;
 pub mod standard;
 mod time;
 
@@ -29,4 +30,5 @@ pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipel
 pub use normalise::{field_value, holds, normalise, values};
 pub use options::{NewOption, same_name};
 pub use reconcile::find_unclaimed_create;
+pub use schema::{Became, SchemaChange, pin, read_schema, write_schema};
 pub use standard::{Finding, Standard, StandardType, Writable};

@@ -71,6 +71,10 @@ pub(super) async fn update(
             Some(account) => account.clone(),
             None => make(name, &config, token, endpoint, store, metrics).await?,
         };
+        // An embedded account that did not start from the file has other keys than it.
+        if matches!(endpoint.door, Door::Configured) {
+            account.pin_to(set.schemas.get(name).cloned());
+        }
         now.insert(Arc::from(name.as_str()), account);
     }
     *accounts.write() = now;
@@ -129,14 +133,10 @@ async fn make(
     Ok(Arc::new(account))
 }
 
-/// What is known of the accounts now; those that were never reached are left out.
+/// What the accounts last answered; those that were never reached are left out.
 pub(super) fn metadata(accounts: &Accounts) -> BTreeMap<String, Arc<Metadata>> {
     let accounts = accounts.read();
-    accounts
-        .iter()
-        .map(|(name, account)| (name.to_string(), account.metadata()))
-        .filter(|(_, metadata)| !metadata.fields.is_empty())
-        .collect()
+    accounts.iter().filter_map(|(name, account)| Some((name.to_string(), account.answer()?))).collect()
 }
 
 /// What follows the live set.
@@ -182,7 +182,8 @@ async fn warm_up(accounts: &Accounts, live: &Live) {
             tracing::warn!(account = %account.name, %error, "the account's fields could not be read; its deliveries will try again");
         }
     }
-    for diagnostic in check(&live.load(), &metadata(accounts)).iter().filter(|d| d.is_error()) {
+    let set = live.load();
+    for diagnostic in check(&set, &set.pinned(&metadata(accounts))).iter().filter(|d| d.is_error()) {
         tracing::warn!(
             place = diagnostic.one_line(),
             "the live scripts name what the account does not have; run `pipewright check`"

@@ -40,6 +40,9 @@ pub struct AccountStatus {
     pub running: u64,
     /// Set when paused.
     pub paused: Option<PauseInfo>,
+    /// How it differs from its schema file: what was renamed or deleted in Pipedrive, and what to do, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schema: Vec<String>,
 }
 
 /// How a rule stands.

@@ -373,13 +373,19 @@ impl Scheduler {
             .config
             .pipedrive
             .keys()
-            .map(|name| AccountStatus { name: name.clone(), pending: 0, running: 0, paused: None })
+            .map(|name| AccountStatus { name: name.clone(), pending: 0, running: 0, paused: None, schema: Vec::new() })
             .collect();
         for (name, pending, running) in self.lanes.by_account() {
             let at = match accounts.iter().position(|a| *a.name == **name) {
                 Some(at) => at,
                 None => {
-                    accounts.push(AccountStatus { name: name.to_string(), pending: 0, running: 0, paused: None });
+                    accounts.push(AccountStatus {
+                        name: name.to_string(),
+                        pending: 0,
+                        running: 0,
+                        paused: None,
+                        schema: Vec::new(),
+                    });
                     accounts.len() - 1
                 }
             };
@@ -388,6 +394,9 @@ impl Scheduler {
         }
         for account in &mut accounts {
             account.paused = self.pauses.get(&Scope::Account(account.name.clone())).cloned();
+            let known = self.runtime.accounts.read().get(account.name.as_str()).cloned();
+            let changes = known.map(|known| known.schema_changes()).unwrap_or_default();
+            account.schema = changes.iter().filter(|change| change.matters()).map(ToString::to_string).collect();
         }
         let mut rules: Vec<RuleStatus> =
             set.rules.iter().map(|r| RuleStatus { name: r.name.to_string(), pending: 0, paused: None }).collect();

@@ -241,7 +241,7 @@ pub(super) fn apply_v1(world: &World, entity: Entity, body: &Object, custom: &mu
             custom.remove(base);
             continue;
         }
-        match v1_to_v2(field, base, value, body).and_then(|v| check(world, field, &v)) {
+        match v1_to_v2(world, field, base, value, body).and_then(|v| check(world, field, &v)) {
             Ok(v) => {
                 custom.insert(base.to_owned(), v);
             }
@@ -262,7 +262,7 @@ fn v1_part_fits(field: &Field, part: &str) -> bool {
     }
 }
 
-fn v1_to_v2(field: &Field, base: &str, value: &Value, body: &Object) -> Result<Value, String> {
+fn v1_to_v2(world: &World, field: &Field, base: &str, value: &Value, body: &Object) -> Result<Value, String> {
     let part = |name: &str| body.get(&format!("{base}_{name}")).filter(|v| !v.is_null());
     let number = |text: &str| text.trim().parse::<u64>().map(Value::from);
     Ok(match field.kind.as_str() {
@@ -276,7 +276,7 @@ fn v1_to_v2(field: &Field, base: &str, value: &Value, body: &Object) -> Result<V
             Value::Array(ids.map_err(|_| expected("option ids", "multiple option", field, value))?)
         }
         "monetary" => {
-            let currency = part("currency").cloned().unwrap_or_else(|| super::world::DEFAULT_CURRENCY.into());
+            let currency = part("currency").cloned().unwrap_or_else(|| world.default_currency.as_str().into());
             json!({ "value": value, "currency": currency })
         }
         "daterange" => json!({ "value": value, "until": part("until") }),

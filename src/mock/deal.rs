@@ -7,7 +7,7 @@ use super::common;
 use super::entity::Entity;
 use super::reply::{Reply, Version, bad_request};
 use super::table::{Object, Row};
-use super::world::{DEFAULT_CURRENCY, ME, World};
+use super::world::{ME, World};
 
 fn refuse(message: impl AsRef<str>) -> Reply {
     bad_request(Version::V2, message)
@@ -16,7 +16,7 @@ fn refuse(message: impl AsRef<str>) -> Reply {
 /// Applies a body to a deal.
 pub(super) fn write(world: &World, row: &mut Row, body: &Object, creating: bool, now: i64) -> Result<(), Reply> {
     if creating {
-        defaults(row);
+        defaults(world, row);
     } else if row.is("is_archived") && body.get("is_archived") != Some(&Value::Bool(false)) {
         return Err(refuse("Archived deals cannot be updated: unarchive the deal first"));
     }
@@ -47,13 +47,13 @@ pub(super) fn write(world: &World, row: &mut Row, body: &Object, creating: bool,
     Ok(())
 }
 
-fn defaults(row: &mut Row) {
+fn defaults(world: &World, row: &mut Row) {
     row.set("owner_id", ME);
     row.set("creator_user_id", ME);
     row.set("visible_to", 3);
     row.set("label_ids", Vec::<u64>::new());
     row.set("value", 0);
-    row.set("currency", DEFAULT_CURRENCY);
+    row.set("currency", world.default_currency.clone());
     row.set("status", "open");
     row.set("is_archived", false);
     row.set("origin", "API");

@@ -6,13 +6,13 @@ use super::call::Call;
 use super::clock;
 use super::common::not_blank;
 use super::reply::{Handled, Reply, Version, v1};
-use super::world::{COMPANY_DOMAIN, COMPANY_ID, DEFAULT_CURRENCY, ME, User, World};
+use super::world::{COMPANY_DOMAIN, COMPANY_ID, ME, User, World};
 
-fn user(user: &User) -> Value {
+fn user(world: &World, user: &User) -> Value {
     json!({
         "id": user.id,
         "name": user.name,
-        "default_currency": DEFAULT_CURRENCY,
+        "default_currency": world.default_currency,
         "locale": "en_GB",
         "lang": 1,
         "email": user.email,
@@ -35,7 +35,7 @@ fn user(user: &User) -> Value {
 
 /// GET `/users`.
 pub(super) fn users(world: &World) -> Reply {
-    Reply::data(world.users.iter().map(user).collect())
+    Reply::data(world.users.iter().map(|u| user(world, u)).collect())
 }
 
 /// GET `/users/find`.
@@ -43,13 +43,13 @@ pub(super) fn find_users(world: &World, call: &Call<'_>) -> Reply {
     let term = call.param("term").unwrap_or_default().to_lowercase();
     let by_email = call.param("search_by_email") == Some("1");
     let hit = |u: &&User| if by_email { &u.email } else { &u.name }.to_lowercase().contains(&term);
-    Reply::data(world.users.iter().filter(hit).map(user).collect())
+    Reply::data(world.users.iter().filter(hit).map(|u| user(world, u)).collect())
 }
 
 /// GET `/users/me`.
 pub(super) fn me(world: &World) -> Reply {
     let Some(found) = world.users.iter().find(|u| u.id == ME) else { return super::reply::unauthorized() };
-    let mut me = user(found);
+    let mut me = user(world, found);
     for (key, value) in [
         ("company_id", json!(COMPANY_ID)),
         ("company_name", json!("Acme")),

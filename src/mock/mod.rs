@@ -17,6 +17,7 @@ mod engine;
 mod entity;
 mod fault;
 mod field_routes;
+mod from_schema;
 mod index;
 mod lead;
 mod limits;
@@ -62,6 +63,8 @@ use limits::Allowance;
 pub struct MockOptions {
     /// Starts with some people, companies, deals and a lead; without it the account has its fields, users and pipelines only.
     pub seed: bool,
+    /// JSON of a schema file to start as, without records.
+    pub schema: Option<Arc<Value>>,
     /// Requests in two seconds; `u32::MAX` for no limit.
     pub burst: u32,
     /// Searches in two seconds; `u32::MAX` for no limit.
@@ -89,6 +92,7 @@ impl Default for MockOptions {
     fn default() -> Self {
         Self {
             seed: true,
+            schema: None,
             burst: 100,
             search_burst: 10,
             daily_tokens: 150_000,
@@ -132,8 +136,8 @@ impl Mock {
     #[must_use]
     pub fn new(options: MockOptions) -> Arc<Self> {
         let clock = Clock::new(options.clock);
-        let mut world = seed::account();
-        if options.seed {
+        let mut world = options.schema.as_deref().map_or_else(seed::account, from_schema::account);
+        if options.seed && options.schema.is_none() {
             seed::records(&mut world);
         }
         world.index.catch_up(i64::MAX / 2);

@@ -64,6 +64,12 @@ fn check(world: &World, body: &Object) -> Result<(), Reply> {
 /// Adds one, as the API and the seed do.
 pub(super) fn insert(world: &mut World, stages: bool, body: &Object, now: i64) -> u64 {
     let id = map(world, stages).keys().last().map_or(1, |last| last + 1);
+    insert_as(world, stages, id, body, now);
+    id
+}
+
+/// Adds one with an id of its own, behind the others of its pipeline.
+pub(super) fn insert_as(world: &mut World, stages: bool, id: u64, body: &Object, now: i64) {
     let mine = |o: &&Object| !stages || o.get("pipeline_id") == body.get("pipeline_id");
     let order = map(world, stages).values().filter(mine).count() + 1;
     let mut object = if stages {
@@ -87,7 +93,6 @@ pub(super) fn insert(world: &mut World, stages: bool, body: &Object, now: i64) -
     if let Value::Object(object) = object {
         map_mut(world, stages).insert(id, object);
     }
-    id
 }
 
 /// POST.

@@ -12,10 +12,10 @@ use super::table::Object;
 use super::world::{User, World};
 
 /// When the account was set up: 2026-01-05 08:00 UTC.
-const SET_UP_MS: i64 = 1_767_600_000_000;
+pub(super) const SET_UP_MS: i64 = 1_767_600_000_000;
 const MINUTE_MS: i64 = 60_000;
 
-fn object(value: Value) -> Object {
+pub(super) fn object(value: Value) -> Object {
     match value {
         Value::Object(object) => object,
         _ => Object::new(),
@@ -43,10 +43,7 @@ pub(super) fn account() -> World {
     .into_iter()
     .enumerate()
     {
-        world.activity_types.push(object(json!({
-            "id": i + 1, "order_nr": i + 1, "name": name, "key_string": key, "icon_key": key, "active_flag": true,
-            "color": null, "is_custom_flag": false, "add_time": "2026-01-05 08:00:00", "update_time": "2026-01-05 08:00:00",
-        })));
+        world.activity_types.push(activity_type(i, &key.into(), &name.into()));
     }
     for (name, color) in [("Hot", "red"), ("Warm", "yellow"), ("Cold", "blue")] {
         add_lead_label(&mut world, name, color, SET_UP_MS);
@@ -55,6 +52,20 @@ pub(super) fn account() -> World {
     standard_fields(&mut world);
     custom_fields(&mut world);
     world
+}
+
+/// An account with the standard fields that every account has, and nothing else.
+pub(super) fn bare() -> World {
+    let mut world = World::empty();
+    standard_fields(&mut world);
+    world
+}
+
+pub(super) fn activity_type(position: usize, key: &Value, name: &Value) -> Object {
+    object(json!({
+        "id": position + 1, "order_nr": position + 1, "name": name, "key_string": key, "icon_key": key, "active_flag": true,
+        "color": null, "is_custom_flag": false, "add_time": "2026-01-05 08:00:00", "update_time": "2026-01-05 08:00:00",
+    }))
 }
 
 fn stages(world: &mut World) {

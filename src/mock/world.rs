@@ -43,7 +43,10 @@ pub(super) struct World {
     pub(super) users: Vec<User>,
     pub(super) lead_labels: Vec<Object>,
     pub(super) activity_types: Vec<Object>,
-    pub(super) currencies: Vec<(&'static str, &'static str, &'static str)>,
+    /// Code, name, symbol.
+    pub(super) currencies: Vec<(String, String, String)>,
+    /// Code of the account's currency.
+    pub(super) default_currency: String,
     pub(super) webhooks: BTreeMap<u64, Object>,
     pub(super) next_webhook: u64,
     pub(super) conversions: HashMap<Uuid, Conversion>,
@@ -60,8 +63,8 @@ pub(super) const ME: u64 = 1;
 pub(super) const COMPANY_ID: u64 = 7_011_026;
 /// The company's subdomain.
 pub(super) const COMPANY_DOMAIN: &str = "acme";
-/// The account's currency.
-pub(super) const DEFAULT_CURRENCY: &str = "EUR";
+/// The currency of the account that every mock starts with.
+const DEFAULT_CURRENCY: &str = "EUR";
 
 impl World {
     /// An account with its standard fields, users and pipelines, and no records.
@@ -75,14 +78,17 @@ impl World {
             users: Vec::new(),
             lead_labels: Vec::new(),
             activity_types: Vec::new(),
-            currencies: vec![
+            currencies: [
                 ("EUR", "Euro", "€"),
                 ("USD", "US Dollar", "$"),
                 ("GBP", "Pound Sterling", "£"),
                 ("SEK", "Swedish Krona", "kr"),
                 ("JPY", "Japanese Yen", "¥"),
                 ("CHF", "Swiss Franc", "CHF"),
-            ],
+            ]
+            .map(|(code, name, symbol)| (code.to_owned(), name.to_owned(), symbol.to_owned()))
+            .to_vec(),
+            default_currency: DEFAULT_CURRENCY.to_owned(),
             webhooks: BTreeMap::new(),
             next_webhook: 1,
             conversions: HashMap::new(),
@@ -169,7 +175,7 @@ impl World {
     }
 
     pub(super) fn has_currency(&self, code: &str) -> bool {
-        self.currencies.iter().any(|(c, _, _)| *c == code)
+        self.currencies.iter().any(|(c, _, _)| c == code)
     }
 
     /// The record as an answer shows it; `None` for optional fields means none of them.

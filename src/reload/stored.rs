@@ -19,6 +19,9 @@ struct StoredSet {
     rules_toml: Arc<str>,
     scripts: BTreeMap<String, Arc<str>>,
     tables: BTreeMap<String, Arc<str>>,
+    /// Sets of earlier versions have none.
+    #[serde(default)]
+    schemas: BTreeMap<String, Arc<str>>,
 }
 
 /// Why the stored set cannot be had.
@@ -42,6 +45,7 @@ pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version)
         rules_toml: files.rules_toml.clone(),
         scripts: files.sources.scripts.clone(),
         tables: files.sources.tables.clone(),
+        schemas: files.schemas.clone(),
     };
     let value = serde_json::to_vec(&set)?;
     Ok(store.commit(vec![Write::KvPut { space: SPACE.to_owned(), key: LIVE.to_owned(), value }]).await?)
@@ -51,6 +55,7 @@ pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version)
 pub(super) async fn load(store: &dyn Store) -> Result<Option<SetFiles>, StoredError> {
     let Some(value) = store.kv_get(SPACE, LIVE).await? else { return Ok(None) };
     let set: StoredSet = serde_json::from_slice(&value)?;
-    let files = SetFiles { rules_toml: set.rules_toml, sources: Sources { scripts: set.scripts, tables: set.tables } };
+    let sources = Sources { scripts: set.scripts, tables: set.tables };
+    let files = SetFiles { rules_toml: set.rules_toml, sources, schemas: set.schemas };
     if files.version() == set.version { Ok(Some(files)) } else { Err(StoredError::Hash(set.version)) }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::files::RULES_TOML;
 use super::index::Index;
+use super::schema;
 use super::{Rule, ScriptSet, SetFiles, SourceSecrets, Trigger};
 use crate::config::{Config, Places, Secret, SecretError, SecretRef};
 use crate::crm::Metadata;
@@ -22,7 +23,7 @@ pub struct BuildOptions {
     pub dir: PathBuf,
     /// With the embedded Pipedrive: a variable that is not set stands for the text `mock`.
     pub mock: bool,
-    /// What is known of the accounts, by name; names in scripts are checked against those that are given.
+    /// What accounts answered, by name; names in scripts are checked against those that are given.
     pub metadata: Option<BTreeMap<String, Arc<Metadata>>>,
 }
 
@@ -52,6 +53,7 @@ impl ScriptSet {
         if let Some(token) = &config.admin.token {
             secrets.resolve(token, &["admin", "token"]);
         }
+        let schemas = schema::read(&config, &files.schemas, &mut problems);
         let program = match Program::compile(&files.sources, &config.scripts) {
             Ok(program) if problems.is_empty() => Arc::new(program),
             Ok(_) => return Err(problems),
@@ -61,9 +63,11 @@ impl ScriptSet {
             }
         };
         let index = Index::new(&rules);
-        let set = Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, files, program, index };
-        let (errors, more): (Vec<_>, Vec<_>) =
-            super::check(&set, options.metadata.as_ref().unwrap_or(&BTreeMap::new())).into_iter().partition(Diagnostic::is_error);
+        let set =
+            Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, schemas, files, program, index };
+        // Schema files alone refuse nothing here: the account may have more by now than its file.
+        let known = options.metadata.as_ref().map(|answers| set.pinned(answers)).unwrap_or_default();
+        let (errors, more): (Vec<_>, Vec<_>) = super::check(&set, &known).into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() {
             return Err(errors);
         }

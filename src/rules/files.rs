@@ -22,6 +22,8 @@ const MAX_RULES: u64 = 1 << 20;
 const MAX_SCRIPT: u64 = 256 << 10;
 /// Largest table.
 const MAX_TABLE: u64 = 8 << 20;
+/// Largest schema file.
+const MAX_SCHEMA: u64 = 8 << 20;
 /// Largest set.
 const MAX_TOTAL: u64 = 64 << 20;
 /// Most files.
@@ -33,10 +35,12 @@ const MAX_READINGS: usize = 6;
 
 /// What `rules.toml` is called in messages.
 pub(crate) const RULES_TOML: &str = "rules.toml";
+/// The schema file of an only account.
+pub(crate) const SCHEMA_JSON: &str = "schema.json";
 
 impl SetFiles {
-    /// Reads the set in `dir`: `rules.toml`, `scripts/**/*.rhai` without `scripts/tests/`, `scripts/tables/*.csv`. Hidden
-    /// files, editors' leftovers among them, are left out.
+    /// Reads the set in `dir`: `rules.toml`, `scripts/**/*.rhai` without `scripts/tests/`, `scripts/tables/*.csv`, and
+    /// the schema files `schema.json` and `schema.*.json`. Hidden files, editors' leftovers among them, are left out.
     ///
     /// # Errors
     /// When a file cannot be read, is too large or is no UTF-8, or when the files keep changing.
@@ -71,6 +75,11 @@ impl SetFiles {
                 add(text);
             }
         }
+        // A set without schema files keeps the hash that it had before there were any.
+        for (name, text) in &self.schemas {
+            add(name);
+            add(text);
+        }
         Version(hex::encode(hash.finalize()).into())
     }
 }
@@ -81,9 +90,10 @@ fn read_once(dir: &Path) -> Result<SetFiles, Vec<Diagnostic>> {
     let mut reader = Reader::default();
     let rules_toml = reader.file(&dir.join(RULES_TOML), RULES_TOML, MAX_RULES);
     reader.folder(&dir.join("scripts"), "", 0);
+    let schemas = reader.schemas(&dir);
     match rules_toml {
         Some(rules_toml) if reader.problems.is_empty() => {
-            Ok(SetFiles { rules_toml, sources: Sources { scripts: reader.scripts, tables: reader.tables } })
+            Ok(SetFiles { rules_toml, sources: Sources { scripts: reader.scripts, tables: reader.tables }, schemas })
         }
         _ => Err(reader.problems),
     }
@@ -98,6 +108,27 @@ struct Reader {
 }
 
 impl Reader {
+    /// Reads the schema files beside `rules.toml`.
+    fn schemas(&mut self, dir: &Path) -> BTreeMap<String, Arc<str>> {
+        let names =
+            fs::read_dir(dir).map(|listed| listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect());
+        // A folder that cannot be listed may still hold a readable rules.toml; the one file that can be asked for by name is.
+        let mut names: Vec<String> = names.unwrap_or_else(|_| vec![SCHEMA_JSON.to_owned()]);
+        names.retain(|name| name == SCHEMA_JSON || name.strip_prefix("schema.").is_some_and(|n| n.ends_with(".json")));
+        names.sort();
+        let mut schemas = BTreeMap::new();
+        for name in names {
+            let path = dir.join(&name);
+            // Gone again between listing and reading.
+            if path.exists()
+                && let Some(text) = self.file(&path, &name, MAX_SCHEMA)
+            {
+                schemas.insert(name, text);
+            }
+        }
+        schemas
+    }
+
     /// Reads a folder below `scripts/`; `prefix` is its path there, with a slash behind it.
     fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) {
         let listed = match fs::read_dir(folder) {

@@ -8,10 +8,12 @@ mod check;
 mod files;
 mod fql;
 mod index;
+mod schema;
 mod set;
 
 pub use build::{BuildOptions, Built};
 pub(crate) use check::below_scripts;
 pub use check::check;
 pub use fql::{FailedCondition, Trigger, TriggerError, TriggerExplanation};
+pub use schema::schema_file_name;
 pub use set::{Live, Rule, ScriptSet, SetFiles, SourceSecrets, Version};

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, RuleConfig, Secret};
+use crate::crm::Metadata;
 use crate::event::Event;
 use crate::script::{Program, Sources};
 
@@ -24,6 +25,8 @@ pub struct SetFiles {
     pub rules_toml: Arc<str>,
     /// Scripts and tables.
     pub sources: Sources,
+    /// Schema files by name: `schema.json`, `schema.NAME.json`.
+    pub schemas: BTreeMap<String, Arc<str>>,
 }
 
 /// The hash of a set's content, in hexadecimal; its first 12 characters are shown.
@@ -84,6 +87,8 @@ pub struct ScriptSet {
     pub sources: BTreeMap<String, SourceSecrets>,
     /// API tokens by account name.
     pub tokens: BTreeMap<String, Secret>,
+    /// Schema files, read, by account name; accounts without one are left out.
+    pub schemas: BTreeMap<String, Arc<Metadata>>,
     /// What it was built from.
     pub files: SetFiles,
     /// The scripts, compiled.

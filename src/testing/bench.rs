@@ -49,7 +49,7 @@ impl Bench {
         files: &Arc<TestFiles>,
         handle: &Handle,
     ) -> Result<Self, SandboxError> {
-        let mock = empty_mock();
+        let mock = empty_mock(set);
         let door = Door::Mock { mock: mock.clone(), metadata: Some(metadata.clone()) };
         let sandbox = handle.block_on(Sandbox::new(room.clone(), set.clone(), &door))?;
         let match_fields: MatchFields = set.config.pipedrive.values().next().map(|a| a.match_fields.clone()).unwrap_or_default();
@@ -61,8 +61,8 @@ impl Bench {
 }
 
 /// The account that every test starts with.
-pub(super) fn empty_mock() -> Arc<Mock> {
-    Mock::new(MockOptions { seed: false, ..MockOptions::unlimited() })
+pub(super) fn empty_mock(set: &ScriptSet) -> Arc<Mock> {
+    Mock::new(MockOptions { seed: false, schema: set.files.mock_schema(), ..MockOptions::unlimited() })
 }
 
 impl TestHost for Bench {

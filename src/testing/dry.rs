@@ -16,7 +16,7 @@ use crate::rules::{Rule, ScriptSet, TriggerExplanation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Against {
-    /// A fresh embedded Pipedrive with some records.
+    /// A fresh embedded Pipedrive: that of the schema file without records, or its own account with some.
     Mock,
     /// The accounts as configured, with reads only.
     Accounts,
@@ -75,7 +75,10 @@ impl DryRun {
 pub async fn dry_run(set: &Arc<ScriptSet>, event: Event, against: Against, wish: Wish<'_>) -> Result<DryRun, SandboxError> {
     let room = Arc::new(Room::open()?);
     let door = match against {
-        Against::Mock => Door::Mock { mock: Mock::new(MockOptions::unlimited()), metadata: None },
+        Against::Mock => Door::Mock {
+            mock: Mock::new(MockOptions { schema: set.files.mock_schema(), ..MockOptions::unlimited() }),
+            metadata: None,
+        },
         Against::Accounts => Door::ReadOnly,
     };
     let chosen: Vec<&Rule> = match wish {

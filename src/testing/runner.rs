@@ -91,7 +91,7 @@ fn run_all(
         .enable_all()
         .build()
         .map_err(|e| cannot("the tests cannot be run", &e))?;
-    let metadata = runtime.block_on(metadata()).map_err(|e| cannot("the embedded Pipedrive", &e))?;
+    let metadata = runtime.block_on(metadata(set)).map_err(|e| cannot("the embedded Pipedrive", &e))?;
     let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_THREADS).min(chosen.len());
     let slots: Vec<Mutex<Option<TestResult>>> = chosen.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
@@ -145,8 +145,8 @@ fn one(
 }
 
 /// What the mock's account knows of its fields; the same in every fresh one.
-async fn metadata() -> Result<Arc<Metadata>, crate::pipedrive::ApiError> {
+async fn metadata(set: &ScriptSet) -> Result<Arc<Metadata>, crate::pipedrive::ApiError> {
     let options = ClientOptions { burst: u32::MAX, search_burst: u32::MAX, ..ClientOptions::default() };
-    let client = Client::new(empty_mock(), options);
+    let client = Client::new(empty_mock(set), options);
     fetch_metadata(&client.session(Trace::default())).await.map(Arc::new)
 }

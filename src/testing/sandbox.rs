@@ -240,5 +240,8 @@ fn account(room: &Room, set: &ScriptSet, name: &str, config: &AccountConfig, doo
     if let Door::Mock { metadata: Some(metadata), .. } = door {
         account.set_metadata(Metadata::clone(metadata));
     }
+    if matches!(door, Door::ReadOnly) {
+        account.pin_to(set.schemas.get(name).cloned());
+    }
     Ok(account)
 }

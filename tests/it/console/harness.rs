@@ -192,7 +192,13 @@ fn answer(seen: &Seen, command: Command) {
             let pause = PauseInfo { reason: "401".to_owned(), class: Some(FailureClass::Misconfigured), since, until: None };
             let status = DeliveryStatus {
                 pending: 3,
-                accounts: vec![AccountStatus { name: "main".to_owned(), pending: 3, running: 0, paused: Some(pause) }],
+                accounts: vec![AccountStatus {
+                    name: "main".to_owned(),
+                    pending: 3,
+                    running: 0,
+                    paused: Some(pause),
+                    schema: Vec::new(),
+                }],
                 rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, paused: None }],
                 ..DeliveryStatus::default()
             };

@@ -8,4 +8,5 @@ mod editing;
 mod first_run;
 mod harness;
 mod identity;
+mod schema;
 mod starting;

@@ -91,7 +91,7 @@ pub(super) fn set_with(server: &str, edit: impl FnOnce(&str) -> String) -> Arc<S
 fn build(dir: &Path, rules_toml: &str) -> Arc<ScriptSet> {
     let script = |name: &str| (name.to_owned(), Arc::from("fn handle(event) {}"));
     let sources = Sources { scripts: [script("person.rhai"), script("deal.rhai")].into(), ..Sources::default() };
-    let files = SetFiles { rules_toml: rules_toml.into(), sources };
+    let files = SetFiles { rules_toml: rules_toml.into(), sources, ..SetFiles::default() };
     let options = BuildOptions { dir: dir.to_owned(), ..BuildOptions::default() };
     match ScriptSet::build(files, &options) {
         Ok(built) => Arc::new(built.set),

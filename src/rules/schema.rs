@@ -1,0 +1,96 @@
+//! Which schema file is whose.
+//!
+//! Invariant: `schema.NAME.json` is the file of the account NAME; `schema.json` is that of the only account. A file that could
+//! be anybody's, or is nobody's, is refused and not passed over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::files::SCHEMA_JSON;
+use super::{ScriptSet, SetFiles};
+use crate::config::Config;
+use crate::crm::{Metadata, pin, read_schema};
+use crate::diagnostic::{Diagnostic, did_you_mean};
+
+/// What `fields pull` calls the file of an account.
+#[must_use]
+pub fn schema_file_name(config: &Config, account: &str) -> String {
+    if config.pipedrive.len() == 1 { SCHEMA_JSON.to_owned() } else { format!("schema.{account}.json") }
+}
+
+/// Reads the schema files of the accounts.
+pub(super) fn read(
+    config: &Config,
+    files: &BTreeMap<String, Arc<str>>,
+    problems: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Arc<Metadata>> {
+    let mut schemas = BTreeMap::new();
+    for (file, text) in files {
+        let account = match account_of(config, file) {
+            Ok(account) => account,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        if schemas.contains_key(account) {
+            let d = Diagnostic::error(format!("{file} and {SCHEMA_JSON} are both of the account `{account}`"));
+            problems.push(d.in_file(file).help("delete the older one"));
+            continue;
+        }
+        match read_schema(file, text) {
+            Ok(metadata) => {
+                schemas.insert(account.to_owned(), Arc::new(metadata));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    schemas
+}
+
+fn account_of<'a>(config: &'a Config, file: &'a str) -> Result<&'a str, Diagnostic> {
+    let names = || config.pipedrive.keys().map(String::as_str);
+    let Some(name) = file.strip_prefix("schema.").and_then(|rest| rest.strip_suffix(".json")) else {
+        let mut all = names();
+        return match (all.next(), all.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(Diagnostic::error(format!("{file} does not say which account it is of, and rules.toml has several"))
+                .in_file(file)
+                .help(format!("rename it to {}", names().map(|n| format!("schema.{n}.json")).collect::<Vec<_>>().join(" or ")))),
+        };
+    };
+    if config.pipedrive.contains_key(name) {
+        return Ok(name);
+    }
+    let d =
+        Diagnostic::error(format!("{file} is of an account `{name}`, and rules.toml has no [pipedrive.{name}]")).in_file(file);
+    Err(match did_you_mean(name, names()) {
+        Some(near) => d.help(format!("did you mean `schema.{near}.json`?")),
+        None => d.help("delete it, or name it after an account"),
+    })
+}
+
+impl ScriptSet {
+    /// What accounts answered, with the names that their schema files pin.
+    #[must_use]
+    pub fn pinned(&self, answers: &BTreeMap<String, Arc<Metadata>>) -> BTreeMap<String, Arc<Metadata>> {
+        let pinned = |(name, answer): (&String, &Arc<Metadata>)| match self.schemas.get(name) {
+            Some(schema) => (name.clone(), Arc::new(pin(schema, answer).0)),
+            None => (name.clone(), Arc::clone(answer)),
+        };
+        answers.iter().map(pinned).collect()
+    }
+}
+
+impl SetFiles {
+    /// The schema file that an embedded Pipedrive starts from: the only one there is. It stands for one account, so where there
+    /// are several files it starts from none.
+    #[must_use]
+    pub fn mock_schema(&self) -> Option<Arc<serde_json::Value>> {
+        let mut all = self.schemas.iter();
+        let (Some((file, text)), None) = (all.next(), all.next()) else { return None };
+        // A file that cannot be read refuses the whole set, with the place.
+        read_schema(file, text).ok()?;
+        serde_json::from_str(text).ok().map(Arc::new)
+    }
+}
