@@ -71,7 +71,7 @@ pub(super) fn run(args: ImportSegment) -> Outcome {
     }
     let wishes = Wishes { kinds: args.kinds, match_fields: args.match_fields };
     let import =
-        segment::import(&files, &wishes, &account::of_mock()?).map_err(|wrong| Failure::wrong(wrong.join("\nerror: ")))?;
+        segment::import(&files, &wishes, &account::of_mock(None)?).map_err(|wrong| Failure::wrong(wrong.join("\nerror: ")))?;
     if let Some(unknown) = wishes.kinds.iter().find(|(name, _)| import.subscriptions.iter().all(|s| s.name != *name)) {
         return Err(Failure::wrong(format!("--kind: no subscription is called \"{}\"", unknown.0)));
     }
