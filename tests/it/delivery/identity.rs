@@ -125,3 +125,33 @@ async fn a_visitor_that_waits_for_a_link_does_not_keep_the_user() {
     assert_eq!(rig.row(&note).await.state, DeliveryState::Done);
     assert_eq!(rig.persons("ada"), 1);
 }
+
+/// The shipped rule on alias events, beside one on identify calls.
+async fn with_alias() -> Rig {
+    let alias = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/alias.rhai"));
+    Setup::person(PERSON).rule("alias", "type = \"alias\"", alias).start().await
+}
+
+#[tokio::test]
+async fn the_alias_rule_joins_two_persons_into_that_of_the_user() {
+    let rig = with_alias().await;
+    rig.run("before", json!({ "name": "Before" })).await;
+    rig.run("ada", json!({ "name": "Ada" })).await;
+    let keep = rig.person("ada")["id"].clone();
+    let alias = rig.send(json!({ "type": "alias", "userId": "ada", "previousId": "before" })).await;
+    rig.settled().await;
+    assert_eq!(rig.row(&alias).await.state, DeliveryState::Done, "{:#}", rig.record(&rig.row(&alias).await.id).await);
+    assert_eq!((rig.person("ada")["id"].clone(), rig.persons("before")), (keep, 0));
+}
+
+#[tokio::test]
+async fn the_alias_rule_does_nothing_where_there_are_no_two_persons() {
+    let rig = with_alias().await;
+    rig.run("ada", json!({ "name": "Ada" })).await;
+    for previous in ["nobody", "ada"] {
+        let alias = rig.send(json!({ "type": "alias", "userId": "ada", "previousId": previous })).await;
+        rig.settled().await;
+        assert_eq!(rig.row(&alias).await.state, DeliveryState::Skipped, "{previous}");
+    }
+    assert_eq!(rig.persons("ada"), 1);
+}
