@@ -52,6 +52,7 @@ async fn troubled() -> (Arc<Mock>, Folder, Daemon, watch::Sender<bool>) {
     folder.edit("rules.toml", "domain = \"acme\"", &format!("base_url = \"http://{at}\""));
     folder.edit("rules.toml", "\nplan = \"lite\"\n", "\nplan = \"ultimate\"\n");
     folder.edit("rules.toml", "retry_first = \"1s\"", "retry_first = \"10ms\"");
+    folder.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
     let daemon = Daemon::serve(&folder, &[]).await;
     (mock, folder, daemon, stop)
 }
