@@ -85,7 +85,6 @@ pub(super) enum Verdict {
     /// The delivery has ended.
     Ended {
         state: DeliveryState,
-        /// Pipedrive answered on the way.
         /// The rule's script failed.
         script_failed: bool,
     },

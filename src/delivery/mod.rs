@@ -1,7 +1,8 @@
 //! Lanes, workers, executing a plan, retry policy, reconciliation.
 //!
 //! Invariants: deliveries of one rule and lane run in the order in which their events were accepted, across retries and
-//! restarts; an entity has one writer at a time; nothing that changes data is sent before the plan is pinned.
+//! restarts; an entity has one writer at a time; nothing that changes a record is sent before the plan is pinned. Options that
+//! `on_unknown: "create"` adds come before it: their ids are part of the plan.
 
 mod apply;
 mod archived;
