@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::Args;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::Folder;
 use super::exit::Failure;
 use crate::config::{AccountConfig, Config, Secret};
 use crate::crm::{Metadata, fetch_metadata};
@@ -50,6 +52,25 @@ pub(super) fn of_mock(schema: Option<Arc<Value>>) -> Result<Metadata, Failure> {
 /// A real account's metadata. Reads only.
 pub(super) fn of_account(name: &str, account: &AccountConfig, token: &Secret) -> Result<Metadata, Failure> {
     Connection::to(name, account, token)?.metadata()
+}
+
+/// Whose account a command reads.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    folder: Folder,
+    /// Account in rules.toml; may be left out when there is one
+    #[arg(long, value_name = "NAME", conflicts_with = "mock")]
+    account: Option<String>,
+    /// Of the embedded Pipedrive
+    #[arg(long)]
+    pub(super) mock: bool,
+}
+
+impl Which {
+    pub(super) fn connect(&self) -> Result<Connection, Failure> {
+        if self.mock { Connection::to_mock(None) } else { Connection::open(&self.folder.dir, self.account.as_deref()) }
+    }
 }
 
 /// Calls to one account, within its limits, from a command that runs by itself.

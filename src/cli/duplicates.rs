@@ -4,10 +4,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
-use super::account::Connection;
+use super::Format;
+use super::account::{Connection, Which};
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{Table, complain, say, say_json};
-use super::{Folder, Format};
 use crate::crm::{Address, Duplicates, Group, Metadata};
 use crate::pipedrive::{Entity, Id, Kind, PAGE, Purpose, Request, tokens};
 use crate::plan;
@@ -33,13 +33,7 @@ what is found in Pipedrive, or by a rule with `person::merge(keep, drop)`.
 Exit code 1: there are duplicates.")]
 pub(super) struct Find {
     #[command(flatten)]
-    folder: Folder,
-    /// Account in rules.toml; may be left out when there is one
-    #[arg(long, value_name = "NAME", conflicts_with = "mock")]
-    account: Option<String>,
-    /// Of the embedded Pipedrive
-    #[arg(long)]
-    mock: bool,
+    which: Which,
     /// Kind of the records
     #[arg(long, value_name = "KIND", default_value = "person", value_parser = PossibleValuesParser::new(KINDS).try_map(|word| Kind::parse(&word).ok_or("no kind")))]
     kind: Kind,
@@ -54,13 +48,12 @@ pub(super) struct Find {
 }
 
 pub(super) fn run(args: &Find) -> Outcome {
-    let connection =
-        if args.mock { Connection::to_mock(None)? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
+    let connection = args.which.connect()?;
     let metadata = connection.metadata()?;
     let fields = fields(args, &metadata)?;
     let path = args.kind.path();
     let price = tokens(&Request::get(path));
-    if !(args.yes || args.mock) {
+    if !(args.yes || args.which.mock) {
         return estimate(args, &connection, path, price);
     }
     let mut all: Vec<Duplicates> = fields.iter().map(|address| Duplicates::new(args.kind, address.clone(), &metadata)).collect();

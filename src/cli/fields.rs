@@ -5,10 +5,10 @@ mod pull;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, json};
 
-use super::account::Connection;
+use super::Format;
+use super::account::Which;
 use super::exit::Outcome;
 use super::output::{Table, complain, say, say_json};
-use super::{Folder, Format};
 use crate::crm::{Field, FieldType};
 use crate::pipedrive::Kind;
 
@@ -28,13 +28,7 @@ Examples:
   pipewright fields list --account main --custom --json")]
 pub(super) struct List {
     #[command(flatten)]
-    folder: Folder,
-    /// Account in rules.toml; may be left out when there is one
-    #[arg(long, value_name = "NAME", conflicts_with = "mock")]
-    account: Option<String>,
-    /// Of the embedded Pipedrive
-    #[arg(long)]
-    mock: bool,
+    which: Which,
     /// Only of this kind
     #[arg(long, value_name = "KIND")]
     kind: Option<KindWord>,
@@ -76,8 +70,7 @@ pub(super) fn run(command: Fields) -> Outcome {
 }
 
 fn list(args: &List) -> Outcome {
-    let connection =
-        if args.mock { Connection::to_mock(None)? } else { Connection::open(&args.folder.dir, args.account.as_deref())? };
+    let connection = args.which.connect()?;
     let metadata = connection.metadata()?;
     let kinds: Vec<Kind> = args.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind.into()]);
     let of = |kind: Kind| metadata.fields_of(kind).iter().filter(|f| f.custom || !args.custom).collect::<Vec<_>>();
