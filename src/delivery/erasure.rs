@@ -201,32 +201,40 @@ pub async fn follow(store: std::sync::Arc<dyn Store>, delivery: Handle, live: Li
         }
         let longest = live.load().config.delivery.max_retry_time.get();
         if let Err(error) = due(&*store, &delivery, longest).await {
-            tracing::warn!(%error, "a user whose delete event was taken could not be erased yet; it is tried again");
+            tracing::warn!(%error, "the users whose delete events were taken cannot be looked for; it is tried again");
         }
     }
 }
 
 /// Erases those whose own `delete` deliveries have ended: a script may still need to know who it is to delete.
-async fn due(store: &dyn Store, delivery: &Handle, longest: Duration) -> Result<(), ControlError> {
+async fn due(store: &dyn Store, delivery: &Handle, longest: Duration) -> Result<(), StoreError> {
     for (user, since) in store.kv_list(TO_FORGET).await? {
-        let filter = DeliveryFilter {
-            states: vec![DeliveryState::Pending],
-            kind: Some(EventType::Delete.as_str().to_owned()),
-            user: Some(user.clone()),
-            limit: 1,
-            ..DeliveryFilter::default()
-        };
         let since: Option<Timestamp> = serde_json::from_slice(&since).ok();
         let patient = since.is_some_and(|since| Timestamp::now() < later(since, longest));
-        if patient && !store.deliveries(&filter).await?.is_empty() {
-            continue;
+        // One that cannot be erased yet does not keep the others.
+        if let Err(error) = erase_when_due(store, delivery, user, patient).await {
+            tracing::warn!(%error, "a user whose delete event was taken could not be erased yet; it is tried again");
         }
-        let person = Person::trace(store, &user).await?;
-        let mut erasure = Erasure::new(store, delivery, &person, None, Progress::new(Timestamp::now()));
-        while erasure.advance(usize::MAX).await?.is_none() {}
-        store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key: user }]).await?;
-        store.scrub().await?;
     }
+    Ok(())
+}
+
+async fn erase_when_due(store: &dyn Store, delivery: &Handle, user: String, patient: bool) -> Result<(), ControlError> {
+    let filter = DeliveryFilter {
+        states: vec![DeliveryState::Pending],
+        kind: Some(EventType::Delete.as_str().to_owned()),
+        user: Some(user.clone()),
+        limit: 1,
+        ..DeliveryFilter::default()
+    };
+    if patient && !store.deliveries(&filter).await?.is_empty() {
+        return Ok(());
+    }
+    let person = Person::trace(store, &user).await?;
+    let mut erasure = Erasure::new(store, delivery, &person, None, Progress::new(Timestamp::now()));
+    while erasure.advance(usize::MAX).await?.is_none() {}
+    store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key: user }]).await?;
+    store.scrub().await?;
     Ok(())
 }
 
