@@ -50,13 +50,19 @@ pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>,
         }
         rows.push(row(event, deliveries, Dedupe::Window));
     }
+    if !rows.is_empty() {
+        append(ingest, rows).await?;
+    }
     if !forget.is_empty() {
-        // Before the events: one that is not stored after all is sent again, and erasing what is erased does nothing.
+        // After the events: an erasure waits for the deliveries of its `delete` event, so it must find them. Should this fail, the
+        // event is not acknowledged; it is sent again, and being a duplicate then does not keep its user from being erased.
         ingest.store.commit(forget).await?;
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Appends the events, and counts them.
+async fn append(ingest: &Ingest, rows: Vec<NewEvent>) -> Result<(), StoreError> {
     // What is counted afterwards; the rows themselves go to the store.
     let counted: Vec<(String, &'static str, bool)> =
         rows.iter().map(|row| (row.source.clone(), row.kind, row.deliveries.is_empty())).collect();

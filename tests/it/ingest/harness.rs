@@ -159,6 +159,7 @@ pub(super) struct Kept {
     failures: Mutex<VecDeque<StoreError>>,
     gate: Mutex<Option<Arc<Semaphore>>>,
     appends: Mutex<usize>,
+    writes: Mutex<Vec<Write>>,
 }
 
 impl Kept {
@@ -177,6 +178,11 @@ impl Kept {
 
     pub(super) fn rejects(&self) -> Vec<Rejected> {
         self.rejected.lock().clone()
+    }
+
+    /// What was written beside events.
+    pub(super) fn writes(&self) -> Vec<Write> {
+        self.writes.lock().clone()
     }
 
     /// How many appends were asked for, failed ones included.
@@ -289,7 +295,8 @@ impl Store for Kept {
         Ok(rows)
     }
 
-    async fn commit(&self, _: Vec<Write>) -> Result<(), StoreError> {
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.writes.lock().extend(writes);
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Segment's webhook destinations: signatures, arrays, second proofs.
 
 use hmac::Mac as _;
+use pipewright::ingest::TO_FORGET;
+use pipewright::store::{StoreError, Write};
 use serde_json::{Value, json};
 
 use super::harness::{Door, WEBHOOK_SECRET, WEBHOOK_TOKEN};
@@ -102,6 +104,27 @@ async fn an_array_signed_by_its_first_element_needs_the_second_proof() {
         [("identify", "m1"), ("delete", "m2")]
     );
     assert_eq!(events[1].deliveries.len(), 1);
+}
+
+/// The erasure waits for the deliveries of the `delete` event: asked for before they are there, it would leave the event behind.
+#[tokio::test]
+async fn a_users_erasure_is_asked_for_once_the_delete_event_is_stored() {
+    let door = Door::open().await;
+    let event = r#"{"type":"delete","userId":"bob","messageId":"m2"}"#;
+    let signature = sign(event);
+    let headers = [("x-signature", signature.as_str())];
+    door.store.fail(StoreError::Overloaded);
+    assert_eq!(send(&door, "segment", &headers, event).await.status, 429);
+    assert!(door.store.writes().is_empty(), "nothing is erased for an event that was not taken");
+
+    // Sent again, and once more: a duplicate, whose first wish may have been lost on the way.
+    for wishes in 1..=2 {
+        assert_eq!(send(&door, "segment", &headers, event).await.status, 200);
+        assert_eq!(door.store.events().len(), 1);
+        let asked = door.store.writes();
+        assert_eq!(asked.len(), wishes);
+        assert!(matches!(&asked[0], Write::KvPut { space, key, .. } if space == TO_FORGET && key == "bob"), "{asked:?}");
+    }
 }
 
 #[tokio::test]
