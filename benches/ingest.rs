@@ -23,7 +23,7 @@ use bytes::Bytes;
 use pipewright::ingest::{Ingest, decode_event, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
-use pipewright::store::sqlite::{OpenOptions, SqliteStore};
+use pipewright::store::sqlite::{Observer, OpenOptions, SqliteStore};
 use pipewright::store::{Dedupe, NewDelivery, NewEvent, Store};
 use pipewright::telemetry::Metrics;
 use serde_json::{Map, Value, json};
@@ -64,14 +64,15 @@ fn main() {
         let batched = over_http(&server, &load, BATCH);
         rounds.push([store, single, batched]);
     }
-    println!("{:<24}{:>9}{:>9}{:>9}   CPU µs/event: server, store, load", "", "events/s", "p50 ms", "p99 ms");
+    println!("{:<24}{:>9}{:>9}{:>9}{:>9}   CPU µs/event: server, store, load", "", "events/s", "p50 ms", "p99 ms", "/commit");
     for (n, name) in ["store alone, singles", "HTTP, singles", "HTTP, batches of 100"].into_iter().enumerate() {
         let middle = |figure: fn(&Row) -> f64| median(rounds.iter().map(|round| figure(&round[n])));
         println!(
-            "{name:<24}{:>9.0}{:>9.2}{:>9.2}   {:>6.1}{:>6.1}{:>6.1}",
+            "{name:<24}{:>9.0}{:>9.2}{:>9.2}{:>9.0}   {:>6.1}{:>6.1}{:>6.1}",
             middle(|row| row.rate),
             middle(|row| row.p50),
             middle(|row| row.p99),
+            middle(|row| row.group),
             middle(|row| row.cpu[0]),
             middle(|row| row.cpu[1]),
             middle(|row| row.cpu[2])
@@ -161,11 +162,18 @@ fn unwanted() {
     println!("the same to \"no rule wants it\":          {ours:>8.0} ns, {:.2} times (at most 1.3)", ours / floor);
 }
 
-fn open(dir: &Path) -> Arc<SqliteStore> {
-    let (store, mut feed) = SqliteStore::open(OpenOptions { dir: dir.to_owned(), ..OpenOptions::default() }).expect("a store");
+/// A store, and its commits so far.
+fn open(dir: &Path) -> (Arc<SqliteStore>, Arc<AtomicUsize>) {
+    let commits = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&commits);
+    let observer: Observer = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let options = OpenOptions { dir: dir.to_owned(), observer: Some(observer), ..OpenOptions::default() };
+    let (store, mut feed) = SqliteStore::open(options).expect("a store");
     // The lanes would read it.
     tokio::spawn(async move { while feed.recv().await.is_some() {} });
-    Arc::new(store)
+    (Arc::new(store), commits)
 }
 
 /// What one measurement gave.
@@ -175,31 +183,34 @@ struct Row {
     /// Milliseconds from a call to its answer.
     p50: f64,
     p99: f64,
+    /// Events a commit.
+    group: f64,
     /// Microseconds an event: server (with the producers of the store alone), store, load generator.
     cpu: [f64; 3],
 }
 
 /// Runs `call` on 64 senders until the time is over.
-async fn measure<F, C>(call: C) -> Row
+async fn measure<F, C>(commits: Arc<AtomicUsize>, call: C) -> Row
 where
     C: Fn(usize) -> F + Send + Sync + 'static,
     F: Future<Output = u64> + Send,
 {
-    let before = cpu::by_thread();
+    let (before, committed) = (cpu::by_thread(), commits.load(Ordering::Relaxed));
     let measured = closed_loop(CONNECTIONS, TIME, move |sender, _| call(sender)).await;
-    let after = cpu::by_thread();
+    let (after, committed) = (cpu::by_thread(), commits.load(Ordering::Relaxed) - committed);
     let ms = |q| measured.quantile(q).as_secs_f64() * 1e3;
     let cpu = ["server", "store", "load"].map(|name| cpu::micros(&before, &after, name) / measured.events as f64);
-    Row { rate: measured.rate(), p50: ms(0.5), p99: ms(0.99), cpu }
+    let group = measured.events as f64 / committed as f64;
+    Row { rate: measured.rate(), p50: ms(0.5), p99: ms(0.99), group, cpu }
 }
 
 /// The floor: as many senders, no HTTP, no parsing.
 async fn store_alone() -> Row {
     let dir = tempfile::tempdir().expect("a folder");
-    let store = open(dir.path());
+    let (store, commits) = open(dir.path());
     let next = Arc::new(AtomicUsize::new(0));
     let template = Template::new(identify().to_string());
-    let row = measure({
+    let row = measure(commits, {
         let store = Arc::clone(&store);
         move |_| {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -234,13 +245,13 @@ fn over_http(server: &Runtime, load: &Runtime, batch: usize) -> Row {
     let dir = tempfile::tempdir().expect("a folder");
     let (shutdown, shutting_down) = watch::channel(false);
     let (_stopping, stopping) = watch::channel(false);
-    let (store, addr, served) = server.block_on(async {
-        let store = open(dir.path());
+    let (store, commits, addr, served) = server.block_on(async {
+        let (store, commits) = open(dir.path());
         let live: Live = Arc::new(ArcSwap::new(set(&["type = \"identify\"".to_owned()])));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let ingest = Ingest { store: Arc::clone(&store) as _, live, metrics: Metrics::default(), stopping };
-        (store, addr, tokio::spawn(serve(listener, ingest, shutting_down)))
+        (store, commits, addr, tokio::spawn(serve(listener, ingest, shutting_down)))
     });
     let template = Template::new(request(batch));
     let measured = load.block_on(load.spawn(async move {
@@ -249,7 +260,7 @@ fn over_http(server: &Runtime, load: &Runtime, batch: usize) -> Row {
             senders.push(Mutex::new((Connection::open(addr).await, template.clone())));
         }
         let (senders, next) = (Arc::new(senders), Arc::new(AtomicUsize::new(0)));
-        measure(move |sender| {
+        measure(commits, move |sender| {
             let (senders, next) = (Arc::clone(&senders), Arc::clone(&next));
             async move {
                 let mut sender = senders[sender].lock().await;

@@ -112,12 +112,19 @@ impl Event {
     }
 
     /// The bytes that the store keeps: the body as compact JSON.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        self.write_payload(&mut payload);
+        payload
+    }
+
+    /// Writes [`Event::payload`] behind what `to` holds.
     ///
     /// # Panics
     /// Never: a JSON map always serialises.
-    #[must_use]
-    pub fn payload(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.body).expect("a JSON map serialises")
+    pub fn write_payload(&self, to: &mut Vec<u8>) {
+        serde_json::to_writer(to, &self.body).expect("a JSON map serialises");
     }
 
     /// Reads back what [`Event::payload`] wrote.

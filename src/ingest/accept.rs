@@ -10,9 +10,11 @@ use super::integrations;
 use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
+use crate::config::ServerConfig;
 use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
 use crate::store::{Appended, Dedupe, NewDelivery, NewEvent, Rejected, StoreError, Write};
+use crate::telemetry::EventCounts;
 
 /// The store's space of users whose `delete` event was taken, with the time of it.
 pub const TO_FORGET: &str = "forget";
@@ -27,58 +29,93 @@ pub(super) struct Bad<'a> {
     pub(super) raw: &'a [u8],
 }
 
-/// Stores the events; returns after they are durable. Those that their sender switched off or that nobody keeps are counted only.
-pub(super) async fn accept(ingest: &Ingest, set: &ScriptSet, events: Vec<Event>, origin: Origin) -> Result<(), StoreError> {
-    let mut rows = Vec::with_capacity(events.len());
-    let mut forget = Vec::new();
-    for event in events {
-        let kind = event.kind.as_str();
-        if integrations::switched_off(&event.body, origin) {
-            ingest.metrics.event_switched_off(&event.source, kind);
-            continue;
+/// The good events of one request on their way into the store.
+///
+/// Each becomes a row as soon as it is decoded: its tree is gone before the next one is read, so that a long batch needs the
+/// memory of its payloads only.
+pub(super) struct Intake<'a> {
+    ingest: &'a Ingest,
+    set: &'a ScriptSet,
+    source: &'a str,
+    origin: Origin,
+    rows: Vec<NewEvent>,
+    /// What each row counts as.
+    kinds: Vec<(EventType, bool)>,
+    /// Users to be erased once the events are durable.
+    forget: Vec<Write>,
+    /// By type.
+    counts: [EventCounts; EventType::ALL.len()],
+    /// What payloads are written in.
+    buffer: Vec<u8>,
+}
+
+/// Payloads up to this length need no second look for room.
+const BUFFER: usize = 4 * 1024;
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(ingest: &'a Ingest, set: &'a ScriptSet, source: &'a str, origin: Origin) -> Self {
+        let (rows, kinds, forget) = (Vec::new(), Vec::new(), Vec::new());
+        let buffer = Vec::with_capacity(BUFFER);
+        Self { ingest, set, source, origin, rows, kinds, forget, counts: Default::default(), buffer }
+    }
+
+    /// Whose events they are, and how they came.
+    pub(super) const fn from(&self) -> (&'a str, Origin) {
+        (self.source, self.origin)
+    }
+
+    /// What an event may be.
+    pub(super) fn limits(&self) -> &'a ServerConfig {
+        &self.set.config.server
+    }
+
+    /// Takes an event in. One that its sender switched off or that nobody keeps is counted only.
+    pub(super) fn add(&mut self, event: Event) {
+        let counts = &mut self.counts[event.kind as usize];
+        if integrations::switched_off(&event.body, self.origin) {
+            counts.switched_off += 1;
+            return;
         }
         if event.kind == EventType::Delete
             && let Some(user) = event.user_id()
         {
-            forget.push(to_forget(user, event.received_at));
+            self.forget.push(to_forget(user, event.received_at));
         }
-        let deliveries = deliveries(set, &event);
-        if deliveries.is_empty() && set.config.sources.get(&event.source).is_some_and(|s| s.keep_unmatched.get().is_zero()) {
-            ingest.metrics.event_accepted(&event.source, kind);
-            ingest.metrics.event_unmatched(&event.source, kind);
-            continue;
+        let deliveries = deliveries(self.set, &event);
+        if deliveries.is_empty() && self.set.config.sources.get(self.source).is_some_and(|s| s.keep_unmatched.get().is_zero()) {
+            counts.accepted += 1;
+            counts.unmatched += 1;
+            return;
         }
-        rows.push(row(event, deliveries, Dedupe::Window));
+        self.kinds.push((event.kind, deliveries.is_empty()));
+        self.rows.push(row(event, deliveries, Dedupe::Window, &mut self.buffer));
     }
-    if !rows.is_empty() {
-        append(ingest, rows).await?;
-    }
-    if !forget.is_empty() {
-        // After the events: an erasure waits for the deliveries of its `delete` event, so it must find them. Should this fail, the
-        // event is not acknowledged; it is sent again, and being a duplicate then does not keep its user from being erased.
-        ingest.store.commit(forget).await?;
-    }
-    Ok(())
-}
 
-/// Appends the events, and counts them.
-async fn append(ingest: &Ingest, rows: Vec<NewEvent>) -> Result<(), StoreError> {
-    // What is counted afterwards; the rows themselves go to the store.
-    let counted: Vec<(String, &'static str, bool)> =
-        rows.iter().map(|row| (row.source.clone(), row.kind, row.deliveries.is_empty())).collect();
-    let appended = ingest.store.append(rows).await?;
-    for ((source, kind, unmatched), appended) in counted.iter().zip(appended) {
-        match appended {
-            Appended::Duplicate(_) => ingest.metrics.event_duplicate(source, kind),
-            Appended::Fresh(_) => {
-                ingest.metrics.event_accepted(source, kind);
-                if *unmatched {
-                    ingest.metrics.event_unmatched(source, kind);
+    /// Stores what was taken in, and counts it; returns after it is durable.
+    pub(super) async fn store(self) -> Result<(), StoreError> {
+        let Self { ingest, source, rows, kinds, forget, mut counts, .. } = self;
+        if !rows.is_empty() {
+            for ((kind, unmatched), appended) in kinds.into_iter().zip(ingest.store.append(rows).await?) {
+                let counts = &mut counts[kind as usize];
+                match appended {
+                    Appended::Duplicate(_) => counts.duplicate += 1,
+                    Appended::Fresh(_) => {
+                        counts.accepted += 1;
+                        counts.unmatched += u64::from(unmatched);
+                    }
                 }
             }
         }
+        for (kind, counts) in EventType::ALL.into_iter().zip(counts) {
+            ingest.metrics.events_taken(source, kind.as_str(), counts);
+        }
+        if !forget.is_empty() {
+            // After the events: an erasure waits for the deliveries of its `delete` event, so it must find them. Should this fail, the
+            // event is not acknowledged; it is sent again, and being a duplicate then does not keep its user from being erased.
+            ingest.store.commit(forget).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The wish of a `delete` event that its user be erased.
@@ -92,14 +129,16 @@ pub(super) fn deliveries(set: &ScriptSet, event: &Event) -> Vec<NewDelivery> {
     set.wanted(event).into_iter().map(|rule| delivery(event, rule)).collect()
 }
 
-/// The event as the store takes it.
-pub(super) fn row(event: Event, deliveries: Vec<NewDelivery>, dedupe: Dedupe) -> NewEvent {
+/// The event as the store takes it. `buffer` is what its payload is written in first: its length is known only then.
+pub(super) fn row(event: Event, deliveries: Vec<NewDelivery>, dedupe: Dedupe, buffer: &mut Vec<u8>) -> NewEvent {
+    buffer.clear();
+    event.write_payload(buffer);
     NewEvent {
         kind: event.kind.as_str(),
         name: event.name().map(str::to_owned),
         user: event.user_id().or_else(|| event.anonymous_id()),
         received_at: event.received_at,
-        payload: Bytes::from(event.payload()),
+        payload: Bytes::copy_from_slice(buffer),
         deliveries,
         dedupe,
         replay_of: None,

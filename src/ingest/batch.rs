@@ -7,13 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::accept::Bad;
+use super::accept::{Bad, Intake};
 use super::decode::decode;
 use super::json::object;
 use super::rejection::Rejection;
-use super::timestamps::Origin;
 use crate::config::ServerConfig;
-use crate::event::Event;
 
 /// How many times `server.max_batch` the events of one request may be long, with what they share written into each.
 const EXPANSION: u64 = 8;
@@ -105,55 +103,49 @@ fn has_sent_at(body: &Map<String, Value>) -> bool {
     body.get("sentAt").is_some_and(|own| !own.is_null())
 }
 
-/// The events of a batch or of a webhook's array, sorted into good and bad.
-#[derive(Debug, Default)]
-pub(super) struct Sorted<'a> {
-    pub(super) good: Vec<Event>,
-    pub(super) bad: Vec<Bad<'a>>,
-}
-
-/// Decodes every item that a batch may hold; of those behind them the first one is bad for all. `shared` is what the items of a batch share.
+/// Decodes every item that a batch may hold: the good ones go to `good`, the bad ones come back; of those behind the last that it may
+/// hold the first one is bad for all. `shared` is what the items of a batch share.
 ///
 /// A shared part is written into each item, so that a short body can hold long events: each one's length is taken with what it
 /// shares, and so is their sum.
 pub(super) fn sort<'a>(
-    source: &str,
     received_at: Timestamp,
     items: &[&'a RawValue],
     shared: Option<&Shared>,
-    limits: &ServerConfig,
-) -> Sorted<'a> {
-    let origin = if shared.is_some() { Origin::Client } else { Origin::Segment };
+    good: &mut Intake<'_>,
+) -> Vec<Bad<'a>> {
+    let (source, origin) = good.from();
+    let limits = good.limits();
     let longest = limits.max_batch.get().saturating_mul(EXPANSION);
     let mut total = 0_u64;
-    let mut sorted = Sorted { good: Vec::new(), bad: Vec::new() };
+    let mut bad = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let raw = item.get();
         let refuse = |why, body: Option<&Map<String, Value>>| Bad { index, why, raw: raw.as_bytes(), ..Bad::known(body) };
         let limit = limits.max_batch_events;
         if index >= limit {
             // The first one stands for the others: a short body can hold hundreds of thousands.
-            sorted.bad.push(refuse(Rejection::TooMany { limit, more: items.len() - index - 1 }, None));
+            bad.push(refuse(Rejection::TooMany { limit, more: items.len() - index - 1 }, None));
             break;
         }
         if let Err(why) = fits(raw.len(), limits) {
-            sorted.bad.push(refuse(why, None));
+            bad.push(refuse(why, None));
             continue;
         }
         let mut body = match object(raw.as_bytes()) {
             Ok(body) => body,
             Err(why) => {
-                sorted.bad.push(refuse(why, None));
+                bad.push(refuse(why, None));
                 continue;
             }
         };
         let bytes = raw.len() + shared.map_or(0, |shared| shared.adds(&body));
         if let Err(why) = fits(bytes, limits) {
-            sorted.bad.push(refuse(why, Some(&body)));
+            bad.push(refuse(why, Some(&body)));
             continue;
         }
         if total + bytes as u64 > longest {
-            sorted.bad.push(refuse(Rejection::TooLong { limit: longest, times: EXPANSION }, Some(&body)));
+            bad.push(refuse(Rejection::TooLong { limit: longest, times: EXPANSION }, Some(&body)));
             continue;
         }
         total += bytes as u64;
@@ -161,12 +153,12 @@ pub(super) fn sort<'a>(
             shared.complete(&mut body);
         }
         match decode(source, received_at, body, origin) {
-            Ok(event) => sorted.good.push(event),
+            Ok(event) => good.add(event),
             // A refused event is rare: it is read again for what its row shows.
-            Err(why) => sorted.bad.push(refuse(why, object(raw.as_bytes()).ok().as_ref())),
+            Err(why) => bad.push(refuse(why, object(raw.as_bytes()).ok().as_ref())),
         }
     }
-    sorted
+    bad
 }
 
 impl Bad<'_> {

@@ -11,7 +11,11 @@ use super::rejection::Rejection;
 /// Parses one event.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, Rejection> {
     let parse = |raw: &[u8]| {
-        let mut object = serde_json::from_slice(raw)?;
+        // Told once that all of it is text, the parser need not look at each string; else it says where it is not.
+        let mut object = match std::str::from_utf8(raw) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(raw),
+        }?;
         ids::exact(raw, &mut object);
         Ok::<_, serde_json::Error>(object)
     };

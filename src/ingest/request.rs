@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Ingest;
-use super::accept::{self, Bad};
+use super::accept::{self, Bad, Intake};
 use super::auth::{self, Keys};
-use super::batch::Sorted;
 use super::body::{self, Limit};
 use super::refused::{self, Answer, Refused};
 use super::timestamps::Origin;
@@ -58,15 +57,20 @@ impl Request<'_> {
         Refused::Event(bad.why)
     }
 
+    /// Where its good events go.
+    pub(super) fn intake<'b>(&'b self, source: &'b str, origin: Origin) -> Intake<'b> {
+        Intake::new(self.ingest, &self.keys.set, source, origin)
+    }
+
     /// Stores the good ones, keeps the bad ones, and lists these.
-    pub(super) async fn take(&self, source: &str, at: Timestamp, sorted: Sorted<'_>, origin: Origin) -> Result<Answer, Refused> {
-        let Sorted { good, bad } = sorted;
+    pub(super) async fn take(&self, at: Timestamp, good: Intake<'_>, bad: &[Bad<'_>]) -> Result<Answer, Refused> {
+        let (source, _) = good.from();
         // First the good ones: a request that must be sent again has left nothing behind.
-        accept::accept(self.ingest, &self.keys.set, good, origin).await?;
+        good.store().await?;
         if bad.is_empty() {
             return Ok(refused::success());
         }
-        accept::reject(self.ingest, &self.keys.set, source, at, &bad).await;
+        accept::reject(self.ingest, &self.keys.set, source, at, bad).await;
         let rejected: Vec<Value> = bad
             .iter()
             .map(|b| {

@@ -3,8 +3,14 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
+
+/// Milliseconds, as Segment writes them.
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+/// Of a time in this calendar.
+const LENGTH: usize = "2026-01-02T03:04:05.678Z".len();
 
 /// Whose `receivedAt` and `timestamp` an event carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,9 @@ fn read(value: Option<&Value>) -> Option<Timestamp> {
 }
 
 fn text(at: Timestamp) -> Value {
-    Value::String(format!("{at:.3}"))
+    let mut text = String::with_capacity(LENGTH);
+    PRINTER.print_timestamp(&at, &mut text).expect("a string takes all that is written");
+    Value::String(text)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::accept::Bad;
-use super::batch::{self, Batch, Sorted};
+use super::batch::{self, Batch};
 use super::decode::decode;
 use super::json;
 use super::refused::{Answer, Refused};
@@ -29,7 +29,11 @@ pub(super) async fn call(mut request: Request<'_>, kind: EventType) -> Result<An
     let source = request.source(by_header, body.get("writeKey").and_then(Value::as_str))?;
     body.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
     match decode(&source, at, body, Origin::Client) {
-        Ok(event) => request.take(&source, at, Sorted { good: vec![event], bad: Vec::new() }, Origin::Client).await,
+        Ok(event) => {
+            let mut good = request.intake(&source, Origin::Client);
+            good.add(event);
+            request.take(at, good, &[]).await
+        }
         Err(why) => {
             let known = Bad::known(json::object(&bytes).ok().as_ref());
             let bad = Bad { why, kind: Some(kind.as_str().to_owned()), raw: &bytes, ..known };
@@ -57,6 +61,7 @@ pub(super) async fn batch(mut request: Request<'_>) -> Result<Answer, Refused> {
         Ok(shared) => shared,
         Err(why) => return Err(request.refuse_event(&source, at, Bad { why, raw: &bytes, ..Bad::known(None) }).await),
     };
-    let sorted = batch::sort(&source, at, &batch.batch, Some(&shared), &request.keys.set.config.server);
-    request.take(&source, at, sorted, Origin::Client).await
+    let mut good = request.intake(&source, Origin::Client);
+    let bad = batch::sort(at, &batch.batch, Some(&shared), &mut good);
+    request.take(at, good, &bad).await
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::accept::Bad;
 use super::auth;
-use super::batch::{self, Sorted};
+use super::batch;
 use super::decode::decode;
 use super::json;
 use super::refused::{Answer, Refused};
@@ -36,7 +36,11 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
             .and_then(|()| json::object(&bytes))
             .and_then(|body| decode(source, at, body, Origin::Segment));
         return match event {
-            Ok(event) => request.take(source, at, Sorted { good: vec![event], bad: Vec::new() }, Origin::Segment).await,
+            Ok(event) => {
+                let mut good = request.intake(source, Origin::Segment);
+                good.add(event);
+                request.take(at, good, &[]).await
+            }
             Err(why) => {
                 let bad = Bad { why, raw: &bytes, ..Bad::known(json::object(&bytes).ok().as_ref()) };
                 Err(request.refuse_event(source, at, bad).await)
@@ -59,6 +63,7 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
             return Err(Refused::SecondProof);
         }
     }
-    let sorted = batch::sort(source, at, &items, None, limits);
-    request.take(source, at, sorted, Origin::Segment).await
+    let mut good = request.intake(source, Origin::Segment);
+    let bad = batch::sort(at, &items, None, &mut good);
+    request.take(at, good, &bad).await
 }

@@ -39,6 +39,19 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// What became of events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// Durable, or kept by nobody.
+    pub accepted: u64,
+    /// Were there already.
+    pub duplicate: u64,
+    /// No rule wanted them; they count as accepted, too.
+    pub unmatched: u64,
+    /// Their `integrations` switched Pipedrive off: they were acknowledged and are not kept.
+    pub switched_off: u64,
+}
+
 /// Counts a connection as open until it is dropped.
 #[derive(Debug)]
 pub struct ConnectionGuard(Metrics);
@@ -65,25 +78,20 @@ impl Metrics {
         on.request_in_seconds.get_or_create(&[("route", word(route))]).observe(elapsed.as_secs_f64());
     }
 
-    /// An event is durable.
-    pub fn event_accepted(&self, source: &str, kind: &str) {
-        self.0.accepted.fetch_add(1, Ordering::Relaxed);
-        self.0.on.accepted.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
-    }
-
-    /// An event was there already.
-    pub fn event_duplicate(&self, source: &str, kind: &str) {
-        self.0.on.duplicate.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
-    }
-
-    /// No rule wanted the event (it counts as accepted, too).
-    pub fn event_unmatched(&self, source: &str, kind: &str) {
-        self.0.on.unmatched.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
-    }
-
-    /// The event's `integrations` switched Pipedrive off: it was acknowledged and is not kept.
-    pub fn event_switched_off(&self, source: &str, kind: &str) {
-        self.0.on.switched_off.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc();
+    /// The good events of one type in one request were dealt with.
+    pub fn events_taken(&self, source: &str, kind: &str, counts: EventCounts) {
+        let (inner, on) = (&self.0, &self.0.on);
+        inner.accepted.fetch_add(counts.accepted, Ordering::Relaxed);
+        for (family, count) in [
+            (&on.accepted, counts.accepted),
+            (&on.duplicate, counts.duplicate),
+            (&on.unmatched, counts.unmatched),
+            (&on.switched_off, counts.switched_off),
+        ] {
+            if count > 0 {
+                family.get_or_create(&[("source", name(source)), ("type", event_type(kind))]).inc_by(count);
+            }
+        }
     }
 
     /// An event, or a request before its events could be read, was refused. `source` is `""` when it is not known who sent it; `kind`
@@ -236,8 +244,7 @@ mod tests {
     #[test]
     fn what_happened_is_rendered_with_its_labels_and_the_end_mark() {
         let metrics = Metrics::default();
-        metrics.event_accepted("website", "identify");
-        metrics.event_accepted("website", "identify");
+        metrics.events_taken("website", "identify", EventCounts { accepted: 2, ..EventCounts::default() });
         metrics.delivery_finished("person", "done", Duration::from_millis(80));
         metrics.pipedrive_request("main", "write", None, Duration::from_millis(3), 5);
         let text = metrics.render();

@@ -13,4 +13,4 @@ mod metrics;
 mod notable;
 
 pub use logging::{LogFormat, LoggingError, init_logging};
-pub use metrics::{ConnectionGuard, Metrics, OPENMETRICS};
+pub use metrics::{ConnectionGuard, EventCounts, Metrics, OPENMETRICS};

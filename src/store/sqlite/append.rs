@@ -5,32 +5,55 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::codes::{from_keys, from_seq, from_time, part, to_seq};
-use super::counters;
 use super::writer::{Cache, Keep};
+use super::{counters, window};
 use crate::store::{Appended, Dedupe, DeliveryId, NewEvent, Pending};
 
 /// How many unmatched events go at once when there are too many.
 const UNMATCHED_STEP: i64 = 256;
 
-const COLUMNS: &str = "(seq, at, source, kind, message_id, user, name, replay_seq, replay_rule, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+/// The statements of an event, looked up once a transaction.
+pub(super) struct Inserts<'conn> {
+    events: CachedStatement<'conn>,
+    unmatched: CachedStatement<'conn>,
+    seen: CachedStatement<'conn>,
+    pending: CachedStatement<'conn>,
+}
+
+impl<'conn> Inserts<'conn> {
+    pub(super) fn of(conn: &'conn Connection) -> rusqlite::Result<Self> {
+        const COLUMNS: &str = "(seq, at, source, kind, message_id, user, name, replay_seq, replay_rule, payload)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        Ok(Self {
+            events: conn.prepare_cached(&format!("INSERT INTO events {COLUMNS}"))?,
+            unmatched: conn.prepare_cached(&format!("INSERT INTO unmatched {COLUMNS}"))?,
+            seen: conn.prepare_cached(window::ENTER)?,
+            pending: conn.prepare_cached(
+                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
+        })
+    }
+}
 
 /// Stores one call's events; new deliveries are put on `fresh`.
 pub(super) fn append(
     conn: &Connection,
+    inserts: &mut Inserts<'_>,
     cache: &mut Cache,
     keep: &Keep,
     events: &[NewEvent],
     fresh: &mut Vec<Pending>,
 ) -> rusqlite::Result<Vec<Appended>> {
-    events.iter().map(|event| one(conn, cache, keep, event, fresh)).collect()
+    events.iter().map(|event| one(conn, inserts, cache, keep, event, fresh)).collect()
 }
 
 fn one(
     conn: &Connection,
+    inserts: &mut Inserts<'_>,
     cache: &mut Cache,
     keep: &Keep,
     event: &NewEvent,
@@ -50,9 +73,26 @@ fn one(
         // Not kept, so not in the window either: when a rule wants it after all, a resent one is new.
         return Ok(Appended::Fresh(to_seq(seq)));
     }
-    insert(conn, cache, event, seq, at, source)?;
+    let kind = cache.names.id(conn, event.kind)?;
+    let replay = match &event.replay_of {
+        Some(id) => (Some(from_seq(id.seq)), Some(cache.names.id(conn, &id.rule)?)),
+        None => (None, None),
+    };
+    let table = if event.deliveries.is_empty() { &mut inserts.unmatched } else { &mut inserts.events };
+    table.execute(params![
+        seq,
+        at,
+        source,
+        kind,
+        event.message_id,
+        event.user,
+        event.name,
+        replay.0,
+        replay.1,
+        event.payload.as_ref()
+    ])?;
     if event.dedupe == Dedupe::Window {
-        cache.window.enter(conn, hash, seq, source, &event.message_id, at)?;
+        cache.window.enter(&mut inserts.seen, hash, seq, source, &event.message_id, at)?;
     }
     cache.block.add(conn, seq, &event.message_id, event.user.as_deref(), event.name.as_deref())?;
     if event.deliveries.is_empty() {
@@ -62,51 +102,30 @@ fn one(
         }
     } else {
         cache.counters.events += 1;
-        deliveries(conn, cache, event, seq, at, fresh)?;
+        deliveries(conn, &mut inserts.pending, cache, event, Row { seq, at, kind }, fresh)?;
     }
     Ok(Appended::Fresh(to_seq(seq)))
 }
 
-fn insert(conn: &Connection, cache: &mut Cache, event: &NewEvent, seq: i64, at: i64, source: i64) -> rusqlite::Result<()> {
-    let kind = cache.names.id(conn, event.kind)?;
-    let (replay_seq, replay_rule) = match &event.replay_of {
-        Some(id) => (Some(from_seq(id.seq)), Some(cache.names.id(conn, &id.rule)?)),
-        None => (None, None),
-    };
-    let table = if event.deliveries.is_empty() { "unmatched" } else { "events" };
-    conn.prepare_cached(&format!("INSERT INTO {table} {COLUMNS}"))?
-        .execute(params![
-            seq,
-            at,
-            source,
-            kind,
-            event.message_id,
-            event.user,
-            event.name,
-            replay_seq,
-            replay_rule,
-            event.payload.as_ref()
-        ])
-        .map(drop)
+/// What an event's deliveries repeat of it.
+struct Row {
+    seq: i64,
+    at: i64,
+    kind: i64,
 }
 
 fn deliveries(
     conn: &Connection,
+    insert: &mut CachedStatement<'_>,
     cache: &mut Cache,
     event: &NewEvent,
-    seq: i64,
-    at: i64,
+    Row { seq, at, kind }: Row,
     fresh: &mut Vec<Pending>,
 ) -> rusqlite::Result<()> {
-    let kind = cache.names.id(conn, event.kind)?;
     for (position, delivery) in (0u32..).zip(&event.deliveries) {
         let rule = cache.names.id(conn, &delivery.rule)?;
         let account = cache.names.id(conn, &delivery.account)?;
-        conn.prepare_cached(
-            "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?
-        .execute(params![
+        insert.execute(params![
             seq,
             rule,
             position,

@@ -2,7 +2,8 @@
 //!
 //! An inline checkpoint would be the p99 of every append. So a thread of its own copies passively, a few times a second
 //! while there is something to copy. The WAL can only start over when all of it is copied and nobody reads from it, which
-//! under load never happens by chance; beyond a bound the writer itself makes that happen, when little is left to copy.
+//! under load never happens by chance; beyond a bound the thread copies without a rest, and the writer itself makes that happen as
+//! soon as little is left to copy, or else at twice the bound.
 //!
 //! Invariant: an error here other than lack of room or a lock ends the store, for it may be a failed fsync.
 
@@ -22,6 +23,8 @@ use crate::store::StoreError;
 const REST: Duration = Duration::from_millis(200);
 /// Pages in the WAL beyond which the writer makes it start over: 16 MiB. The reserve has room for all of it twice.
 const BOUND: i64 = 4_096;
+/// Pages that the writer copies by itself without being felt.
+const LITTLE: i64 = 512;
 /// How long the writer waits for readers of old pages.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long an erasure waits for them.
@@ -40,6 +43,8 @@ pub(super) struct Checkpoints {
 struct State {
     /// There were commits since the last checkpoint.
     dirty: bool,
+    /// The next one is not to wait.
+    urgent: bool,
     stopped: bool,
 }
 
@@ -65,6 +70,7 @@ impl Checkpoints {
                     return;
                 }
                 state.dirty = false;
+                state.urgent = false;
             }
             let result = {
                 let _running = self.running.lock();
@@ -74,10 +80,7 @@ impl Checkpoints {
                 report(trouble, queue);
             }
             let mut state = self.state.lock();
-            if !state.stopped {
-                // Woken early only to stop.
-                self.wake.wait_while_for(&mut state, |state| !state.stopped, REST);
-            }
+            self.wake.wait_while_for(&mut state, |state| !state.stopped && !state.urgent, REST);
         }
     }
 
@@ -91,17 +94,30 @@ impl Checkpoints {
             }
         }
         // Looks at the WAL's length, takes no lock and copies nothing.
-        let result = checkpoint(conn, "NOOP").and_then(|pages| {
+        let result = checkpoint(conn, "NOOP").and_then(|Progress { pages, copied }| {
             let running = match pages {
                 ..BOUND => None,
                 // A passive one under way is left alone: this is tried again after the next commit.
-                pages if pages < 2 * BOUND => self.running.try_lock(),
+                pages if pages < 2 * BOUND && pages - copied <= LITTLE => self.running.try_lock(),
+                pages if pages < 2 * BOUND => {
+                    self.urge();
+                    None
+                }
                 _ => Some(self.running.lock()),
             };
             running.map_or(Ok(()), |_running| self.impatiently(conn, "RESTART"))
         });
         if let Err(trouble) = result {
             report(trouble, queue);
+        }
+    }
+
+    /// The thread is to go on without a rest.
+    fn urge(&self) {
+        let mut state = self.state.lock();
+        if !state.urgent {
+            state.urgent = true;
+            self.wake.notify_one();
         }
     }
 
@@ -152,9 +168,17 @@ impl Checkpoints {
     }
 }
 
-/// Runs one; answers the pages in the WAL.
-fn checkpoint(conn: &Connection, mode: &str) -> Result<i64, Trouble> {
-    Ok(conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))?)
+/// How full the WAL is.
+struct Progress {
+    pages: i64,
+    /// Of these, those that are in the file, too.
+    copied: i64,
+}
+
+/// Runs one.
+fn checkpoint(conn: &Connection, mode: &str) -> Result<Progress, Trouble> {
+    let mut statement = conn.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
+    Ok(statement.query_row([], |row| Ok(Progress { pages: row.get(1)?, copied: row.get(2)? }))?)
 }
 
 fn report(trouble: Trouble, queue: &Queue) {

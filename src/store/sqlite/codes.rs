@@ -73,7 +73,7 @@ pub(super) fn to_seq(seq: i64) -> Seq {
 
 /// Ordering keys as a JSON array; none for none, which is the usual.
 pub(super) fn from_keys(keys: &[String]) -> Option<String> {
-    (!keys.is_empty()).then(|| serde_json::Value::from(keys).to_string())
+    (!keys.is_empty()).then(|| serde_json::to_string(keys).expect("texts serialise"))
 }
 
 /// Reads what [`from_keys`] wrote.

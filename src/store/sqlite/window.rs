@@ -7,7 +7,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+/// Stores an entry.
+pub(super) const ENTER: &str = "INSERT INTO seen (seq, at, source, message_id) VALUES (?1, ?2, ?3, ?4)";
 
 /// How many rows one sweep takes.
 const SWEEP: i64 = 4_000;
@@ -64,18 +67,17 @@ impl Window {
         Ok(None)
     }
 
-    /// Enters an event, in memory and in the file.
+    /// Enters an event, in memory and in the file; `insert` is [`ENTER`].
     pub(super) fn enter(
         &mut self,
-        conn: &Connection,
+        insert: &mut Statement<'_>,
         hash: u64,
         seq: i64,
         source: i64,
         message_id: &str,
         at: i64,
     ) -> rusqlite::Result<()> {
-        conn.prepare_cached("INSERT INTO seen (seq, at, source, message_id) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![seq, at, source, message_id])?;
+        insert.execute(params![seq, at, source, message_id])?;
         self.insert(hash, seq);
         Ok(())
     }
@@ -157,12 +159,17 @@ mod tests {
         (conn, window)
     }
 
+    fn enter(conn: &Connection, window: &mut Window, hash: u64, seq: i64, source: i64, id: &str, at: i64) {
+        let mut insert = conn.prepare(ENTER).expect("prepares");
+        window.enter(&mut insert, hash, seq, source, id, at).expect("enters");
+    }
+
     #[test]
     fn two_ids_with_one_hash_are_two_events() {
         let (conn, mut window) = window();
-        window.enter(&conn, 7, 1, 1, "a", 0).expect("enters");
+        enter(&conn, &mut window, 7, 1, 1, "a", 0);
         assert_eq!(window.find(&conn, 7, 1, "b", 1).expect("finds"), None, "the stored id decides, not the hash");
-        window.enter(&conn, 7, 2, 1, "b", 1).expect("enters");
+        enter(&conn, &mut window, 7, 2, 1, "b", 1);
         assert_eq!(window.find(&conn, 7, 1, "a", 2).expect("finds"), Some(1));
         assert_eq!(window.find(&conn, 7, 1, "b", 2).expect("finds"), Some(2));
         assert_eq!(window.find(&conn, 7, 2, "a", 2).expect("finds"), None, "another source");
@@ -171,10 +178,10 @@ mod tests {
     #[test]
     fn what_a_failed_transaction_entered_is_taken_back() {
         let (conn, mut window) = window();
-        window.enter(&conn, 7, 1, 1, "a", 0).expect("enters");
+        enter(&conn, &mut window, 7, 1, 1, "a", 0);
         window.keep();
-        window.enter(&conn, 7, 2, 1, "b", 0).expect("enters");
-        window.enter(&conn, 8, 3, 1, "c", 0).expect("enters");
+        enter(&conn, &mut window, 7, 2, 1, "b", 0);
+        enter(&conn, &mut window, 8, 3, 1, "c", 0);
         window.undo();
         assert_eq!((window.entries.len(), window.more.len()), (1, 0));
         assert_eq!(window.entries.get(&7), Some(&1));
@@ -185,7 +192,7 @@ mod tests {
         let (conn, mut window) = window();
         for (seq, id, at) in [(1, "a", 0), (2, "b", 10), (3, "c", 50)] {
             let hash = window.hash(1, id);
-            window.enter(&conn, hash, seq, 1, id, at).expect("enters");
+            enter(&conn, &mut window, hash, seq, 1, id, at);
         }
         assert!(!window.sweep(&conn, 110).expect("sweeps"));
         assert_eq!(window.entries.len(), 1);
@@ -196,7 +203,7 @@ mod tests {
     #[test]
     fn an_entry_too_old_does_not_count_before_it_is_swept() {
         let (conn, mut window) = window();
-        window.enter(&conn, 7, 1, 1, "a", 0).expect("enters");
+        enter(&conn, &mut window, 7, 1, 1, "a", 0);
         assert_eq!(window.find(&conn, 7, 1, "a", 99).expect("finds"), Some(1));
         assert_eq!(window.find(&conn, 7, 1, "a", 100).expect("finds"), None);
     }

@@ -161,9 +161,16 @@ impl Writer {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let before = cache.counters;
         let mut answers = Vec::with_capacity(jobs.len());
+        let mut inserts = None;
         for job in jobs {
             answers.push(match job {
-                Job::Append(events, _) => Answer::Appended(append::append(conn, cache, keep, events, fresh)?),
+                Job::Append(events, _) => {
+                    let inserts = match &mut inserts {
+                        Some(inserts) => inserts,
+                        none => none.insert(append::Inserts::of(conn)?),
+                    };
+                    Answer::Appended(append::append(conn, inserts, cache, keep, events, fresh)?)
+                }
                 Job::Reject(rejected, _) => {
                     rejects::insert(conn, &mut cache.counters, keep, rejected)?;
                     Answer::Done

@@ -7,6 +7,7 @@ use pipewright::config::Secret;
 use pipewright::console::{self, ConsoleError};
 use pipewright::reload::{Refused, ReloadOutcome, ReloadStatus};
 use pipewright::store::{DeliveryState, Rejected, Seq};
+use pipewright::telemetry::EventCounts;
 use serde_json::{Value, json};
 
 use super::harness::{Admin, bad_script, refusal, settled};
@@ -79,7 +80,8 @@ async fn while_a_full_disk_refuses_events_the_daemon_is_not_ready_and_says_what_
 async fn status_and_metrics_count_what_happened() {
     let admin = Admin::start().await;
     let addr = admin.listen(None).await;
-    admin.state.metrics.event_accepted("website", "identify");
+    let counts = EventCounts { accepted: 1, ..EventCounts::default() };
+    admin.state.metrics.events_taken("website", "identify", counts);
     admin.event("m1", "u1").await;
 
     let status: console::Status = serde_json::from_value(get(addr, "/api/status").await.json()).expect("a status");
