@@ -22,9 +22,9 @@ use crate::store::StoreError;
 /// Between two passive checkpoints.
 const REST: Duration = Duration::from_millis(200);
 /// Pages in the WAL beyond which the writer makes it start over: 16 MiB. The reserve has room for all of it twice.
-const BOUND: i64 = 4_096;
+const BOUND: i64 = 2_048;
 /// Pages that the writer copies by itself without being felt.
-const LITTLE: i64 = 512;
+const LITTLE: i64 = 256;
 /// How long the writer waits for readers of old pages.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long an erasure waits for them.

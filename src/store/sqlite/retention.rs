@@ -13,9 +13,9 @@ use super::writer::{Cache, Keep};
 /// Events looked at in one step.
 const STEP: i64 = 500;
 /// Pages given back to the file system in one step.
-const PAGES: i64 = 512;
+const PAGES: i64 = 256;
 /// Free pages that stay in the file, to be used again.
-pub(super) const SPARE: i64 = 1_024;
+pub(super) const SPARE: i64 = 512;
 
 /// One small step.
 #[derive(Debug, Clone, Copy)]
