@@ -89,7 +89,7 @@ impl Person {
     /// Whether a refused text is theirs: by its ids where it can be read, else when it holds one of them.
     fn owns_text(&self, text: &[u8]) -> bool {
         match serde_json::from_slice::<Value>(text) {
-            Ok(body) => self.owns(&Ids::read(&body)),
+            Ok(body) => self.owns(&Ids::read(|key| body.get(key))),
             Err(_) => {
                 let text = String::from_utf8_lossy(text);
                 self.ids().any(|id| text.contains(id.as_str()))
@@ -110,14 +110,14 @@ struct Ids {
 impl Ids {
     fn of(stored: &StoredEvent) -> Self {
         match Event::from_payload(&stored.source, stored.received_at, &stored.payload) {
-            Ok(event) => Self::read(&Value::Object(event.body)),
+            Ok(event) => Self::read(|key| event.body.get(key)),
             Err(_) => Self::default(),
         }
     }
 
-    fn read(body: &Value) -> Self {
-        let id = |key: &str| body.get(key).and_then(canonical_id);
-        let alias = body.get("type").and_then(Value::as_str) == Some(EventType::Alias.as_str());
+    fn read<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Self {
+        let id = |key: &str| value(key).and_then(canonical_id);
+        let alias = value("type").and_then(Value::as_str) == Some(EventType::Alias.as_str());
         Self { user: id("userId"), anonymous: id("anonymousId"), previous: id("previousId").filter(|_| alias) }
     }
 }

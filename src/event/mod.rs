@@ -4,10 +4,16 @@
 //! ids are strings or numbers there as they came, and [`Event::user_id`] and its kin give the one canonical string of each;
 //! an `Event` that exists has passed validation.
 
+mod body;
+mod entries;
+
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
+
+pub use body::{Body, Shape};
 
 /// Segment's call types, and the `delete` notification of its webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,7 +78,7 @@ pub struct Event {
     /// When we received it.
     pub received_at: jiff::Timestamp,
     /// The whole event, as scripts see it.
-    pub body: Map<String, Value>,
+    pub body: Body,
 }
 
 impl Event {
@@ -111,28 +117,20 @@ impl Event {
         Some(value)
     }
 
-    /// The bytes that the store keeps: the body as compact JSON.
+    /// The bytes that the store keeps: the body as JSON, what was not changed of it as it came.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::new();
-        self.write_payload(&mut payload);
+        self.body.write(&mut payload);
         payload
-    }
-
-    /// Writes [`Event::payload`] behind what `to` holds.
-    ///
-    /// # Panics
-    /// Never: a JSON map always serialises.
-    pub fn write_payload(&self, to: &mut Vec<u8>) {
-        serde_json::to_writer(to, &self.body).expect("a JSON map serialises");
     }
 
     /// Reads back what [`Event::payload`] wrote.
     ///
     /// # Errors
     /// When the bytes are not the JSON of a valid event (a damaged store).
-    pub fn from_payload(source: &str, received_at: jiff::Timestamp, payload: &[u8]) -> Result<Self, PayloadError> {
-        let body: Map<String, Value> = serde_json::from_slice(payload)?;
+    pub fn from_payload(source: &str, received_at: jiff::Timestamp, payload: &Bytes) -> Result<Self, PayloadError> {
+        let body = Body::parse(payload)?;
         let kind = body.get("type").and_then(Value::as_str).and_then(EventType::parse).ok_or(PayloadError::NoType)?;
         let message_id = body.get("messageId").and_then(Value::as_str).ok_or(PayloadError::NoMessageId)?.to_owned();
         Ok(Self { kind, message_id, source: source.to_owned(), received_at, body })

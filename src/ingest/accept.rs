@@ -132,7 +132,7 @@ pub(super) fn deliveries(set: &ScriptSet, event: &Event) -> Vec<NewDelivery> {
 /// The event as the store takes it. `buffer` is what its payload is written in first: its length is known only then.
 pub(super) fn row(event: Event, deliveries: Vec<NewDelivery>, dedupe: Dedupe, buffer: &mut Vec<u8>) -> NewEvent {
     buffer.clear();
-    event.write_payload(buffer);
+    event.body.write(buffer);
     NewEvent {
         kind: event.kind.as_str(),
         name: event.name().map(str::to_owned),

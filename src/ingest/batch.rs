@@ -2,6 +2,7 @@
 //!
 //! Items are cut out of the body first and parsed one by one, so that each has its size, its own error and its own text.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +13,7 @@ use super::decode::decode;
 use super::json::object;
 use super::rejection::Rejection;
 use crate::config::ServerConfig;
+use crate::event::{Body, Shape};
 
 /// How many times `server.max_batch` the events of one request may be long, with what they share written into each.
 const EXPANSION: u64 = 8;
@@ -42,8 +44,8 @@ impl Batch<'_> {
         let mut parts = Vec::new();
         for (key, raw) in [("context", self.context), ("integrations", self.integrations)] {
             let Some(raw) = raw else { continue };
-            match object(raw.get().as_bytes()) {
-                Ok(map) => parts.push(Part { key, bytes: raw.get().len(), map }),
+            match object(&Bytes::copy_from_slice(raw.get().as_bytes())) {
+                Ok(body) => parts.push(Part { key, bytes: raw.get().len(), map: body.to_map() }),
                 // Segment overlooks it.
                 Err(Rejection::NotAnObject) => {}
                 Err(why) => return Err(why),
@@ -71,45 +73,48 @@ struct Part {
 
 impl Shared {
     /// How much longer an event gets by it, at most.
-    fn adds(&self, body: &Map<String, Value>) -> usize {
-        let taken = |part: &&Part| matches!(body.get(part.key), None | Some(Value::Null | Value::Object(_)));
+    fn adds(&self, body: &Body) -> usize {
+        let taken = |part: &&Part| matches!(body.shape(part.key), None | Some(Shape::Null | Shape::Map));
         let sent_at = if has_sent_at(body) { 0 } else { self.sent_at.as_ref().map_or(0, String::len) };
         self.parts.iter().filter(taken).map(|part| part.bytes).sum::<usize>() + sent_at
     }
 
     /// Gives an event what it does not have itself.
-    fn complete(&self, body: &mut Map<String, Value>) {
+    fn complete(&self, body: &mut Body) {
         if let Some(sent_at) = &self.sent_at
             && !has_sent_at(body)
         {
-            body.insert("sentAt".to_owned(), Value::String(sent_at.clone()));
+            body.insert("sentAt", Value::String(sent_at.clone()));
         }
         for part in &self.parts {
-            match body.entry(part.key).or_insert(Value::Null) {
-                Value::Object(own) => {
-                    for (name, value) in &part.map {
-                        own.entry(name.as_str()).or_insert_with(|| value.clone());
+            match body.shape(part.key) {
+                Some(Shape::Map) => {
+                    if let Some(Value::Object(own)) = body.get_mut(part.key) {
+                        for (name, value) in &part.map {
+                            own.entry(name.as_str()).or_insert_with(|| value.clone());
+                        }
                     }
                 }
-                absent @ Value::Null => *absent = Value::Object(part.map.clone()),
+                None | Some(Shape::Null) => body.insert(part.key, Value::Object(part.map.clone())),
                 // Refused when it is decoded.
-                _ => {}
+                Some(_) => {}
             }
         }
     }
 }
 
-fn has_sent_at(body: &Map<String, Value>) -> bool {
-    body.get("sentAt").is_some_and(|own| !own.is_null())
+fn has_sent_at(body: &Body) -> bool {
+    !matches!(body.shape("sentAt"), None | Some(Shape::Null))
 }
 
 /// Decodes every item that a batch may hold: the good ones go to `good`, the bad ones come back; of those behind the last that it may
-/// hold the first one is bad for all. `shared` is what the items of a batch share.
+/// hold the first one is bad for all. `text` is what the items are cut out of, `shared` what the items of a batch share.
 ///
 /// A shared part is written into each item, so that a short body can hold long events: each one's length is taken with what it
 /// shares, and so is their sum.
 pub(super) fn sort<'a>(
     received_at: Timestamp,
+    text: &Bytes,
     items: &[&'a RawValue],
     shared: Option<&Shared>,
     good: &mut Intake<'_>,
@@ -121,7 +126,7 @@ pub(super) fn sort<'a>(
     let mut bad = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let raw = item.get();
-        let refuse = |why, body: Option<&Map<String, Value>>| Bad { index, why, raw: raw.as_bytes(), ..Bad::known(body) };
+        let refuse = |why, body: Option<&Body>| Bad { index, why, raw: raw.as_bytes(), ..Bad::known(body) };
         let limit = limits.max_batch_events;
         if index >= limit {
             // The first one stands for the others: a short body can hold hundreds of thousands.
@@ -132,7 +137,8 @@ pub(super) fn sort<'a>(
             bad.push(refuse(why, None));
             continue;
         }
-        let mut body = match object(raw.as_bytes()) {
+        let own = text.slice_ref(raw.as_bytes());
+        let mut body = match object(&own) {
             Ok(body) => body,
             Err(why) => {
                 bad.push(refuse(why, None));
@@ -155,7 +161,7 @@ pub(super) fn sort<'a>(
         match decode(source, received_at, body, origin) {
             Ok(event) => good.add(event),
             // A refused event is rare: it is read again for what its row shows.
-            Err(why) => bad.push(refuse(why, object(raw.as_bytes()).ok().as_ref())),
+            Err(why) => bad.push(refuse(why, object(&own).ok().as_ref())),
         }
     }
     bad
@@ -163,7 +169,7 @@ pub(super) fn sort<'a>(
 
 impl Bad<'_> {
     /// A refused event with its id and type, as far as they can be read. `why`, `index` and `raw` are the caller's to set.
-    pub(super) fn known(body: Option<&Map<String, Value>>) -> Self {
+    pub(super) fn known(body: Option<&Body>) -> Self {
         let text = |key: &str| {
             let text: String = body?.get(key)?.as_str()?.chars().take(100).collect();
             Some(text)

@@ -4,13 +4,14 @@
 //! id loses no digit and has one form, however it was written (`ids`);
 //! `writeKey` never gets into an event. A `messageId` of more than Segment's 100 characters is taken as it is.
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::ids;
 use super::rejection::Rejection;
 use super::timestamps::{self, Origin};
-use crate::event::{Event, EventType, canonical_id};
+use super::{ids, json};
+use crate::event::{Body, Event, EventType, Shape, canonical_id};
 
 /// Reads one event that has been through Segment or comes from a file: validates it and fills in `messageId`, `receivedAt`
 /// and `timestamp` where they are missing.
@@ -19,18 +20,21 @@ use crate::event::{Event, EventType, canonical_id};
 /// When it is not an event that the Tracking API or a webhook would be answered 200 for.
 pub fn decode_event(source: &str, received_at: Timestamp, raw: Value) -> Result<Event, Rejection> {
     match raw {
-        Value::Object(body) => decode(source, received_at, body, Origin::Segment),
+        Value::Object(body) => decode(source, received_at, body.into(), Origin::Segment),
         _ => Err(Rejection::NotAnObject),
     }
 }
 
+/// As [`decode_event`], from the event's text.
+///
+/// # Errors
+/// As [`decode_event`], and when the text is no JSON object.
+pub fn decode_text(source: &str, received_at: Timestamp, text: &Bytes) -> Result<Event, Rejection> {
+    decode(source, received_at, json::object(text)?, Origin::Segment)
+}
+
 /// Reads one event of a known origin.
-pub(super) fn decode(
-    source: &str,
-    received_at: Timestamp,
-    mut body: Map<String, Value>,
-    origin: Origin,
-) -> Result<Event, Rejection> {
+pub(super) fn decode(source: &str, received_at: Timestamp, mut body: Body, origin: Origin) -> Result<Event, Rejection> {
     let kind = match body.get("type") {
         None | Some(Value::Null) => return Err(Rejection::NoType),
         Some(value) => value.as_str().and_then(EventType::parse).ok_or(Rejection::UnknownType)?,
@@ -48,16 +52,16 @@ pub(super) fn decode(
 }
 
 /// The parts that scripts take for maps.
-fn check_shape(body: &Map<String, Value>) -> Result<(), Rejection> {
+fn check_shape(body: &Body) -> Result<(), Rejection> {
     for part in ["context", "traits", "properties"] {
-        if !matches!(body.get(part), None | Some(Value::Null | Value::Object(_))) {
+        if !matches!(body.shape(part), None | Some(Shape::Null | Shape::Map)) {
             return Err(Rejection::NotAnObjectAt(part));
         }
     }
     Ok(())
 }
 
-fn check_ids(kind: EventType, body: &Map<String, Value>) -> Result<(), Rejection> {
+fn check_ids(kind: EventType, body: &Body) -> Result<(), Rejection> {
     let has = |key: &str| body.get(key).is_some_and(is_id);
     let somebody = || has("userId") || has("anonymousId");
     match kind {
@@ -84,7 +88,7 @@ fn is_id(value: &Value) -> bool {
 }
 
 /// The event's own id; a random one when it has none, so that it is always fresh.
-fn message_id(body: &mut Map<String, Value>) -> Result<String, Rejection> {
+fn message_id(body: &mut Body) -> Result<String, Rejection> {
     let id = match body.get("messageId") {
         Some(Value::String(text)) if !text.trim().is_empty() => return Ok(text.clone()),
         Some(value @ Value::Number(_)) => canonical_id(value),
@@ -92,7 +96,7 @@ fn message_id(body: &mut Map<String, Value>) -> Result<String, Rejection> {
         Some(_) => return Err(Rejection::BadMessageId),
     };
     let id = id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    body.insert("messageId".to_owned(), Value::String(id.clone()));
+    body.insert("messageId", Value::String(id.clone()));
     Ok(id)
 }
 
@@ -108,7 +112,7 @@ mod tests {
 
     fn client(body: Value) -> Result<Event, Rejection> {
         let Value::Object(body) = body else { panic!("no object") };
-        decode("web", at(), body, Origin::Client)
+        decode("web", at(), body.into(), Origin::Client)
     }
 
     #[test]
@@ -158,11 +162,11 @@ mod tests {
         let body = |id: Value| json!({"type": "page", "userId": "1", "messageId": id});
         let long = "m".repeat(300);
         assert_eq!(client(body(json!(long))).expect("taken").message_id, long);
-        assert_eq!(client(body(json!(17))).expect("taken").body["messageId"], "17");
+        assert_eq!(client(body(json!(17))).expect("taken").body.get("messageId"), Some(&json!("17")));
         for none in [Value::Null, json!(""), json!("  ")] {
             let (a, b) = (client(body(none.clone())).expect("taken"), client(body(none)).expect("taken"));
             assert_ne!(a.message_id, b.message_id);
-            assert_eq!(a.body["messageId"], Value::String(a.message_id.clone()));
+            assert_eq!(a.body.get("messageId"), Some(&Value::String(a.message_id.clone())));
         }
     }
 
@@ -171,6 +175,6 @@ mod tests {
         let event = client(json!({"type": "identify", "userId": "1", "writeKey": "secret"})).expect("taken");
         let payload = event.payload();
         assert!(!String::from_utf8_lossy(&payload).contains("secret"));
-        assert_eq!(Event::from_payload("web", at(), &payload).expect("read back"), event);
+        assert_eq!(Event::from_payload("web", at(), &payload.into()).expect("read back"), event);
     }
 }

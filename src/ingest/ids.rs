@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use crate::event::canonical_id;
+use crate::event::{Body, Shape, canonical_id};
 
 /// What holds ids, at the top of an event.
 const IDS: [&str; 5] = ["userId", "anonymousId", "groupId", "previousId", "messageId"];
@@ -19,53 +19,44 @@ const CONTEXT_IDS: [&str; 2] = ["groupId", "anonymousId"];
 /// Beyond this many digits before or behind the point a number is no id.
 const MOST_DIGITS: i64 = 400;
 
-/// Takes the digits of ids that became floats from the text that they were parsed from. `raw` is what `body` was read from.
-pub(super) fn exact(raw: &[u8], body: &mut Map<String, Value>) {
-    let lossy = |map: &Map<String, Value>, keys: &[&str]| keys.iter().any(|key| map.get(*key).is_some_and(Value::is_f64));
-    let context = body.get("context").and_then(Value::as_object);
-    let in_context = context.is_some_and(|context| lossy(context, &CONTEXT_IDS));
-    if !in_context && !lossy(body, &IDS) {
+/// Writes the ids of an event in their one form.
+pub(super) fn settle(body: &mut Body) {
+    for key in IDS {
+        if body.shape(key) == Some(Shape::Number)
+            && let Some(id) = body.get(key).and_then(|value| settled(value, body.text(key)))
+        {
+            body.insert(key, id);
+        }
+    }
+    if body.shape("context") != Some(Shape::Map) || !mentions_ids(body.text("context")) {
         return;
     }
-    // Rare, so the second parse is not felt; it cannot fail where the first did not.
-    let Ok(parts) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(raw) else { return };
-    restore(&parts, body, &IDS);
-    if in_context
-        && let Some(Ok(parts)) = parts.get("context").map(|raw| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()))
+    let texts = body.text("context").and_then(|text| serde_json::from_str::<BTreeMap<String, &RawValue>>(text).ok());
+    let text = |key: &str| texts.as_ref()?.get(key).map(|raw| raw.get());
+    let context = body.get("context");
+    let settle = |key| Some((key, settled(context?.get(key)?, text(key))?));
+    let changed: Vec<_> = CONTEXT_IDS.into_iter().filter_map(settle).collect();
+    if !changed.is_empty()
         && let Some(Value::Object(context)) = body.get_mut("context")
     {
-        restore(&parts, context, &CONTEXT_IDS);
+        changed.into_iter().for_each(|(key, id)| drop(context.insert(key.to_owned(), id)));
     }
 }
 
-fn restore(parts: &BTreeMap<String, &RawValue>, map: &mut Map<String, Value>, keys: &[&str]) {
-    for key in keys {
-        if let Some(value) = map.get_mut(*key).filter(|value| value.is_f64())
-            && let Some(digits) = parts.get(*key).and_then(|raw| plain(raw.get()))
-        {
-            *value = shortest(digits);
-        }
-    }
+/// Whether a context that is not read yet may have ids: most have none, and reading them would cost more than all ids together.
+fn mentions_ids(text: Option<&str>) -> bool {
+    // A key can be written with escapes, too.
+    text.is_none_or(|text| text.contains("\\u") || CONTEXT_IDS.iter().any(|id| text.contains(id)))
 }
 
-/// Writes the ids of a parsed event in their one form.
-pub(super) fn settle(body: &mut Map<String, Value>) {
-    settle_in(body, &IDS);
-    if let Some(Value::Object(context)) = body.get_mut("context") {
-        settle_in(context, &CONTEXT_IDS);
+/// The one form of an id that is a number; none when it has it already. The digits of one that became a float are taken from the
+/// text that it was read from.
+fn settled(value: &Value, text: Option<&str>) -> Option<Value> {
+    if !value.is_number() || value.is_i64() {
+        return None;
     }
-}
-
-fn settle_in(map: &mut Map<String, Value>, keys: &[&str]) {
-    for key in keys {
-        if let Some(value) = map.get_mut(*key)
-            && value.is_number()
-            && !value.is_i64()
-            && let Some(id) = canonical_id(value)
-        {
-            *value = shortest(id);
-        }
-    }
+    let exact = || plain(text.filter(|_| value.is_f64())?);
+    exact().or_else(|| canonical_id(value)).map(shortest)
 }
 
 /// A whole number that scripts can hold as one, else text.
@@ -101,6 +92,8 @@ fn plain(number: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -129,13 +122,25 @@ mod tests {
     fn ids_keep_their_digits_wherever_they_stand() {
         let raw = br#"{"userId": 123456789012345678901, "messageId": 1e3, "previousId": 18446744073709551615,
             "context": {"groupId": 98765432109876543210, "n": 1.0}, "properties": {"n": 1.0}}"#;
-        let mut body: Map<String, Value> = serde_json::from_slice(raw).expect("an object");
-        exact(raw, &mut body);
+        let mut body = Body::parse(&Bytes::from_static(raw)).expect("an object");
         settle(&mut body);
+        let body = body.to_map();
         assert_eq!(body["userId"], "123456789012345678901");
         assert_eq!(body["messageId"], 1000);
         assert_eq!(body["previousId"], "18446744073709551615");
         assert_eq!(body["context"]["groupId"], "98765432109876543210");
         assert!(body["context"]["n"].is_f64() && body["properties"]["n"].is_f64(), "only ids are touched");
+    }
+
+    #[test]
+    fn a_context_is_read_only_when_it_may_have_ids() {
+        let text = |raw: &'static str| {
+            let mut body = Body::parse(&Bytes::from_static(raw.as_bytes())).expect("an object");
+            settle(&mut body);
+            body.get("context").expect("a context").to_string()
+        };
+        assert_eq!(text(r#"{"context": {"\u0067roupId": 1e3}}"#), r#"{"groupId":1000}"#);
+        assert_eq!(text(r#"{"context": {"anonymousId": 7.0, "groupId": "1e3"}}"#), r#"{"anonymousId":7,"groupId":"1e3"}"#);
+        assert!(!mentions_ids(Some(r#"{"library":{"name":"x"}}"#)));
     }
 }

@@ -1,15 +1,16 @@
 //! Whether a sender switched Pipedrive off for an event.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::timestamps::Origin;
+use crate::event::Body;
 
 /// The names under which Segment's users know a Pipedrive destination.
 const NAMES: [&str; 3] = ["Actions Pipedrive", "Pipedrive (Actions)", "Pipedrive"];
 
 /// True when `integrations` names Pipedrive with `false`, or switches all off without naming it. `All` counts for nothing in
 /// what Segment itself sends: there it has been applied to the webhook destination already.
-pub(super) fn switched_off(body: &Map<String, Value>, origin: Origin) -> bool {
+pub(super) fn switched_off(body: &Body, origin: Origin) -> bool {
     let Some(Value::Object(integrations)) = body.get("integrations") else { return false };
     let named: Vec<&Value> = NAMES.into_iter().filter_map(|name| integrations.get(name)).collect();
     if named.contains(&&Value::Bool(false)) {
@@ -30,7 +31,7 @@ mod tests {
     fn off_by_name_or_by_all_without_the_name() {
         let off = |integrations: Value, origin| {
             let Value::Object(body) = json!({"integrations": integrations}) else { unreachable!() };
-            switched_off(&body, origin)
+            switched_off(&body.into(), origin)
         };
         for none in [
             json!({}),

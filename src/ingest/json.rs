@@ -3,32 +3,23 @@
 //! Senders that cut texts between the two halves of an emoji write `\\ud83d` without its other half. Segment takes that, and so do
 //! we: such a half becomes U+FFFD.
 
-use serde_json::{Map, Value};
+use bytes::Bytes;
 
-use super::ids;
 use super::rejection::Rejection;
+use crate::event::Body;
 
 /// Parses one event.
-pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, Rejection> {
-    let parse = |raw: &[u8]| {
-        // Told once that all of it is text, the parser need not look at each string; else it says where it is not.
-        let mut object = match std::str::from_utf8(raw) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(raw),
-        }?;
-        ids::exact(raw, &mut object);
-        Ok::<_, serde_json::Error>(object)
-    };
-    let error = match parse(raw) {
-        Ok(object) => return Ok(object),
+pub(super) fn object(raw: &Bytes) -> Result<Body, Rejection> {
+    let error = match Body::parse(raw) {
+        Ok(body) => return Ok(body),
         Err(error) => error,
     };
     // Only what fails pays for the second look.
     if error.is_syntax()
         && let Some(mended) = mend(raw)
-        && let Ok(object) = parse(&mended)
+        && let Ok(body) = Body::parse(&mended.into())
     {
-        return Ok(object);
+        return Ok(body);
     }
     Err(if error.is_data() { Rejection::NotAnObject } else { Rejection::json(&error) })
 }
@@ -65,16 +56,19 @@ fn unit(raw: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn half_an_emoji_becomes_the_replacement_character_and_whole_ones_stand() {
-        let read = |text: &str| object(text.as_bytes()).map(|o| o["a"].as_str().expect("text").to_owned());
+        let parse = |text: &str| object(&Bytes::copy_from_slice(text.as_bytes()));
+        let read = |text: &str| parse(text).map(|o| o.get("a").and_then(Value::as_str).expect("text").to_owned());
         assert_eq!(read(r#"{"a":"x\ud83d"}"#).as_deref(), Ok("x\u{fffd}"));
         assert_eq!(read(r#"{"a":"\ude00\ud83d\ude00\ud83dz"}"#).as_deref(), Ok("\u{fffd}\u{1f600}\u{fffd}z"));
         assert_eq!(read(r#"{"a":"\ud83d\u0041 \\ud83d \ud83d"}"#).as_deref(), Ok("\u{fffd}A \\ud83d \u{fffd}"));
         assert!(matches!(read(r#"{"a":"\ud83d" oops}"#), Err(Rejection::Malformed { .. })));
         assert!(matches!(read(r#"{"a":"\ud8"}"#), Err(Rejection::Malformed { .. })));
-        assert!(matches!(object(b"[1]"), Err(Rejection::NotAnObject)));
+        assert!(matches!(parse("[1]"), Err(Rejection::NotAnObject)));
     }
 }

@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use accept::TO_FORGET;
-pub use decode::decode_event;
+pub use decode::{decode_event, decode_text};
 pub use ordering::delivery;
 pub use rejection::Rejection;
 pub use replay::{Replayed, replay_unmatched};

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::event::{Body, Shape};
 
 /// Milliseconds, as Segment writes them.
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
@@ -23,13 +25,13 @@ pub(super) enum Origin {
 
 /// Fills in `receivedAt` and `timestamp`. A sender's own `timestamp` moves to `originalTimestamp`, as with Segment; one that
 /// cannot be read counts as absent.
-pub(super) fn fill(body: &mut Map<String, Value>, received_at: Timestamp, origin: Origin) {
+pub(super) fn fill(body: &mut Body, received_at: Timestamp, origin: Origin) {
     let theirs = origin == Origin::Segment && read(body.get("receivedAt")).is_some();
     if theirs && read(body.get("timestamp")).is_some() {
         return;
     }
     if !theirs {
-        body.insert("receivedAt".to_owned(), text(received_at));
+        body.insert("receivedAt", text(received_at));
     }
     let happened = read(body.get("originalTimestamp")).or_else(|| read(body.get("timestamp")));
     let timestamp = match (happened, read(body.get("sentAt"))) {
@@ -38,9 +40,10 @@ pub(super) fn fill(body: &mut Map<String, Value>, received_at: Timestamp, origin
         (Some(happened), None) => happened,
         (None, _) => received_at,
     };
-    if let Some(given @ Value::String(_)) = body.insert("timestamp".to_owned(), text(timestamp)) {
-        body.entry("originalTimestamp").or_insert(given);
+    if body.shape("timestamp") == Some(Shape::Text) {
+        body.keep_as("timestamp", "originalTimestamp");
     }
+    body.insert("timestamp", text(timestamp));
 }
 
 /// ISO 8601; without an offset it is UTC, as SDKs of some languages mean it.
@@ -64,10 +67,11 @@ mod tests {
 
     use super::*;
 
-    fn filled(body: Value, origin: Origin) -> Map<String, Value> {
-        let Value::Object(mut body) = body else { panic!("no object") };
+    fn filled(body: Value, origin: Origin) -> serde_json::Map<String, Value> {
+        let Value::Object(body) = body else { panic!("no object") };
+        let mut body = Body::from(body);
         fill(&mut body, "2026-03-01T12:00:10Z".parse().expect("a time"), origin);
-        body
+        body.to_map()
     }
 
     #[test]

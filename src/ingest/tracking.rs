@@ -27,7 +27,7 @@ pub(super) async fn call(mut request: Request<'_>, kind: EventType) -> Result<An
         }
     };
     let source = request.source(by_header, body.get("writeKey").and_then(Value::as_str))?;
-    body.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
+    body.insert("type", Value::String(kind.as_str().to_owned()));
     match decode(&source, at, body, Origin::Client) {
         Ok(event) => {
             let mut good = request.intake(&source, Origin::Client);
@@ -62,6 +62,6 @@ pub(super) async fn batch(mut request: Request<'_>) -> Result<Answer, Refused> {
         Err(why) => return Err(request.refuse_event(&source, at, Bad { why, raw: &bytes, ..Bad::known(None) }).await),
     };
     let mut good = request.intake(&source, Origin::Client);
-    let bad = batch::sort(at, &batch.batch, Some(&shared), &mut good);
+    let bad = batch::sort(at, &bytes, &batch.batch, Some(&shared), &mut good);
     request.take(at, good, &bad).await
 }

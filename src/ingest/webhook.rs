@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::accept::Bad;
 use super::auth;
 use super::batch;
-use super::decode::decode;
+use super::decode::decode_text;
 use super::json;
 use super::refused::{Answer, Refused};
 use super::rejection::Rejection;
@@ -32,9 +32,7 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
         if !whole {
             return Err(Refused::Signature);
         }
-        let event = batch::fits(bytes.len(), limits)
-            .and_then(|()| json::object(&bytes))
-            .and_then(|body| decode(source, at, body, Origin::Segment));
+        let event = batch::fits(bytes.len(), limits).and_then(|()| decode_text(source, at, &bytes));
         return match event {
             Ok(event) => {
                 let mut good = request.intake(source, Origin::Segment);
@@ -64,6 +62,6 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
         }
     }
     let mut good = request.intake(source, Origin::Segment);
-    let bad = batch::sort(at, &items, None, &mut good);
+    let bad = batch::sort(at, &bytes, &items, None, &mut good);
     request.take(at, good, &bad).await
 }

@@ -41,7 +41,7 @@ fn build(rules: &str, scripts: &[(&str, &str)]) -> Result<Built, Vec<Diagnostic>
 fn event(source: &str, body: Value) -> Event {
     let Value::Object(body) = body else { panic!("an event is a map") };
     let kind = EventType::parse(body["type"].as_str().expect("a type")).expect("a known type");
-    Event { kind, message_id: "m".into(), source: source.into(), received_at: jiff::Timestamp::UNIX_EPOCH, body }
+    Event { kind, message_id: "m".into(), source: source.into(), received_at: jiff::Timestamp::UNIX_EPOCH, body: body.into() }
 }
 
 fn wanted(set: &ScriptSet, event: &Event) -> Vec<String> {

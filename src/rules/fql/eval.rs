@@ -38,7 +38,7 @@ impl<'a> View<'a> {
 /// The value of a path; keys are taken as they are, and a number picks from a list.
 pub(super) fn find<'a>(event: &'a Event, path: &Path) -> Option<&'a Value> {
     let (root, rest) = path.0.split_first()?;
-    rest.iter().try_fold(event.body.get(&**root)?, |value, key| match value {
+    rest.iter().try_fold(event.body.get(root)?, |value, key| match value {
         Value::Array(items) => items.get(key.parse::<usize>().ok()?),
         value => value.get(&**key),
     })

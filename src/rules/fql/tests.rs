@@ -9,7 +9,7 @@ use crate::event::EventType;
 fn event(body: Value) -> Event {
     let Value::Object(body) = body else { panic!("an event is a map") };
     let kind = body.get("type").and_then(Value::as_str).and_then(EventType::parse).expect("a type");
-    Event { kind, message_id: "m".into(), source: "website".into(), received_at: Timestamp::UNIX_EPOCH, body }
+    Event { kind, message_id: "m".into(), source: "website".into(), received_at: Timestamp::UNIX_EPOCH, body: body.into() }
 }
 
 fn track() -> Event {

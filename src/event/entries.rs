@@ -1,0 +1,142 @@
+//! An object's text cut into its keys and values, none of which is read.
+//!
+//! Invariant: what is cut here can be parsed whole. What the parser does not look at when it only skips a value is checked
+//! besides where a text may have it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The keys and values in the order of the text; none when it is no object that can be parsed whole.
+pub(super) fn of(text: &[u8]) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    // Told once that all of it is text, the parser need not look at each string.
+    let json = std::str::from_utf8(text).ok()?;
+    if needs_check(text) {
+        let Checked = serde_json::from_str(json).ok()?;
+    }
+    let Entries(entries) = serde_json::from_str(json).ok()?;
+    Some(entries)
+}
+
+/// Whether a text may have what the parser overlooks when it only skips a value: half of a surrogate pair, a number out of range, or
+/// more levels than it goes down. True now and then where nothing is wrong.
+fn needs_check(text: &[u8]) -> bool {
+    /// Fewer than the parser's levels.
+    const LEVELS: usize = 100;
+    /// Fewer digits than a number out of range has without an exponent of three.
+    const DIGITS: usize = 200;
+    let exponent = |after: &[u8]| {
+        let digits = after.strip_prefix(b"-").or(after.strip_prefix(b"+")).unwrap_or(after);
+        digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
+    };
+    let run = |middle: usize| {
+        let digit = |byte: &&u8| byte.is_ascii_digit();
+        text[middle..].iter().take_while(digit).count() + text[..middle].iter().rev().take_while(digit).count() >= DIGITS
+    };
+    text.contains(&b'\\')
+        || text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= LEVELS
+        || text.iter().enumerate().any(|(at, byte)| matches!(byte, b'e' | b'E') && exponent(&text[at + 1..]))
+        || (0..text.len()).step_by(DIGITS / 2).any(run)
+}
+
+/// What [`of`] gives.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self(Vec::with_capacity(16)))
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'de> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Self, A::Error> {
+        while let Some((Name(key), value)) = entries.next_entry()? {
+            self.0.push((key, value));
+        }
+        Ok(self)
+    }
+}
+
+/// A key, borrowed unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsName;
+        impl<'de> Visitor<'de> for AsName {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(AsName)
+    }
+}
+
+/// Any JSON value that could be parsed to a [`Value`], which is not made.
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
