@@ -45,18 +45,30 @@ pub(super) struct Intake<'a> {
     forget: Vec<Write>,
     /// By type.
     counts: [EventCounts; EventType::ALL.len()],
-    /// What payloads are written in.
-    buffer: Vec<u8>,
+    /// The payloads of the rows, one behind the other: one piece of memory for all of them.
+    payloads: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
 }
 
-/// Payloads up to this length need no second look for room.
-const BUFFER: usize = 4 * 1024;
+/// How much longer than its text a payload may be without a second look for room.
+const ADDED: usize = 256;
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(ingest: &'a Ingest, set: &'a ScriptSet, source: &'a str, origin: Origin) -> Self {
-        let (rows, kinds, forget) = (Vec::new(), Vec::new(), Vec::new());
-        let buffer = Vec::with_capacity(BUFFER);
-        Self { ingest, set, source, origin, rows, kinds, forget, counts: Default::default(), buffer }
+    /// An empty one, for events of so many bytes together.
+    pub(super) fn new(ingest: &'a Ingest, set: &'a ScriptSet, source: &'a str, origin: Origin, bytes: usize) -> Self {
+        Self {
+            ingest,
+            set,
+            source,
+            origin,
+            rows: Vec::new(),
+            kinds: Vec::new(),
+            forget: Vec::new(),
+            counts: Default::default(),
+            payloads: Vec::with_capacity(bytes + ADDED),
+            ends: Vec::new(),
+        }
     }
 
     /// Whose events they are, and how they came.
@@ -88,13 +100,20 @@ impl<'a> Intake<'a> {
             return;
         }
         self.kinds.push((event.kind, deliveries.is_empty()));
-        self.rows.push(row(event, deliveries, Dedupe::Window, &mut self.buffer));
+        event.body.write(&mut self.payloads);
+        self.ends.push(self.payloads.len());
+        self.rows.push(row(event, Bytes::new(), deliveries, Dedupe::Window));
     }
 
     /// Stores what was taken in, and counts it; returns after it is durable.
     pub(super) async fn store(self) -> Result<(), StoreError> {
-        let Self { ingest, source, rows, kinds, forget, mut counts, .. } = self;
+        let Self { ingest, source, mut rows, kinds, forget, mut counts, payloads, ends, .. } = self;
         if !rows.is_empty() {
+            let (payloads, mut begin) = (Bytes::from(payloads), 0);
+            for (row, end) in rows.iter_mut().zip(ends) {
+                row.payload = payloads.slice(begin..end);
+                begin = end;
+            }
             for ((kind, unmatched), appended) in kinds.into_iter().zip(ingest.store.append(rows).await?) {
                 let counts = &mut counts[kind as usize];
                 match appended {
@@ -129,16 +148,14 @@ pub(super) fn deliveries(set: &ScriptSet, event: &Event) -> Vec<NewDelivery> {
     set.wanted(event).into_iter().map(|rule| delivery(event, rule)).collect()
 }
 
-/// The event as the store takes it. `buffer` is what its payload is written in first: its length is known only then.
-pub(super) fn row(event: Event, deliveries: Vec<NewDelivery>, dedupe: Dedupe, buffer: &mut Vec<u8>) -> NewEvent {
-    buffer.clear();
-    event.body.write(buffer);
+/// The event as the store takes it.
+pub(super) fn row(event: Event, payload: Bytes, deliveries: Vec<NewDelivery>, dedupe: Dedupe) -> NewEvent {
     NewEvent {
         kind: event.kind.as_str(),
         name: event.name().map(str::to_owned),
         user: event.user_id().or_else(|| event.anonymous_id()),
         received_at: event.received_at,
-        payload: Bytes::copy_from_slice(buffer),
+        payload,
         deliveries,
         dedupe,
         replay_of: None,

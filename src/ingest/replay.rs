@@ -32,7 +32,6 @@ pub async fn replay_unmatched(
     filter: &UnmatchedFilter,
 ) -> Result<Replayed, StoreError> {
     let mut report = Replayed::default();
-    let mut buffer = Vec::new();
     let filter = UnmatchedFilter { after: Some(filter.after.unwrap_or(Seq(0))), ..filter.clone() };
     let page = store.unmatched(&filter).await?;
     if page.len() >= filter.limit.max(1) {
@@ -66,7 +65,7 @@ pub async fn replay_unmatched(
         if !missing.is_empty() {
             report.events += 1;
             report.deliveries += missing.len();
-            store.append(vec![row(event, missing, Dedupe::Never, &mut buffer)]).await?;
+            store.append(vec![row(event, stored.payload, missing, Dedupe::Never)]).await?;
         }
     }
     Ok(report)

@@ -57,9 +57,9 @@ impl Request<'_> {
         Refused::Event(bad.why)
     }
 
-    /// Where its good events go.
-    pub(super) fn intake<'b>(&'b self, source: &'b str, origin: Origin) -> Intake<'b> {
-        Intake::new(self.ingest, &self.keys.set, source, origin)
+    /// Where its good events go, of so many bytes together.
+    pub(super) fn intake<'b>(&'b self, source: &'b str, origin: Origin, bytes: usize) -> Intake<'b> {
+        Intake::new(self.ingest, &self.keys.set, source, origin, bytes)
     }
 
     /// Stores the good ones, keeps the bad ones, and lists these.

@@ -30,7 +30,7 @@ pub(super) async fn call(mut request: Request<'_>, kind: EventType) -> Result<An
     body.insert("type", Value::String(kind.as_str().to_owned()));
     match decode(&source, at, body, Origin::Client) {
         Ok(event) => {
-            let mut good = request.intake(&source, Origin::Client);
+            let mut good = request.intake(&source, Origin::Client, bytes.len());
             good.add(event);
             request.take(at, good, &[]).await
         }
@@ -61,7 +61,7 @@ pub(super) async fn batch(mut request: Request<'_>) -> Result<Answer, Refused> {
         Ok(shared) => shared,
         Err(why) => return Err(request.refuse_event(&source, at, Bad { why, raw: &bytes, ..Bad::known(None) }).await),
     };
-    let mut good = request.intake(&source, Origin::Client);
+    let mut good = request.intake(&source, Origin::Client, bytes.len());
     let bad = batch::sort(at, &bytes, &batch.batch, Some(&shared), &mut good);
     request.take(at, good, &bad).await
 }

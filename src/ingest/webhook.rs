@@ -35,7 +35,7 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
         let event = batch::fits(bytes.len(), limits).and_then(|()| decode_text(source, at, &bytes));
         return match event {
             Ok(event) => {
-                let mut good = request.intake(source, Origin::Segment);
+                let mut good = request.intake(source, Origin::Segment, bytes.len());
                 good.add(event);
                 request.take(at, good, &[]).await
             }
@@ -61,7 +61,7 @@ pub(super) async fn receive(mut request: Request<'_>, source: &str) -> Result<An
             return Err(Refused::SecondProof);
         }
     }
-    let mut good = request.intake(source, Origin::Segment);
+    let mut good = request.intake(source, Origin::Segment, bytes.len());
     let bad = batch::sort(at, &bytes, &items, None, &mut good);
     request.take(at, good, &bad).await
 }
