@@ -21,7 +21,7 @@ pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, 
 pub use types::{
     Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
 };
-pub use write::{Finish, Write};
+pub use write::{Finish, LISTED_REASON, Write};
 
 use async_trait::async_trait;
 
@@ -61,7 +61,8 @@ pub trait Store: Send + Sync + 'static {
     /// All of a space, ordered by key.
     async fn kv_list(&self, space: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
-    /// Deliveries that fit the filter, newest first.
+    /// Deliveries that fit the filter, newest first. Of long reasons it has the beginning ([`LISTED_REASON`]), so that a page stays small;
+    /// [`Store::records`] has the whole of them.
     async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
 
     /// Decision records of one delivery, oldest attempt first (JSON documents).

@@ -2,6 +2,10 @@
 
 use super::{DeliveryId, DeliveryState, NewDelivery};
 
+/// Bytes of a reason that lists keep; of a longer one its beginning, with an ellipsis. A list is read by the hundred rows, and some texts
+/// that end a delivery are as long as whoever wrote them liked.
+pub const LISTED_REASON: usize = 1024;
+
 /// One write of a commit. A commit carries out its writes in order, all or nothing.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -139,6 +143,6 @@ pub struct Finish {
     pub at: jiff::Timestamp,
     /// Script set version that ran.
     pub version: Option<String>,
-    /// One line for lists: why it failed or was skipped.
+    /// One line for lists: why it failed or was skipped. Cut to [`LISTED_REASON`]; the whole of it belongs into the decision record.
     pub reason: Option<String>,
 }

@@ -5,10 +5,13 @@ use clap::Args;
 use super::super::Format;
 use super::super::client::{Daemon, query};
 use super::super::exit::{Failure, Outcome};
-use super::super::output::{Table, complain, say, say_json, time};
+use super::super::output::{Table, complain, cut, say, say_json, time};
 use super::select::Conditions;
 use crate::console::{EventList, EventsQuery};
 use crate::store::{DeliveryRow, EventRow, RejectedRow, UnmatchedCount};
+
+/// Longest reason in a table; `events show` and `--json` have more of it.
+const LONGEST_REASON: usize = 120;
 
 /// List deliveries, newest first; or what was refused at the door, or what no rule wanted
 #[derive(Debug, Args)]
@@ -72,7 +75,7 @@ fn of_deliveries(rows: &[DeliveryRow]) -> Table {
             row.source.clone(),
             row.attempts.to_string(),
             row.run_at.map(time).unwrap_or_default(),
-            row.reason.clone().unwrap_or_default(),
+            row.reason.as_deref().map(|reason| cut(reason, LONGEST_REASON)).unwrap_or_default(),
         ]);
     }
     table
@@ -103,7 +106,7 @@ fn of_rejected(rows: &[RejectedRow]) -> Table {
             row.source.clone(),
             row.kind.clone().unwrap_or_default(),
             row.message_id.clone().unwrap_or_default(),
-            row.reason.clone(),
+            cut(&row.reason, LONGEST_REASON),
         ]);
     }
     table

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::super::output::{printable, time};
+use super::super::output::{cut, printable, time};
 use crate::diagnostic::Diagnostic;
 
 /// Longest value on one line.
@@ -205,8 +205,7 @@ fn word(value: &Value) -> String {
 
 /// A value as JSON on one line, cut when it is long.
 fn short(value: &Value) -> String {
-    let text = printable(&value.to_string());
-    if text.chars().count() <= LONGEST { text } else { format!("{}…", text.chars().take(LONGEST).collect::<String>()) }
+    cut(&printable(&value.to_string()), LONGEST)
 }
 
 /// A value as JSON over several lines.

@@ -3,6 +3,7 @@
 //! Invariants: a call is judged whole before its first write, against all that its transaction did before it, so that one
 //! refused call leaves the others alone. A pending row and a run never stand for the same delivery.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,7 +12,7 @@ use super::codes::{from_keys, from_seq, from_state, from_time, part, to_state};
 use super::counters;
 use super::names::Names;
 use super::writer::Cache;
-use crate::store::{DeliveryId, DeliveryState, Finish, StoreError, Write};
+use crate::store::{DeliveryId, DeliveryState, Finish, LISTED_REASON, StoreError, Write};
 
 /// How a delivery stands, as far as writes care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,18 +187,19 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
 fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Result<()> {
     let (seq, rule) = (from_seq(end.id.seq), cache.names.id(conn, &end.id.rule)?);
     let version = end.version.as_deref().map(|v| cache.names.id(conn, v)).transpose()?;
+    let reason = end.reason.as_deref().map(listed);
     let moved = conn
         .prepare_cached(
             "INSERT INTO runs (seq, rule, position, account, at, kind, attempts, state, finished_at, version, reason)
              SELECT seq, rule, position, account, at, kind, attempts, ?3, ?4, ?5, ?6 FROM pending WHERE seq = ?1 AND rule = ?2",
         )?
-        .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, end.reason])?;
+        .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, reason])?;
     if moved == 0 {
         // A failure that a person discards; it keeps the version that ran.
         conn.prepare_cached(
             "UPDATE runs SET state = ?3, finished_at = ?4, reason = coalesce(?5, reason) WHERE seq = ?1 AND rule = ?2",
         )?
-        .execute(params![seq, rule, from_state(end.state), from_time(end.at), end.reason])?;
+        .execute(params![seq, rule, from_state(end.state), from_time(end.at), reason])?;
         counters::take(&mut cache.counters.failed, 1);
     } else {
         conn.prepare_cached("DELETE FROM pending WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
@@ -211,4 +213,12 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
         conn.prepare_cached("DELETE FROM plans WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
     }
     Ok(())
+}
+
+/// A reason as lists keep it.
+fn listed(reason: &str) -> Cow<'_, str> {
+    if reason.len() <= LISTED_REASON {
+        return Cow::Borrowed(reason);
+    }
+    Cow::Owned(format!("{}…", &reason[..reason.floor_char_boundary(LISTED_REASON)]))
 }

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use pipewright::console;
 use pipewright::reload::{Refused, ReloadStatus};
-use pipewright::store::DeliveryState;
+use pipewright::store::{DeliveryState, Rejected};
 use serde_json::json;
 
 use crate::console::harness::{Admin, bad_script, settled};
@@ -42,6 +42,31 @@ async fn events_are_listed_as_a_table_and_as_json() {
     let wrong = run(&admin, &["events", "list", "--state", "ded"]).await;
     assert_eq!(code(&wrong), 2);
     assert!(err(&wrong).contains("did you mean `dead`?"), "{}", err(&wrong));
+}
+
+#[tokio::test]
+async fn a_table_cuts_long_reasons() {
+    let admin = served().await;
+    let reason = format!("no {}", "ö".repeat(400));
+    let id = admin.event("m1", "u1").await;
+    admin.finish(&id, DeliveryState::Dead, Some(&reason)).await;
+    let rejected = Rejected {
+        source: "website".to_owned(),
+        message_id: None,
+        kind: None,
+        at: jiff::Timestamp::now(),
+        reason: reason.clone(),
+        payload: "{}".into(),
+    };
+    admin.store.reject(vec![rejected]).await.expect("stored");
+    let cut = format!("  no {}…", "ö".repeat(117));
+    for more in [&[][..], &["--rejected"]] {
+        let table = out(&run(&admin, &[&["events", "list"], more].concat()).await);
+        let row = table.lines().nth(1).expect("a row");
+        assert!(row.ends_with(&cut), "{table}");
+        let json = out(&run(&admin, &[&["events", "list", "--json"], more].concat()).await);
+        assert!(json.contains(&reason), "programs get what the store has: {json}");
+    }
 }
 
 #[tokio::test]

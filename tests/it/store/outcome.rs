@@ -1,6 +1,8 @@
 //! What becomes of deliveries; match index, known values, small named values.
 
-use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryState, NewDelivery, Seq, Store, StoreError, Write};
+use pipewright::store::{
+    DeliveryFilter, DeliveryId, DeliveryState, Finish, LISTED_REASON, NewDelivery, Seq, Store, StoreError, Write,
+};
 
 use super::support::{Opened, add, all_pending, at, event, finish, id, open};
 
@@ -106,6 +108,33 @@ async fn a_refused_call_changes_nothing() {
     assert_eq!(refused.to_string(), "delivery 1/person is finished already");
     assert_eq!(opened.store.kv_get("s", "k").await.expect("reads"), None);
     assert_eq!(all_pending(&opened.store, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn lists_keep_the_beginning_of_a_long_reason_and_the_record_all_of_it() {
+    let opened = open();
+    let person = id(add(&opened.store, event("m1", &["person"])).await, "person");
+    // Two bytes a character, so that the bound falls into one.
+    let long = format!("a{}", "ä".repeat(130_000));
+    let record = format!(r#"{{"reason":"{long}"}}"#).into_bytes();
+    let end = |state, reason: &str| {
+        let (id, reason) = (person.clone(), Some(reason.to_owned()));
+        Write::Finish(Finish { id, state, at: at(1), version: None, reason })
+    };
+    let listed = async || {
+        let rows = opened.store.deliveries(&DeliveryFilter::default()).await.expect("reads");
+        rows[0].reason.clone().expect("a reason")
+    };
+    let writes = vec![Write::Record { id: person.clone(), attempt: 1, record: record.clone() }, end(DeliveryState::Dead, &long)];
+    opened.store.commit(writes).await.expect("commits");
+    let kept = listed().await;
+    let beginning = kept.strip_suffix('…').expect("an ellipsis");
+    assert!(long.starts_with(beginning) && beginning.len() == LISTED_REASON - 1, "{}", kept.len());
+    assert_eq!(opened.store.records(&person).await.expect("reads"), [record]);
+
+    let fits = "x".repeat(LISTED_REASON);
+    opened.store.commit(vec![end(DeliveryState::Discarded, &fits)]).await.expect("commits");
+    assert_eq!(listed().await, fits, "what fits is not touched");
 }
 
 #[tokio::test]
