@@ -361,14 +361,14 @@ impl Attempt {
                 Ok(Verdict::Ended { state, script_failed: false })
             }
             Ok(End::Park { until, reason, wants }) => {
-                let writes = vec![self.record("parked", Some(reason), None, now)];
-                self.commit(writes).await?;
+                let writes = self.waits("parked", reason, None, now);
+                self.commit(writes.into()).await?;
                 Ok(Verdict::Park { until, wants, pinned: self.pinned })
             }
             Err(trouble) if trouble.give_way => {
                 let run_at = later(now, self.set.config.delivery.retry_first.get());
-                let writes = vec![self.record("wait", Some(trouble.reason.clone()), Some(&trouble), now)];
-                self.commit(writes).await?;
+                let writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now);
+                self.commit(writes.into()).await?;
                 Ok(Verdict::GiveWay { run_at, pinned: self.pinned })
             }
             Err(trouble) => self.trouble(trouble, now).await,
@@ -400,7 +400,7 @@ impl Attempt {
                         self.runtime.metrics.delivery_retried(&self.pending.id.rule, trouble.class.as_str());
                         tracing::info!(delivery = %self.pending.id, class = %trouble.class, error = trouble.brief, %run_at, "will be tried again");
                         let account_trouble = trouble.whose == Whose::Account;
-                        let mut writes = vec![self.record("retry", Some(trouble.reason.clone()), Some(&trouble), now)];
+                        let mut writes = self.waits("retry", trouble.reason.clone(), Some(&trouble), now).to_vec();
                         writes.extend(self.pin_write());
                         writes.push(self.retry_write(run_at, attempts, first));
                         self.commit(writes).await?;
@@ -431,7 +431,7 @@ impl Attempt {
 
     /// Uncharged: the account or the rule is held, and the delivery stays where it is.
     async fn wait(&mut self, trouble: Trouble, now: Timestamp) -> Result<Verdict, StoreError> {
-        let mut writes = vec![self.record("wait", Some(trouble.reason.clone()), Some(&trouble), now)];
+        let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
         writes.extend(self.pin_write());
         self.commit(writes).await?;
         let wait = trouble.wait.unwrap_or(match trouble.class {
@@ -500,6 +500,12 @@ impl Attempt {
 
     fn pin_of(&self, plan: &PinnedPlan) -> Write {
         Write::Pin { id: self.pending.id.clone(), plan: plan.to_bytes() }
+    }
+
+    /// The record of an attempt that did not end the delivery, and its reason for lists, which read no records.
+    fn waits(&self, outcome: &str, reason: String, trouble: Option<&Trouble>, now: Timestamp) -> [Write; 2] {
+        let waiting = Write::Waiting { id: self.pending.id.clone(), reason: reason.clone() };
+        [self.record(outcome, Some(reason), trouble, now), waiting]
     }
 
     fn record(&self, outcome: &str, reason: Option<String>, trouble: Option<&Trouble>, now: Timestamp) -> Write {

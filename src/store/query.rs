@@ -93,7 +93,8 @@ pub struct DeliveryRow {
     pub finished_at: Option<jiff::Timestamp>,
     /// Script set version.
     pub version: Option<String>,
-    /// One line: why; at most [`super::LISTED_REASON`] bytes and an ellipsis.
+    /// One line: why it ended so; of a pending one, why its last attempt did not end it. At most [`super::LISTED_REASON`] bytes and an
+    /// ellipsis.
     pub reason: Option<String>,
     /// The delivery that this one repeats.
     pub replay_of: Option<DeliveryId>,

@@ -32,6 +32,13 @@ pub enum Write {
         /// When it failed first.
         first_failed_at: jiff::Timestamp,
     },
+    /// Why a pending delivery waits, for lists: the newest replaces the one before, and the end of the delivery has a reason of its own.
+    Waiting {
+        /// Delivery.
+        id: DeliveryId,
+        /// One line; cut to [`LISTED_REASON`].
+        reason: String,
+    },
     /// An observed delivery is to be carried out after all: it is pending again, in its old place and with its records.
     Release {
         /// Delivery; its state is [`DeliveryState::Observed`].

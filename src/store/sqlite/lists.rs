@@ -79,7 +79,7 @@ impl<'a> Wanted<'a> {
         if self.pending {
             arms.push(format!(
                 "SELECT seq, rule, position, account, at, kind, attempts, 0 AS state, run_at, NULL AS finished_at,
-                   NULL AS version, NULL AS reason FROM pending WHERE seq >= ?{low} AND seq < ?{high}{condition}"
+                   NULL AS version, reason FROM pending WHERE seq >= ?{low} AND seq < ?{high}{condition}"
             ));
         }
         if !self.only_pending() {

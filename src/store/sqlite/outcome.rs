@@ -50,6 +50,7 @@ pub(super) fn judge(conn: &Connection, names: &Names, writes: &[Write]) -> rusql
             Write::Pin { id, .. }
             | Write::Unpin { id }
             | Write::Retry { id, .. }
+            | Write::Waiting { id, .. }
             | Write::Record { id, .. }
             | Write::Release { id, .. } => id,
             Write::Finish(finish) => &finish.id,
@@ -115,6 +116,10 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
         Write::Retry { id, run_at, attempts, first_failed_at } => run(
             "UPDATE pending SET run_at = ?3, attempts = ?4, first_failed_at = ?5 WHERE seq = ?1 AND rule = ?2",
             params![from_seq(id.seq), names.id(conn, &id.rule)?, from_time(*run_at), attempts, from_time(*first_failed_at)],
+        ),
+        Write::Waiting { id, reason } => run(
+            "UPDATE pending SET reason = ?3 WHERE seq = ?1 AND rule = ?2",
+            params![from_seq(id.seq), names.id(conn, &id.rule)?, listed(reason)],
         ),
         Write::Record { id, attempt, record } => run(
             "INSERT INTO records (seq, rule, attempt, record) VALUES (?1, ?2, ?3, ?4)

@@ -9,13 +9,16 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
 
 /// Observed deliveries may become pending again.
 const RELEASED: &str = "ALTER TABLE pending ADD COLUMN released_at INTEGER;";
+
+/// Why a delivery waits, for lists.
+const WAITING: &str = "ALTER TABLE pending ADD COLUMN reason TEXT;";
 
 const INITIAL: &str = "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);

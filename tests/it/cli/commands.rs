@@ -4,7 +4,7 @@ use std::process::Output;
 
 use pipewright::console;
 use pipewright::reload::{Refused, ReloadStatus};
-use pipewright::store::{DeliveryState, Rejected};
+use pipewright::store::{DeliveryState, Rejected, Write};
 use serde_json::json;
 
 use crate::console::harness::{Admin, bad_script, settled};
@@ -67,6 +67,18 @@ async fn a_table_cuts_long_reasons() {
         let json = out(&run(&admin, &[&["events", "list", "--json"], more].concat()).await);
         assert!(json.contains(&reason), "programs get what the store has: {json}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_listed_with_what_it_waits_for() {
+    let admin = served().await;
+    let id = admin.event("m1", "u1").await;
+    let reason = "no person with Segment User ID = u2 yet".to_owned();
+    admin.store.commit(vec![Write::Waiting { id, reason: reason.clone() }]).await.expect("committed");
+    let table = out(&run(&admin, &["events", "list"]).await);
+    assert!(table.lines().nth(1).is_some_and(|row| row.ends_with(&reason)), "{table}");
+    let shown = out(&run(&admin, &["events", "show", "1"]).await);
+    assert!(shown.contains(&format!("because {reason}")), "{shown}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use pipewright::store::DeliveryState;
 use serde_json::json;
 
 use super::harness::{PERSON, Rig, Setup};
-use crate::support::wait_until;
+use crate::support::{get, wait_until};
 
 fn deal(options: &str) -> String {
     format!(
@@ -27,6 +27,31 @@ async fn a_missing_link_parks_outside_the_lane_and_the_person_wakes_it() {
     let row = rig.row(&waiting).await;
     assert_eq!((row.state, row.attempts), (DeliveryState::Done, 0));
     assert_eq!(rig.mock.entities("deals")[0]["person_id"], rig.person("u1")["id"]);
+}
+
+#[tokio::test]
+async fn lists_say_what_a_pending_delivery_waits_for() {
+    let setup = Setup::person(PERSON).rule("deal", "type = \"track\"", &deal(""));
+    let rig = setup.delivery("retry_first = \"1h\"\nretry_max = \"1h\"\n").start().await;
+    let parked = rig.track("u1", "Bought", json!({})).await;
+    rig.mock.fail_matching(FaultMatch::always("/api/v2/persons"), Fault::Cut { committed: false });
+    let again = rig.identify("u2", json!({ "name": "Ada" })).await;
+    for (id, outcome) in [(&parked, "parked"), (&again, "retry")] {
+        let record = rig.outcome(id, outcome).await;
+        let path = format!("/api/events?state=pending&message_id={id}");
+        let listed = get(rig.daemon().admin_addr(), &path).await.json()["deliveries"].clone();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        assert!(listed[0]["reason"].is_string(), "{listed}");
+        assert_eq!(listed[0]["reason"], record["reason"], "{outcome}");
+    }
+    // What it waited for came: the list does not go on about it.
+    rig.mock.clear_faults();
+    rig.identify("u1", json!({ "name": "Grace" })).await;
+    let done = wait_until("the deal is done", async || {
+        let row = rig.row(&parked).await;
+        (row.state == DeliveryState::Done).then_some(row)
+    });
+    assert_eq!(done.await.reason, None);
 }
 
 #[tokio::test]

@@ -138,6 +138,29 @@ async fn lists_keep_the_beginning_of_a_long_reason_and_the_record_all_of_it() {
 }
 
 #[tokio::test]
+async fn a_pending_delivery_is_listed_with_its_newest_reason_until_it_ends() {
+    let opened = open();
+    let person = id(add(&opened.store, event("m1", &["person"])).await, "person");
+    let listed = async |opened: &Opened| {
+        let rows = opened.store.deliveries(&DeliveryFilter::default()).await.expect("reads");
+        (rows[0].state, rows[0].reason.clone())
+    };
+    let waiting = |reason: &str| Write::Waiting { id: person.clone(), reason: reason.to_owned() };
+    assert_eq!(listed(&opened).await, (DeliveryState::Pending, None));
+    opened.store.commit(vec![waiting("503 of GET /persons")]).await.expect("commits");
+    opened.store.commit(vec![waiting(&"é".repeat(LISTED_REASON))]).await.expect("commits");
+    let cut = listed(&opened).await.1.expect("a reason");
+    assert!(cut.len() == LISTED_REASON + '…'.len_utf8() && cut.starts_with('é'), "{cut}");
+
+    opened.store.commit(vec![waiting("no such person yet")]).await.expect("commits");
+    let opened = opened.reopen();
+    assert_eq!(listed(&opened).await, (DeliveryState::Pending, Some("no such person yet".to_owned())));
+    opened.store.commit(vec![finish(person.clone(), DeliveryState::Done, at(9))]).await.expect("commits");
+    assert_eq!(listed(&opened).await, (DeliveryState::Done, None), "the end has a reason of its own");
+    assert!(opened.store.commit(vec![waiting("for nothing")]).await.is_err());
+}
+
+#[tokio::test]
 async fn discarding_takes_the_pending_and_the_failed_but_not_the_done() {
     let opened = open();
     let seq = add(&opened.store, event("m1", &["a", "b", "c"])).await;
