@@ -15,7 +15,7 @@ use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
 use super::locks;
 use super::policy::earlier;
-use super::record::{Change, Effect, StepState};
+use super::record::{Effect, StepState};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Address, Found, Known, Lookup, WireTarget, index};
 use crate::failure::FailureClass;
@@ -56,7 +56,7 @@ impl Executor<'_> {
             _ => 0,
         };
         let body = Json::Object(outcome.body.clone());
-        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        self.plan_mut().steps[at].changes = outcome.changes;
         self.remark(at, outcome.notes);
         self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
         self.pin().await?;
@@ -277,7 +277,7 @@ impl Executor<'_> {
         }
         let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
-        self.plan_mut().steps[at].changes = changes(outcome.changes);
+        self.plan_mut().steps[at].changes = outcome.changes;
         self.remark(at, outcome.notes);
         let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
         for (field, value) in outcome.sent {
@@ -389,10 +389,6 @@ pub(super) enum Sent {
     Gone,
     /// The stronger criterion's field holds another value, and the policy is to create.
     Conflict,
-}
-
-fn changes(changes: Vec<plan::Change>) -> Vec<Change> {
-    changes.into_iter().map(|c| Change { field: c.field, before: c.before, after: c.after }).collect()
 }
 
 /// The same body was answered with 500 again and again: it is the cause.

@@ -35,6 +35,6 @@ pub use direct::{Finished, run_to_end};
 pub use erasure::{Counts, Erasure, Person, Progress, Tombstone, follow as follow_deletes};
 pub use handle::{AccountStatus, Command, ControlError, DeliveryStatus, Dropped, Handle, PauseInfo, Replayed, RuleStatus, Scope};
 pub use locks::Locks;
-pub use record::{Change, Effect, Record, Resolution, StepRecord, StepState};
+pub use record::{Effect, Record, Resolution, StepRecord, StepState};
 pub use scheduler::Scheduler;
 pub use wake::Wakeup;

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::locks;
-use super::record::{Change, Effect, Resolution, StepRecord, StepState};
+use super::record::{Effect, Resolution, StepRecord, StepState};
 use crate::crm::Lookup;
 use crate::pipedrive::{Id, Kind};
-use crate::plan::{Operation, Step};
+use crate::plan::{Change, Operation, Step};
 use crate::rules::Version;
 use crate::script::{LogLine, Read};
 use crate::store::DeliveryId;

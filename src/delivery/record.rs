@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
 use crate::pipedrive::{Exchange, Id, Kind};
-use crate::plan::At;
+use crate::plan::{At, Change};
 use crate::rules::Version;
 use crate::script::{LogLine, Read};
 
@@ -91,17 +91,6 @@ pub struct StepRecord {
     /// What was dropped or decided on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-}
-
-/// A changed field.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// Name in the script.
-    pub field: String,
-    /// Value before; null when empty or not known.
-    pub before: Json,
-    /// Value sent.
-    pub after: Json,
 }
 
 /// How an entity was found.

@@ -322,6 +322,21 @@ fn try_answers_one_json_document() {
 }
 
 #[test]
+fn try_shows_options_by_their_labels_and_their_ids_in_json() {
+    let script = r#"fn handle(event) {
+        person::upsert(#{ "Segment User ID": event.userId }, #{ name: "Ada", "Plan": "pro", labels: "Customer" });
+    }"#;
+    let dir = folder(script, &[]);
+    let args = ["try", "-", "--mock", "--source", "website"];
+    let text = out(&pipewright(&args, dir.path(), Some(ADA)));
+    assert!(text.contains("Plan: (none) -> Pro\n") && text.contains("labels: (none) -> Customer\n"), "{text}");
+    let run = parsed(&pipewright(&[&args[..], &["--json"]].concat(), dir.path(), Some(ADA)));
+    let changes = run["rules"][0]["delivery"]["records"][0]["steps"][0]["changes"].as_array().cloned().expect("changes");
+    let plan = changes.iter().find(|c| c["field"] == "Plan").expect("the plan");
+    assert!(plan["after"].is_i64() && plan["after_name"] == "Pro" && plan["before"].is_null(), "{plan}");
+}
+
+#[test]
 fn try_of_a_rule_that_fails_points_into_the_script() {
     let script = "fn handle(event) {\n    let x = event.traits.name - 1;\n}";
     let dir = folder(script, &[]);

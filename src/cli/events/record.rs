@@ -103,13 +103,25 @@ fn step(item: &Value) -> String {
     }
     for change in list(item, "changes") {
         let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
-        let value = |key| change.get(key).map_or_else(|| "?".to_owned(), short);
-        text.push_str(&indented(&format!("{field}: {} -> {}", value("before"), value("after")), 3));
+        text.push_str(&indented(&format!("{field}: {} -> {}", side(change, "before"), side(change, "after")), 3));
     }
     for warning in list(item, "warnings") {
         text.push_str(&indented(&format!("warning: {}", word(warning)), 3));
     }
     text
+}
+
+/// One side of a change: the names of its ids where the account has them, else the value. Beside a name, what is empty is said in words.
+fn side(change: &Value, key: &str) -> String {
+    let named = |key| change.get(format!("{key}_name")).and_then(Value::as_str);
+    match (named(key), change.get(key)) {
+        (Some(name), _) => cut(&printable(name), LONGEST),
+        (None, None) => "?".to_owned(),
+        (None, Some(value)) => {
+            let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            if empty && named("before").or(named("after")).is_some() { "(none)".to_owned() } else { short(value) }
+        }
+    }
 }
 
 /// How far a step has come: `created 7`, `sending since ..`.
@@ -230,7 +242,10 @@ mod tests {
             "reads": [[{"find": {"kind": "person", "criteria": [["email", "a@b.c"]]}}, null]],
             "steps": [{"ordinal": 0, "verb": "upsert", "kind": "person", "state": {"state": "done", "effect": "updated", "id": 7},
                 "at": {"file": "person.rhai", "line": 3, "column": 5}, "resolution": {"how": "lookup", "by": "email = a@b.c", "id": 7, "others": [9]},
-                "changes": [{"field": "name", "before": "Ada", "after": "Ada L"}], "warnings": ["unknown option"]}],
+                "changes": [{"field": "name", "before": "Ada", "after": "Ada L"},
+                    {"field": "Plan", "before": null, "after": 18, "after_name": "Pro"},
+                    {"field": "Interests", "before": [21], "before_name": "Sales", "after": [21, 99], "after_name": "Sales, 99"},
+                    {"field": "Tier", "before": null, "after": 3}], "warnings": ["unknown option"]}],
             "exchanges": [{"method": "PATCH", "path": "/api/v2/persons/7", "status": 200, "tokens": 5, "ms": 12, "purpose": "write",
                 "body": {"name": "Ada L"}}],
             "logs": [{"level": "info", "text": "hello", "file": "person.rhai", "line": 4}],
@@ -243,6 +258,9 @@ mod tests {
             "1. upsert person: updated 7  (scripts/person.rhai:3)",
             "found by lookup: 7, email = a@b.c; 9 fit as well",
             "name: \"Ada\" -> \"Ada L\"",
+            "Plan: (none) -> Pro",
+            "Interests: Sales -> Sales, 99",
+            "Tier: null -> 3",
             "warning: unknown option",
             "PATCH /api/v2/persons/7  200  5 tokens  12 ms  write",
             "info hello  (scripts/person.rhai:4)",

@@ -11,6 +11,7 @@
 mod entity;
 mod lists;
 mod same;
+mod shown;
 mod stage;
 mod wire;
 
@@ -44,15 +45,21 @@ pub enum BodyFor<'a> {
     },
 }
 
-/// A changed field, for the decision record.
+/// A changed field, for the decision record. It is pinned with its plan: fields are only ever added, with a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Its name in the script.
     pub field: String,
-    /// The value before, as far as it is known.
+    /// The value before, as far as it is known; null when it is empty or not known.
     pub before: Json,
     /// The value that is sent; null empties.
     pub after: Json,
+    /// What people know the ids of `before` by: options, labels, stages, pipelines, users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_name: Option<String>,
+    /// The same of `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_name: Option<String>,
 }
 
 /// A body, or the news that it needs the present entity.
@@ -92,7 +99,7 @@ pub fn body(
     match purpose {
         BodyFor::Create => {
             let on_create = builder.resolve(&step.on_create).map_err(refused)?;
-            let mut outcome = create(fields, if_empty, on_create);
+            let mut outcome = create(fields, if_empty, on_create, metadata);
             if fields_kind == kind {
                 if kind == Kind::Note {
                     unpin(&mut outcome);
@@ -195,7 +202,7 @@ fn gone(kind: Kind, wire: &WireField) -> Refusal {
 }
 
 /// Everything that a create can carry. The script's fields come first; lists are put together.
-fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready<'_>>) -> BodyOutcome {
+fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready<'_>>, metadata: &Metadata) -> BodyOutcome {
     let mut outcome = BodyOutcome::default();
     let mut all: Vec<(Ready<'_>, Json)> = Vec::new();
     for ready in fields.into_iter().chain(if_empty).chain(on_create) {
@@ -235,7 +242,7 @@ fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready
             continue;
         }
         outcome.sent.insert(ready.field.address.key().to_owned(), source);
-        outcome.changes.push(Change { field: ready.name, before: Json::Null, after: value.clone() });
+        outcome.changes.push(shown::change(&ready.field, ready.name, Json::Null, value.clone(), metadata));
         wire::put(&mut outcome.body, &ready.field, value);
     }
     outcome
@@ -378,7 +385,8 @@ impl Update<'_> {
     fn send(&mut self, ready: &Ready<'_>, source: Json, present: Option<Json>, target: Json) {
         let before = present.or_else(|| self.last_sent(ready).cloned()).unwrap_or(Json::Null);
         self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
-        self.outcome.changes.push(Change { field: ready.name.clone(), before, after: target.clone() });
+        let change = shown::change(&ready.field, ready.name.clone(), before, target.clone(), self.metadata);
+        self.outcome.changes.push(change);
         wire::put(&mut self.outcome.body, &ready.field, target);
     }
 

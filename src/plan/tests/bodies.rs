@@ -57,6 +57,46 @@ fn a_person_is_created_with_fields_match_values_and_on_create() {
     );
 }
 
+/// Field, before and after of each change, as people know them.
+fn named(outcome: &BodyOutcome) -> Vec<(&str, Option<&str>, Option<&str>)> {
+    outcome.changes.iter().map(|c| (c.field.as_str(), c.before_name.as_deref(), c.after_name.as_deref())).collect()
+}
+
+#[test]
+fn changes_have_names_beside_ids() {
+    let fields =
+        json!({"Plan": "pro", "Interests": ["Support", "2024"], "labels": ["hot"], "owner": "ada@acme.com", "name": "12"});
+    let change = update_of(entries(fields), WritePolicy::Changed);
+    let present = json!({
+        "name": "11", "owner_id": 8, "label_ids": [31], "custom_fields": { key(6): {"id": 11, "label": "Free"}, key(7): [21, 99] },
+    });
+    assert_eq!(
+        named(&updated(&change, Some(present), None)),
+        [
+            ("Interests", Some("Sales, 99"), Some("Support, 2024")),
+            ("Plan", Some("Free"), Some("Pro")),
+            ("labels", Some("Customer"), Some("Customer, Hot")),
+            ("name", None, None),
+            ("owner", Some("Grace Hopper"), Some("Ada Lovelace")),
+        ]
+    );
+    // Options that the account no longer has stay ids.
+    let gone = json!({ "label_ids": [], "custom_fields": { key(6): 77, key(7): [78] } });
+    let outcome = updated(&change, Some(gone), None);
+    assert_eq!(
+        named(&outcome)[..3],
+        [("Interests", None, Some("Support, 2024")), ("Plan", None, Some("Pro")), ("labels", None, Some("Hot")),]
+    );
+    assert_eq!((&outcome.changes[1].before, &outcome.changes[1].after), (&json!(77), &json!(12)));
+
+    let fields = json!({"title": "Big", "pipeline": "Sales", "stage": "Qualified", "person_id": 12});
+    let deal = created(&step(create(Kind::Deal, entries(fields))));
+    let names: Vec<_> = named(&deal).into_iter().filter(|(_, _, after)| after.is_some()).collect();
+    assert_eq!(names, [("pipeline", None, Some("Sales")), ("stage", None, Some("Qualified"))]);
+    let lead = created(&step(create(Kind::Lead, entries(json!({"title": "Big", "labels": ["warm"], "person_id": 12})))));
+    assert!(named(&lead).contains(&("labels", None, Some("Warm"))), "{lead:?}");
+}
+
 #[test]
 fn an_update_needs_the_present_list_and_then_sends_what_is_new() {
     let step = step(upsert(

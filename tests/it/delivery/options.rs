@@ -53,6 +53,13 @@ async fn options_and_labels_that_are_missing_are_added_once_and_the_record_says_
         let says = format!("added the option `{label}` to `{field}` in Pipedrive (on_unknown: create)");
         assert!(warnings.contains(&says), "{says}: {warnings}");
     }
+    let changes = record["steps"][0]["changes"].as_array().expect("a list");
+    let plan = changes.iter().find(|c| c["field"] == "Plan").expect("the plan");
+    assert_eq!(
+        plan,
+        &json!({ "field": "Plan", "before": null, "after": id_of(&options(&rig, &plan_path(&rig)), "Gold"), "after_name": "Gold" })
+    );
+    assert!(changes.iter().any(|c| c["field"] == "Interests" && c["after_name"] == "Go, Shogi"), "{changes:?}");
     let added = rig.calls(Method::Post, "/options");
     assert_eq!(added.len(), 4);
     assert!(record["exchanges"].as_array().expect("a list").iter().any(|e| e["tokens"] == 5 && e["path"] == added[0].path));

@@ -1,0 +1,39 @@
+//! Ids by the names that people know them by, for the decision record.
+
+use serde_json::Value as Json;
+
+use super::{Change, is_empty};
+use crate::crm::Metadata;
+use crate::plan::field::FieldRef;
+use crate::plan::shape::Shape;
+
+/// A change, with names beside its ids.
+pub(super) fn change(field: &FieldRef<'_>, name: String, before: Json, after: Json, metadata: &Metadata) -> Change {
+    let named = |value: &Json| names(field, value, metadata);
+    Change { field: name, before_name: named(&before), after_name: named(&after), before, after }
+}
+
+/// The names of the ids that a value holds; none when it holds no id, or none that the account has a name for.
+fn names(field: &FieldRef<'_>, value: &Json, metadata: &Metadata) -> Option<String> {
+    let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let known: Vec<Option<&str>> = ids.iter().map(|id| name(field, id, metadata)).collect();
+    if is_empty(value) || known.iter().all(Option::is_none) {
+        return None;
+    }
+    let words = ids.iter().zip(known).map(|(id, known)| known.map_or_else(|| id.to_string(), str::to_owned));
+    Some(words.collect::<Vec<_>>().join(", "))
+}
+
+fn name<'a>(field: &FieldRef<'a>, id: &Json, metadata: &'a Metadata) -> Option<&'a str> {
+    let number = id.as_i64();
+    match field.shape {
+        Shape::Choice | Shape::Choices | Shape::Labels => {
+            field.options.iter().find(|o| Some(o.id) == number).map(|o| o.label.as_str())
+        }
+        Shape::LeadLabels => metadata.lead_labels.iter().find(|l| id == l.id.as_str()).map(|l| l.name.as_str()),
+        Shape::Stage => metadata.stages.iter().find(|s| Some(s.id) == number).map(|s| s.name.as_str()),
+        Shape::Pipeline => metadata.pipelines.iter().find(|p| Some(p.id) == number).map(|p| p.name.as_str()),
+        Shape::User => metadata.users.iter().find(|u| Some(u.id) == number).map(|u| u.name.as_str()),
+        _ => None,
+    }
+}
