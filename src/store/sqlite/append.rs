@@ -61,9 +61,9 @@ fn one(
 ) -> rusqlite::Result<Appended> {
     let at = from_time(event.received_at);
     let source = cache.names.id(conn, &event.source)?;
-    let hash = cache.window.hash(source, &event.message_id);
+    let (hash, when) = (cache.window.hash(source, &event.message_id), cache.window.time(at));
     if event.dedupe == Dedupe::Window
-        && let Some(first) = cache.window.find(conn, hash, source, &event.message_id, at)?
+        && let Some(first) = cache.window.find(conn, hash, source, &event.message_id, when)?
     {
         return Ok(Appended::Duplicate(to_seq(first)));
     }
@@ -92,7 +92,7 @@ fn one(
         event.payload.as_ref()
     ])?;
     if event.dedupe == Dedupe::Window {
-        cache.window.enter(&mut inserts.seen, hash, seq, source, &event.message_id, at)?;
+        cache.window.enter(&mut inserts.seen, hash, seq, source, &event.message_id, when)?;
     }
     cache.block.add(conn, seq, &event.message_id, event.user.as_deref(), event.name.as_deref())?;
     if event.deliveries.is_empty() {

@@ -15,6 +15,9 @@ pub enum Fault {
 /// Asked before each commit, with whether the transaction holds new events; for tests.
 pub type FaultHook = Arc<dyn Fn(bool) -> Option<Fault> + Send + Sync>;
 
+/// What has elapsed since some start, by a clock that nobody sets.
+pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// One transaction of the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitReport {

@@ -26,6 +26,7 @@ mod reserve;
 mod retention;
 mod schema;
 mod segments;
+mod steady;
 mod unmatched;
 mod window;
 mod writer;
@@ -50,6 +51,7 @@ use self::readers::Readers;
 use self::reserve::{Refusing, Reserve};
 use self::retention::{PruneStep, Pruned};
 use self::segments::OpenBlock;
+use self::steady::SteadyClock;
 use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
@@ -58,7 +60,7 @@ use super::{
 };
 use crate::config::RetentionConfig;
 
-pub use faults::{CommitReport, Fault, FaultHook, Observer};
+pub use faults::{CommitReport, Elapsed, Fault, FaultHook, Observer};
 
 /// Rows that one call of a simple list answers at most.
 const LIST_LIMIT: usize = 10_000;
@@ -92,6 +94,8 @@ pub struct OpenOptions {
     pub observer: Option<Observer>,
     /// Puts faults in place of commits; for tests.
     pub fault: Option<FaultHook>,
+    /// Stands in for the machine's clock that nobody sets, by which the dedupe window is paced; for tests.
+    pub elapsed: Option<Elapsed>,
 }
 
 impl Default for OpenOptions {
@@ -109,6 +113,7 @@ impl Default for OpenOptions {
             durable: true,
             observer: None,
             fault: None,
+            elapsed: None,
         }
     }
 }
@@ -150,11 +155,13 @@ impl SqliteStore {
             .map_err(|e| paths.unusable(format!("the reserve file cannot be made: {e}; check the directory's permissions")))?;
         let refusing = reserve.refusing();
         let conn = paths.open_writer()?;
+        let started = Instant::now();
+        let elapsed = options.elapsed.unwrap_or_else(|| Arc::new(move || started.elapsed()));
         let now = from_time(jiff::Timestamp::now());
         let load = || -> rusqlite::Result<Cache> {
             Ok(Cache {
                 names: Names::load(&conn)?,
-                window: Window::load(&conn, from_span(options.dedupe_window), now)?,
+                window: Window::load(&conn, from_span(options.dedupe_window), SteadyClock::new(Arc::clone(&elapsed), now), now)?,
                 block: OpenBlock::load(&conn)?,
                 counters: Counters::load(&conn)?,
             })

@@ -2,12 +2,15 @@
 //!
 //! Invariants: an entry is a hash in memory and a row in `seen`; a hit counts only when the row confirms it, so that two ids
 //! with one hash are two events. Entries of a transaction that fails are taken back. The hash is seeded per process: it is
-//! never stored, and nobody outside can aim at it. The time of the row, not of a sweep, says whether an entry still counts.
+//! never stored, and nobody outside can aim at it. The time of the row, not of a sweep, says whether an entry still counts. Times are of the
+//! window's own clock ([`SteadyClock`]), so that a jump of the wall clock neither empties nor freezes the window.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::steady::SteadyClock;
 
 /// Stores an entry.
 pub(super) const ENTER: &str = "INSERT INTO seen (seq, at, source, message_id) VALUES (?1, ?2, ?3, ?4)";
@@ -18,6 +21,7 @@ const SWEEP: i64 = 4_000;
 #[derive(Debug)]
 pub(super) struct Window {
     span: i64,
+    clock: SteadyClock,
     hasher: RandomState,
     entries: HashMap<u64, i64>,
     /// Further entries under a hash that is taken: expired ones not yet swept, and true collisions.
@@ -27,9 +31,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn load(conn: &Connection, span: i64, now: i64) -> rusqlite::Result<Self> {
-        let mut window =
-            Self { span, hasher: RandomState::new(), entries: HashMap::new(), more: HashMap::new(), fresh: Vec::new() };
+    pub(super) fn load(conn: &Connection, span: i64, clock: SteadyClock, now: i64) -> rusqlite::Result<Self> {
+        let (entries, more, fresh) = (HashMap::new(), HashMap::new(), Vec::new());
+        let mut window = Self { span, clock, hasher: RandomState::new(), entries, more, fresh };
         let mut statement = conn.prepare("SELECT seq, source, message_id FROM seen WHERE at > ?1 ORDER BY seq")?;
         let mut rows = statement.query([now.saturating_sub(span)])?;
         while let Some(row) = rows.next()? {
@@ -44,7 +48,12 @@ impl Window {
         self.hasher.hash_one((source, message_id))
     }
 
-    /// The event that this one repeats.
+    /// The time at which something is looked for or entered, given what the wall clock says.
+    pub(super) fn time(&mut self, wall: i64) -> i64 {
+        self.clock.time(wall)
+    }
+
+    /// The event that this one repeats; `at` is of [`Self::time`].
     pub(super) fn find(
         &self,
         conn: &Connection,
@@ -67,7 +76,7 @@ impl Window {
         Ok(None)
     }
 
-    /// Enters an event, in memory and in the file; `insert` is [`ENTER`].
+    /// Enters an event, in memory and in the file; `insert` is [`ENTER`], `at` is of [`Self::time`].
     pub(super) fn enter(
         &mut self,
         insert: &mut Statement<'_>,
@@ -121,8 +130,8 @@ impl Window {
 
     /// Takes out some of what is too old to count; answers whether there may be more. An entry leaves memory before its row's
     /// deletion is durable, which is harmless: it did not count any more.
-    pub(super) fn sweep(&mut self, conn: &Connection, now: i64) -> rusqlite::Result<bool> {
-        let cutoff = now.saturating_sub(self.span);
+    pub(super) fn sweep(&mut self, conn: &Connection, wall: i64) -> rusqlite::Result<bool> {
+        let cutoff = self.time(wall).saturating_sub(self.span);
         let mut statement = conn.prepare_cached("SELECT seq, at, source, message_id FROM seen ORDER BY seq LIMIT ?1")?;
         let mut rows = statement.query([SWEEP])?;
         let mut old = Vec::new();
@@ -148,15 +157,18 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use super::super::steady::tests::moved;
     use super::*;
 
-    fn window() -> (Connection, Window) {
+    /// A window of 100 ns, and what lets time pass.
+    fn window() -> (Connection, Window, impl Fn(u64)) {
         let conn = Connection::open_in_memory().expect("opens");
         for migration in super::super::schema::MIGRATIONS {
             conn.execute_batch(migration).expect("migrates");
         }
-        let window = Window::load(&conn, 100, 0).expect("loads");
-        (conn, window)
+        let (clock, pass) = moved();
+        let window = Window::load(&conn, 100, clock, 0).expect("loads");
+        (conn, window, pass)
     }
 
     fn enter(conn: &Connection, window: &mut Window, hash: u64, seq: i64, source: i64, id: &str, at: i64) {
@@ -166,7 +178,7 @@ mod tests {
 
     #[test]
     fn two_ids_with_one_hash_are_two_events() {
-        let (conn, mut window) = window();
+        let (conn, mut window, _) = window();
         enter(&conn, &mut window, 7, 1, 1, "a", 0);
         assert_eq!(window.find(&conn, 7, 1, "b", 1).expect("finds"), None, "the stored id decides, not the hash");
         enter(&conn, &mut window, 7, 2, 1, "b", 1);
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_a_failed_transaction_entered_is_taken_back() {
-        let (conn, mut window) = window();
+        let (conn, mut window, _) = window();
         enter(&conn, &mut window, 7, 1, 1, "a", 0);
         window.keep();
         enter(&conn, &mut window, 7, 2, 1, "b", 0);
@@ -188,12 +200,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_takes_the_old_and_leaves_the_rest() {
-        let (conn, mut window) = window();
+    fn a_sweep_takes_the_old_and_leaves_the_rest_whatever_the_wall_clock_says() {
+        let (conn, mut window, pass) = window();
         for (seq, id, at) in [(1, "a", 0), (2, "b", 10), (3, "c", 50)] {
             let hash = window.hash(1, id);
             enter(&conn, &mut window, hash, seq, 1, id, at);
         }
+        pass(50);
+        assert!(!window.sweep(&conn, 1_000_000).expect("sweeps"));
+        assert_eq!(window.entries.len(), 3, "a jump makes nothing old");
+        pass(60);
         assert!(!window.sweep(&conn, 110).expect("sweeps"));
         assert_eq!(window.entries.len(), 1);
         let left: i64 = conn.query_row("SELECT min(seq) FROM seen", [], |row| row.get(0)).expect("counts");
@@ -202,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_entry_too_old_does_not_count_before_it_is_swept() {
-        let (conn, mut window) = window();
+        let (conn, mut window, _) = window();
         enter(&conn, &mut window, 7, 1, 1, "a", 0);
         assert_eq!(window.find(&conn, 7, 1, "a", 99).expect("finds"), Some(1));
         assert_eq!(window.find(&conn, 7, 1, "a", 100).expect("finds"), None);

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use pipewright::store::{Appended, Dedupe, Seq, Store, UnmatchedFilter};
+use pipewright::store::{Appended, Dedupe, NewEvent, Seq, Store, UnmatchedFilter};
 
-use super::support::{Opened, add, all_pending, at, delivery, event, id, open, open_with};
+use super::support::{Opened, add, all_pending, at, delivery, event, id, open, open_with, timed};
+
+fn received(message_id: &str, seconds: i64) -> NewEvent {
+    NewEvent { received_at: at(seconds), ..event(message_id, &["person"]) }
+}
 
 #[tokio::test]
 async fn what_was_appended_is_there_after_a_drop_without_close() {
@@ -88,16 +92,34 @@ async fn a_duplicate_within_one_batch_is_recognised() {
 
 #[tokio::test]
 async fn an_id_is_new_again_after_the_window() {
-    let opened = open_with(|o| o.dedupe_window = std::time::Duration::from_secs(3_600));
-    let sent = |seconds| {
-        let mut new = event("m1", &["person"]);
-        new.received_at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
-        vec![new]
+    let (opened, pass) = timed(3_600);
+    let sent = async |passed, seconds| {
+        pass(passed);
+        opened.store.append(vec![received("m1", seconds)]).await.expect("appends")
     };
-    assert_eq!(opened.store.append(sent(0)).await.expect("appends"), [Appended::Fresh(Seq(1))]);
-    assert_eq!(opened.store.append(sent(3_500)).await.expect("appends"), [Appended::Duplicate(Seq(1))]);
-    assert_eq!(opened.store.append(sent(3_700)).await.expect("appends"), [Appended::Fresh(Seq(2))]);
-    assert_eq!(opened.store.append(sent(3_800)).await.expect("appends"), [Appended::Duplicate(Seq(2))]);
+    assert_eq!(sent(0, 0).await, [Appended::Fresh(Seq(1))]);
+    assert_eq!(sent(3_500, 3_500).await, [Appended::Duplicate(Seq(1))]);
+    assert_eq!(sent(200, 3_700).await, [Appended::Fresh(Seq(2))]);
+    assert_eq!(sent(100, 3_800).await, [Appended::Duplicate(Seq(2))]);
+}
+
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_leaves_the_window_as_it_is() {
+    let (opened, pass) = timed(3_600);
+    let day = 24 * 3_600;
+    let sent = async |id, seconds| opened.store.append(vec![received(id, seconds)]).await.expect("appends");
+    assert_eq!(sent("m1", 0).await, [Appended::Fresh(Seq(1))]);
+    pass(60);
+    assert_eq!(sent("m2", day).await, [Appended::Fresh(Seq(2))]);
+    assert_eq!(sent("m1", day).await, [Appended::Duplicate(Seq(1))], "a minute has passed");
+    opened.store.prune(&pipewright::config::RetentionConfig::default(), at(day)).await.expect("prunes");
+    for seconds in [day, 60] {
+        assert_eq!(sent("m1", seconds).await, [Appended::Duplicate(Seq(1))], "nothing was swept");
+        assert_eq!(sent("m2", seconds).await, [Appended::Duplicate(Seq(2))]);
+    }
+    // What is truly old goes, though the clock was set to before it came.
+    pass(4_000);
+    assert_eq!(sent("m1", -day).await, [Appended::Fresh(Seq(3))]);
 }
 
 #[tokio::test]

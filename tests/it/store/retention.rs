@@ -1,11 +1,9 @@
 //! What is dropped, and what never is.
 
-use std::time::Duration;
-
 use pipewright::config::{Bytes, RetentionConfig, Span};
 use pipewright::store::{Appended, DeliveryFilter, DeliveryState, NewEvent, Seq, Store, UnmatchedFilter, Write};
 
-use super::support::{Opened, add, all_pending, at, event, finish, id, open, open_with};
+use super::support::{Opened, add, all_pending, at, event, finish, id, open, timed};
 
 const HOUR: i64 = 3_600;
 
@@ -72,17 +70,17 @@ async fn numbers_are_not_given_twice_when_everything_is_gone() {
 
 #[tokio::test]
 async fn unmatched_events_and_the_window_age_too() {
-    let opened = open_with(|o| {
-        o.keep_unmatched = Duration::from_secs(24 * 3_600);
-        o.dedupe_window = Duration::from_secs(3_600);
-    });
+    // Unmatched events are kept for a week.
+    let (opened, pass) = timed(3_600);
     let late = |id: &str, hour| NewEvent { received_at: at(hour * HOUR), ..event(id, &[]) };
     add(&opened.store, late("m1", 0)).await;
-    add(&opened.store, late("m2", 90)).await;
-    assert_eq!(opened.store.prune(&policy(1, 1), at(100 * HOUR)).await.expect("prunes"), 1);
+    pass(190 * 3_600);
+    add(&opened.store, late("m2", 190)).await;
+    pass(10 * 3_600);
+    assert_eq!(opened.store.prune(&policy(1, 1), at(200 * HOUR)).await.expect("prunes"), 1);
     let rows = opened.store.unmatched(&UnmatchedFilter { limit: 10, ..UnmatchedFilter::default() }).await.expect("reads");
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [Seq(2)]);
-    let again = opened.store.append(vec![late("m2", 90)]).await.expect("appends");
+    let again = opened.store.append(vec![late("m2", 190)]).await.expect("appends");
     assert_eq!(again, [Appended::Fresh(Seq(3))], "the window was swept to ten hours later");
 }
 

@@ -1,5 +1,6 @@
 //! What the tests of the store share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +31,19 @@ pub(crate) fn open_with(change: impl FnOnce(&mut OpenOptions)) -> Opened {
     change(&mut options);
     let (store, feed) = SqliteStore::open(options).expect("opens");
     Opened { store, feed, dir }
+}
+
+/// A store with a dedupe window of so many seconds, and what lets seconds pass for it.
+pub(crate) fn timed(window: u64) -> (Opened, impl Fn(u64)) {
+    let now = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&now);
+    let opened = open_with(|o| {
+        o.dedupe_window = Duration::from_secs(window);
+        o.elapsed = Some(Arc::new(move || Duration::from_secs(read.load(Ordering::SeqCst))));
+    });
+    (opened, move |seconds| {
+        now.fetch_add(seconds, Ordering::SeqCst);
+    })
 }
 
 impl Opened {
