@@ -59,7 +59,9 @@ fn without_times(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(without_times),
         Value::Object(map) => {
-            map.retain(|key, _| !matches!(key.as_str(), "add_time" | "update_time" | "stage_change_time"));
+            map.retain(|key, _| {
+                !matches!(key.as_str(), "add_time" | "update_time" | "stage_change_time" | "marked_as_done_time")
+            });
             map.values_mut().for_each(without_times);
         }
         _ => {}
