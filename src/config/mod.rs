@@ -22,7 +22,7 @@ pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
 pub(crate) use places::Places;
 pub use rule::{RuleConfig, WritePolicy};
 pub use secret::{Secret, SecretError, SecretRef};
-pub use server::{AdminConfig, ServerConfig};
+pub use server::{AdminConfig, MAX_BATCH_EVENTS, ServerConfig};
 pub use source::SourceConfig;
 pub use units::{Bytes, Span};
 

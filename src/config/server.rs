@@ -7,6 +7,10 @@ use serde::Deserialize;
 
 use super::{Bytes, SecretRef, Span};
 
+/// Most events that a batch may be allowed to hold. A batch is stored whole or not at all, in one transaction, and nothing else is stored
+/// meanwhile; so many may wait for the store at once, too.
+pub const MAX_BATCH_EVENTS: usize = 16_384;
+
 /// The event listener, the data folder and the limits at the door. A change of `listen` or `data_dir` needs a restart.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,7 +25,7 @@ pub struct ServerConfig {
     pub max_event: Bytes,
     /// Largest batch, decoded.
     pub max_batch: Bytes,
-    /// Most events in a batch.
+    /// Most events in a batch; [`MAX_BATCH_EVENTS`] at most.
     pub max_batch_events: usize,
     /// Open connections; further ones wait in the accept queue.
     pub max_connections: usize,

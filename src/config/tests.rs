@@ -40,6 +40,19 @@ fn an_unknown_key_is_refused_with_a_suggestion_and_its_place() {
 }
 
 #[test]
+fn a_batch_has_an_upper_bound_that_says_why() {
+    let with = |events: &str| format!("[server]\nmax_batch_events = {events}\n{BASE}");
+    let (config, _) = Config::parse("rules.toml", &with("16384")).expect("valid");
+    assert_eq!(config.server.max_batch_events, MAX_BATCH_EVENTS);
+    let found = lines(&with("16385"));
+    assert!(
+        found[0].starts_with("2:20 `server.max_batch_events` is 16385; it must be from 1 to 16384 | a batch is stored whole"),
+        "{found:?}"
+    );
+    assert_eq!(lines(&with("0")), ["2:20 `server.max_batch_events` is 0; it must be from 1 to 16384 | "]);
+}
+
+#[test]
 fn several_mistakes_are_reported_together_in_the_order_of_the_file() {
     let text = BASE.replace("person.rhai", "person").replace("acme", "https://acme.pipedrive.com/")
         + "priorty = 3\n\n[[rules]]\nname = \"person\"\nwhen = 'x'\nscript = 7\naccount = \"mian\"\n\n[delivery]\nconcurrency = \"many\"\n";

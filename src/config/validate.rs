@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::{AccountConfig, Config, Places, RuleConfig, SecretRef, SourceConfig, Span};
+use super::{AccountConfig, Config, MAX_BATCH_EVENTS, Places, RuleConfig, SecretRef, SourceConfig, Span};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
 /// Something that is not right, and the path it stands at.
@@ -38,10 +38,25 @@ impl Findings {
     }
 
     fn range<T: PartialOrd + Display>(&mut self, path: &[&str], value: T, least: T, most: T) {
-        if value < least || value > most {
-            self.error(path, format!("`{}` is {value}; it must be from {least} to {most}", path.join(".")));
+        self.add_all(path, out_of_range(path, value, (least, most)));
+    }
+
+    /// A range whose upper end needs a reason.
+    fn range_because<T: PartialOrd + Display + Copy>(&mut self, path: &[&str], value: T, range: (T, T), why: &str) {
+        let wrong = out_of_range(path, value, range);
+        self.add_all(path, wrong.map(|wrong| if value > range.1 { wrong.help(why) } else { wrong }));
+    }
+
+    fn add_all(&mut self, path: &[&str], diagnostics: impl IntoIterator<Item = Diagnostic>) {
+        for diagnostic in diagnostics {
+            self.add(path, diagnostic);
         }
     }
+}
+
+fn out_of_range<T: PartialOrd + Display>(path: &[&str], value: T, (least, most): (T, T)) -> Option<Diagnostic> {
+    let message = || format!("`{}` is {value}; it must be from {least} to {most}", path.join("."));
+    (value < least || value > most).then(|| Diagnostic::error(message()))
 }
 
 /// Checks a configuration. `rules` gives the place in the file of each of its rules.
@@ -85,7 +100,12 @@ fn server(config: &Config, findings: &mut Findings) {
         findings
             .error(&["server", "max_batch"], "`server.max_batch` is smaller than `server.max_event`: a batch of one must fit");
     }
-    findings.range(&["server", "max_batch_events"], server.max_batch_events, 1, 1_000_000);
+    findings.range_because(
+        &["server", "max_batch_events"],
+        server.max_batch_events,
+        (1, MAX_BATCH_EVENTS),
+        "a batch is stored whole or not at all, in one transaction for which all others wait; let the source send smaller batches",
+    );
     findings.range(&["server", "max_connections"], server.max_connections, 1, 1_000_000);
     findings.range(&["server", "header_timeout"], server.header_timeout, Span::millis(10), Span::secs(10 * MINUTE));
     findings.range(&["server", "body_timeout"], server.body_timeout, Span::millis(10), Span::secs(10 * MINUTE));

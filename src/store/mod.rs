@@ -31,7 +31,8 @@ pub type Feed = tokio::sync::mpsc::UnboundedReceiver<Vec<Pending>>;
 /// The store. One implementation today (SQLite); PostgreSQL is to come.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Stores events with their deliveries; answers in the order given.
+    /// Stores events with their deliveries, all of them or none; answers in the order given. It is one transaction however many they are,
+    /// and others wait for it: the door bounds them (`server.max_batch_events`, `server.max_batch`).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Keeps what ingest refused, for `events list --rejected`; bounded, no durability promise.

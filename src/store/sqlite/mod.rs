@@ -58,7 +58,7 @@ use super::{
     Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent, Pending, Rejected,
     RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
-use crate::config::RetentionConfig;
+use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
 pub use faults::{CommitReport, Elapsed, Fault, FaultHook, Observer};
 
@@ -107,7 +107,7 @@ impl Default for OpenOptions {
             max_unmatched: 200_000,
             max_rejected: 10_000,
             reserve_bytes: 32 * 1024 * 1024,
-            max_waiting_events: 16_384,
+            max_waiting_events: MAX_BATCH_EVENTS,
             max_waiting_bytes: 64 * 1024 * 1024,
             readers: 4,
             durable: true,
