@@ -26,8 +26,8 @@ Examples:
   pipewright duplicates --kind person --by email --by 'Segment User ID'          what it would cost
   pipewright duplicates --kind organization --by name --yes --json
 
-It reads the whole list, 500 records a request, and never searches; without --yes it says what that costs and stops. Values are
-compared as matches are: e-mails and names without regard to case and outer blanks, phones by their digits. Nothing is written: merge
+It reads the whole list, 500 records a request, and never searches; without --yes it says what that costs and stops. Values are \
+compared as matches are: e-mails and names without regard to case and outer blanks, phones by their digits. Nothing is written: merge \
 what is found in Pipedrive, or by a rule with `person::merge(keep, drop)`.
 
 Exit code 1: there are duplicates.")]

@@ -9,13 +9,15 @@ use super::output::{complain, say, say_json};
 use crate::console::{ForgetAnswer, ForgetRequest};
 use crate::delivery::Counts;
 
-/// Said after each erasure: what it does not reach.
+/// Said after each erasure: what it does not reach. In lines for a terminal of 80 columns.
 const REMAINS: &str = "\
 What remains, for you to see to:
-  Pipedrive   what was written there; delete the person there, or let a rule do it (docs/identity.md)
+  Pipedrive   what was written there; delete the person there, or let a rule do
+              it (docs/identity.md)
   backups     copies of the data folder that were made before
   senders     what Segment and your own systems keep
-Logs and metrics hold no ids of users. The messageIds stay until server.dedupe_window is over, so that resent events are not taken again.";
+Logs and metrics hold no ids of users. The messageIds stay until
+server.dedupe_window is over, so that resent events are not taken again.";
 
 /// Erase what is kept of a user: events, decisions, index entries, known values
 #[derive(Debug, Args)]
@@ -24,7 +26,7 @@ Examples:
   pipewright forget u-1
   pipewright forget u-1 --yes
 
-Without --yes it is only counted. What waits to be delivered is dropped; what is under way is waited for. Events of the user's
+Without --yes it is only counted. What waits to be delivered is dropped; what is under way is waited for. Events of the user's \
 anonymousIds and of ids that an alias made theirs go as well, and so do refused and unmatched events. Nothing is sent to Pipedrive.")]
 pub(super) struct Forget {
     /// A userId

@@ -21,7 +21,7 @@ Examples:
   pipewright import-segment segment/*.tf --out my-rules --kind \"Sync users=person\"
   pipewright import-segment subscriptions.json --out my-rules --match person=\"Segment User ID\"
 
-Files are answers of Segment's Public API (a destination, and its subscriptions) or Terraform files of its Git Sync. Without --out
+Files are answers of Segment's Public API (a destination, and its subscriptions) or Terraform files of its Git Sync. Without --out \
 nothing is written and the report shows what would be. Exits with 1 when a subscription was refused; the others are written.")]
 pub(super) struct ImportSegment {
     /// Exported configuration, JSON or Terraform

@@ -16,7 +16,7 @@ Example:
   pipewright init my-rules
   pipewright serve --mock --dir my-rules
 
-Files that are there already are never overwritten. Against a real account such a folder observes at first: rules.toml has
+Files that are there already are never overwritten. Against a real account such a folder observes at first: rules.toml has \
 writes = \"off\", so that deliveries are planned and recorded, and nothing is sent until you turn writes on and release them.")]
 pub(super) struct Init {
     /// Folder to make, or an existing one that holds none of the files

@@ -21,7 +21,7 @@ Examples:
   pipewright test --filter person
   pipewright test --filter deal_test.rhai::test_a_stage --json
 
-Each test runs the rules against an empty Pipedrive of its own; nothing leaves this machine.
+Each test runs the rules against an empty Pipedrive of its own; nothing leaves this machine. \
 Exits with 1 when a test fails or does not compile, with 2 when rules.toml is wrong.")]
 pub(super) struct Test {
     #[command(flatten)]

@@ -28,8 +28,8 @@ Examples:
   pipewright try identify.json --mock
   echo '{\"type\":\"identify\",\"userId\":\"u1\",\"traits\":{\"name\":\"Ada\"}}' | pipewright try - --json
 
-Without --mock it reads from the accounts in rules.toml and sends nothing that writes. What the daemon has learned of earlier
-events (its match index, the values it last sent) is not used.
+Without --mock it reads from the accounts in rules.toml and sends nothing that writes. What the daemon has learned of earlier \
+events (its match index, the values it last sent) is not used. \
 Exits with 1 when a rule fails.")]
 pub(super) struct Try {
     /// File with one event as JSON; `-` reads standard input

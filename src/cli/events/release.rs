@@ -23,8 +23,8 @@ Examples:
   pipewright events release --rule person --since 2d
   pipewright events release --rule person --since 2d --yes
 
-Each delivery is planned anew, by the rules and scripts of now, and carried out in its old place: before newer ones of its rule
-and key that still wait. It is released once. To keep the order of what comes in meanwhile, pause the account, set
+Each delivery is planned anew, by the rules and scripts of now, and carried out in its old place: before newer ones of its rule \
+and key that still wait. It is released once. To keep the order of what comes in meanwhile, pause the account, set \
 writes = \"on\", release, and resume.")]
 pub(in crate::cli) struct Release {
     /// Deliveries (17/person), or events (17, or a messageId) with all their deliveries

@@ -50,6 +50,24 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn paragraphs_of_help_are_wrapped_by_the_terminal_alone() {
+    const COLUMNS: usize = 80;
+    for words in every_command() {
+        let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = out(&command(&args).env("COLUMNS", COLUMNS.to_string()).output().expect("the binary starts"));
+        let lines: Vec<&str> = help.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair.iter().all(|line| !line.is_empty() && !line.starts_with(' '))) {
+            let next = pair[1].split(' ').next().map_or(0, |word| word.chars().count());
+            assert!(
+                pair[0].chars().count() + 1 + next > COLUMNS,
+                "{words:?}: a line break of its own after {:?}:\n{help}",
+                pair[0]
+            );
+        }
+    }
+}
+
+#[test]
 fn wrong_use_is_exit_code_2_with_a_suggestion() {
     let output = run(&["staus"]);
     assert_eq!(code(&output), 2);
