@@ -31,7 +31,8 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&'a str>) -> Result<(&
     match name {
         Some(name) => config.pipedrive.get(name).map(|account| (name, account)).ok_or_else(|| {
             let hint = did_you_mean(name, names()).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-            Failure::wrong(format!("rules.toml has no account `{name}`{hint}"))
+            let all = names().collect::<Vec<_>>().join(", ");
+            Failure::wrong(format!("rules.toml has no account `{name}`{hint}\naccounts in rules.toml: {all}"))
         }),
         None => {
             let mut all = config.pipedrive.iter();

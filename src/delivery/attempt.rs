@@ -513,6 +513,7 @@ impl Attempt {
         let attempt = self.number;
         let record = Record {
             version: self.version().clone(),
+            account: self.pending.account.clone(),
             attempt,
             started_at: self.started_at,
             finished_at: now,

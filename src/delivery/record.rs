@@ -3,6 +3,8 @@
 //! Invariants: it holds everything that decided (event, script set, reads, matches, plan, requests, answers, changed fields,
 //! tokens), and no secret. It may hold personal data, so it stays in the store and never goes to the log.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -19,6 +21,8 @@ use crate::script::{LogLine, Read};
 pub struct Record {
     /// Script set that ran.
     pub version: Version,
+    /// Account that it was for; a release goes to the rule's account of its time.
+    pub account: Arc<str>,
     /// Number of the attempt, from 1; attempts that were not charged repeat their number.
     pub attempt: u32,
     /// When it began.

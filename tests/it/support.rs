@@ -1,5 +1,6 @@
 //! What tests share: folders, sockets, waiting, captured logs, the binary.
 
+pub(crate) mod account;
 pub(crate) mod binary;
 
 use std::io::Write;

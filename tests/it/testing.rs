@@ -6,15 +6,15 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use pipewright::ingest::decode_event;
-use pipewright::mock::{self, Mock, MockOptions};
+use pipewright::mock::{Mock, MockOptions};
 use pipewright::rules::{BuildOptions, ScriptSet, SetFiles};
 use pipewright::testing::{Door, Room, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
 
+use crate::support::account::Served;
 use crate::support::binary::{code, command, err, out, parsed};
-use crate::support::{loopback, temp_dir, write};
+use crate::support::{temp_dir, write};
 
 /// Runs a command; what it reads on standard input, if anything.
 fn pipewright(args: &[&str], dir: &Path, input: Option<&str>) -> Output {
@@ -383,15 +383,12 @@ fn try_used_wrongly_says_how() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
-    let (listener, addr) = loopback().await;
-    let account = Mock::new(MockOptions { token: "t0ken".to_owned(), ..MockOptions::unlimited() });
-    let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(mock::serve(listener, account.clone(), stopping));
+    let account = Served::start(MockOptions { token: "t0ken".to_owned(), ..MockOptions::unlimited() }).await;
 
     let dir = folder(PERSON, &[]);
     let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("readable");
     let rules = rules
-        .replace("domain = \"acme\"", &format!("base_url = \"http://{addr}\""))
+        .replace("domain = \"acme\"", &format!("base_url = \"{}\"", account.url()))
         .replace("api_token = \"env:PIPEWRIGHT_TEST_UNSET\"", "api_token = \"file:token\"");
     write(dir.path(), "rules.toml", &rules);
     write(dir.path(), "token", "t0ken\n");
@@ -404,11 +401,10 @@ async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
     for part in ["against the account, with reads only", "observed", "POST /api/v2/persons", "not sent", "nothing was written"] {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
     }
-    assert!(account.requests() > 0, "it did read");
-    assert_eq!(account.writes(), []);
+    assert!(account.mock.requests() > 0, "it did read");
+    assert_eq!(account.mock.writes(), []);
     assert!(!dir.path().join("data").exists(), "the daemon's store is not touched");
-    stop.send_replace(true);
-    served.await.expect("the mock ends");
+    account.stop().await;
 }
 
 /// The block of tests on the page on scripting, run against the shipped rules.

@@ -1,31 +1,24 @@
 //! `duplicates`: told from lists, with the price said first.
 
-use std::sync::Arc;
-
-use pipewright::mock::{self, Mock, MockOptions};
+use pipewright::mock::MockOptions;
 use pipewright::pipedrive::{Method, Request};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use crate::support::account::Served;
 use crate::support::binary::{code, command_async, err, out, parsed};
 use crate::support::{temp_dir, write};
 
 /// A folder whose account is an embedded Pipedrive with these persons.
-async fn account(persons: Vec<Value>) -> (tempfile::TempDir, Arc<Mock>, watch::Sender<bool>) {
-    let mock = Mock::new(MockOptions { seed: false, token: "t0ken".to_owned(), ..MockOptions::unlimited() });
+async fn account(persons: Vec<Value>) -> (tempfile::TempDir, Served) {
+    let account = Served::start(MockOptions { seed: false, token: "t0ken".to_owned(), ..MockOptions::unlimited() }).await;
     for person in persons {
-        let answer = mock.aside(&Request::new(Method::Post, "/api/v2/persons").body(person));
+        let answer = account.mock.aside(&Request::new(Method::Post, "/api/v2/persons").body(person));
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(mock::serve(listener, mock.clone(), stopped));
     let dir = temp_dir();
-    let rules = format!("[pipedrive.main]\nbase_url = \"http://{address}\"\napi_token = \"env:PIPEDRIVE_API_TOKEN\"\n");
+    let rules = format!("[pipedrive.main]\nbase_url = \"{}\"\napi_token = \"env:PIPEDRIVE_API_TOKEN\"\n", account.url());
     write(dir.path(), "rules.toml", &rules);
-    (dir, mock, stop)
+    (dir, account)
 }
 
 async fn duplicates(dir: &tempfile::TempDir, args: &[&str]) -> std::process::Output {
@@ -50,7 +43,7 @@ async fn records_that_share_a_value_are_grouped_as_matches_compare_them() {
         json!({ "name": "No e-mail" }),
         json!({ "name": "No e-mail either" }),
     ];
-    let (dir, mock, _stop) = account(people).await;
+    let (dir, served) = account(people).await;
     let output = duplicates(&dir, &["--by", "email", "--by", "name", "--yes"]).await;
     assert_eq!(code(&output), 1, "{}", err(&output));
     assert_eq!(
@@ -65,18 +58,18 @@ async fn records_that_share_a_value_are_grouped_as_matches_compare_them() {
     assert_eq!(answer["tokens"], 10);
     assert_eq!(answer["fields"][0]["field"], "emails");
     assert_eq!(answer["fields"][0]["groups"][0]["records"][1], json!({ "id": 3, "name": "ada" }));
-    assert!(mock.log().iter().all(|e| e.method == Method::Get && !e.path.contains("search")));
+    assert!(served.mock.log().iter().all(|e| e.method == Method::Get && !e.path.contains("search")));
 }
 
 #[tokio::test]
 async fn without_yes_it_says_the_price_and_reads_no_list() {
     let people = (0..1100).map(|n| person(&format!("P{n}"), &format!("p{n}@acme.com"))).collect();
-    let (dir, mock, _stop) = account(people).await;
+    let (dir, served) = account(people).await;
     let output = duplicates(&dir, &[]).await;
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert!(out(&output).contains("at most 30 tokens"), "{}", out(&output));
     assert!(out(&output).contains("Add --yes"), "{}", out(&output));
-    let lists = mock.log().into_iter().filter(|e| e.path == "/api/v2/persons").count();
+    let lists = served.mock.log().into_iter().filter(|e| e.path == "/api/v2/persons").count();
     assert_eq!(lists, 1, "one record, to learn the bound");
 
     let output = duplicates(&dir, &["--yes"]).await;
@@ -88,7 +81,7 @@ async fn without_yes_it_says_the_price_and_reads_no_list() {
 
 #[tokio::test]
 async fn a_field_that_is_not_there_is_named_with_a_suggestion() {
-    let (dir, _mock, _stop) = account(Vec::new()).await;
+    let (dir, _served) = account(Vec::new()).await;
     for (field, said) in [("nmae", "did you mean `name`?"), ("id", "every record has an `id` of its own")] {
         let output = duplicates(&dir, &["--by", field, "--yes"]).await;
         assert_eq!(code(&output), 2);

@@ -1,13 +1,11 @@
 //! Hostile scripts and a Pipedrive in trouble, as whoever runs the daemon sees them.
 
-use std::sync::Arc;
-
-use pipewright::mock::{self, Fault, FaultMatch, Mock, MockOptions};
+use pipewright::mock::{Fault, FaultMatch, Mock, MockOptions};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::harness::{Daemon, Folder};
-use crate::support::{get, loopback, wait_until};
+use crate::support::account::Served;
+use crate::support::{get, wait_until};
 
 #[tokio::test]
 async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
@@ -42,19 +40,16 @@ async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
     assert_eq!(get(daemon.admin, "/readyz").await.json()["paused"], json!([]));
 }
 
-/// An account in this process, so that the test can make it fail, behind a daemon that tries again quickly.
-async fn troubled() -> (Arc<Mock>, Folder, Daemon, watch::Sender<bool>) {
-    let (listener, at) = loopback().await;
-    let mock = Mock::new(MockOptions::unlimited());
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(mock::serve(listener, mock.clone(), stopped));
+/// An account that the test can make fail, behind a daemon that tries again quickly.
+async fn troubled() -> (Served, Folder, Daemon) {
+    let account = Served::start(MockOptions::unlimited()).await;
     let folder = Folder::init().await;
-    folder.edit("rules.toml", "domain = \"acme\"", &format!("base_url = \"http://{at}\""));
+    folder.edit("rules.toml", "domain = \"acme\"", &format!("base_url = \"{}\"", account.url()));
     folder.edit("rules.toml", "\nplan = \"lite\"\n", "\nplan = \"ultimate\"\n");
     folder.edit("rules.toml", "retry_first = \"1s\"", "retry_first = \"10ms\"");
     folder.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
     let daemon = Daemon::serve(&folder, &[]).await;
-    (mock, folder, daemon, stop)
+    (account, folder, daemon)
 }
 
 fn identify(user: &str) -> Value {
@@ -67,7 +62,8 @@ fn persons(mock: &Mock, user: &str) -> usize {
 
 #[tokio::test]
 async fn trouble_that_passes_is_waited_out_and_nothing_is_made_twice() {
-    let (mock, folder, daemon, _stop) = troubled().await;
+    let (account, folder, daemon) = troubled().await;
+    let mock = &account.mock;
     let bodies = [
         Fault::Status { status: 503, body: json!({ "success": false, "error": "maintenance" }) },
         Fault::FailedAfter { status: 502 },
@@ -81,14 +77,15 @@ async fn trouble_that_passes_is_waited_out_and_nothing_is_made_twice() {
         mock.fail_matching(FaultMatch { times: 1, ..FaultMatch::next(pipewright::pipedrive::Method::Post, "persons") }, fault);
         daemon.accept("/v1/identify", &identify(&user)).await;
         daemon.done(&user, 1).await;
-        assert_eq!(persons(&mock, &user), 1, "after {shown}");
+        assert_eq!(persons(mock, &user), 1, "after {shown}");
     }
     folder.run(&["status"]).await.ok();
 }
 
 #[tokio::test]
 async fn a_refused_token_pauses_the_account_loudly_and_mending_it_is_enough() {
-    let (mock, folder, daemon, _stop) = troubled().await;
+    let (account, folder, daemon) = troubled().await;
+    let mock = &account.mock;
     mock.fail_matching(
         FaultMatch::always("/"),
         Fault::Status { status: 401, body: json!({ "success": false, "error": "unauthorized access" }) },
@@ -108,12 +105,13 @@ async fn a_refused_token_pauses_the_account_loudly_and_mending_it_is_enough() {
     mock.clear_faults();
     folder.run(&["resume", "account", "main"]).await.ok();
     daemon.done("ada", 1).await;
-    assert_eq!(persons(&mock, "ada"), 1);
+    assert_eq!(persons(mock, "ada"), 1);
 }
 
 #[tokio::test]
 async fn what_pipedrive_refuses_is_a_dead_letter_that_says_so() {
-    let (mock, folder, daemon, _stop) = troubled().await;
+    let (account, folder, daemon) = troubled().await;
+    let mock = &account.mock;
     let body = json!({ "success": false, "error": "Name is too silly", "code": "ERR_SCHEMA_VALIDATION_FAILED" });
     let refused = FaultMatch::next(pipewright::pipedrive::Method::Post, "persons");
     mock.fail_matching(refused, Fault::Status { status: 400, body });
@@ -125,5 +123,5 @@ async fn what_pipedrive_refuses_is_a_dead_letter_that_says_so() {
     assert!(said.contains("1/person") && !said.contains("silly"), "what Pipedrive wrote is not logged:\n{said}");
     folder.run(&["events", "replay", "1/person"]).await.ok();
     daemon.settled("ada", 2).await;
-    assert_eq!(persons(&mock, "ada"), 1);
+    assert_eq!(persons(mock, "ada"), 1);
 }

@@ -1,5 +1,6 @@
 //! The whole product from outside: the real binary, real sockets, an account over HTTP.
 
+mod accounts;
 mod actions;
 mod bad_input;
 mod commands;
