@@ -32,6 +32,8 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
     let selection = body?.0;
     if let Selection::Unmatched { rule, limit, after, filter } = selection {
         let mut filter = filter.unwrap_or_default().unmatched(jiff::Timestamp::now())?;
+        // Whether a rule has had an event is looked up before it is given it: two at once would both give it.
+        let _one = state.replaying.lock().await;
         filter.after = after;
         let mut unmatched = UnmatchedReplay::default();
         loop {

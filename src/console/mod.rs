@@ -56,6 +56,8 @@ pub struct State {
     pub started_at: jiff::Timestamp,
     /// Pipewright's version.
     pub version: &'static str,
+    /// Replays of unmatched events go one after the other: each sees what the one before has made.
+    pub replaying: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for State {

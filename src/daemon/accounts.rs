@@ -142,6 +142,8 @@ pub(super) fn metadata(accounts: &Accounts) -> BTreeMap<String, Arc<Metadata>> {
 /// What follows the live set.
 pub(super) struct Follow {
     pub(super) swapped: watch::Receiver<Version>,
+    /// Told which set the accounts are in step with.
+    pub(super) followed: watch::Sender<Version>,
     pub(super) live: Live,
     pub(super) accounts: Accounts,
     pub(super) endpoint: Endpoint,
@@ -156,11 +158,13 @@ pub(super) async fn follow(mut follow: Follow) {
     let mut stopping = follow.stopping.clone();
     let mut tokens = follow.live.load().tokens.clone();
     loop {
+        // An account that is slow to answer keeps no change waiting: least of all `writes = "off"`.
+        let warming = async {
+            warm_up(&follow.accounts, &follow.live).await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            () = warm_up(&follow.accounts, &follow.live) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        tokio::select! {
+            () = warming => {}
             changed = follow.swapped.changed() => if changed.is_err() { return },
             _ = stopping.wait_for(|stop| *stop) => return,
         }
@@ -170,6 +174,7 @@ pub(super) async fn follow(mut follow: Follow) {
             Err(error) => tracing::error!(%error, "the accounts could not be changed; they go on as before"),
         }
         follow.delivery.reloaded().await;
+        follow.followed.send_replace(set.version.clone());
     }
 }
 

@@ -134,6 +134,7 @@ impl Daemon {
             metrics: metrics.clone(),
             started_at: jiff::Timestamp::now(),
             version: env!("CARGO_PKG_VERSION"),
+            replaying: Arc::default(),
         };
         let (stop_ingest, ingest_stopping) = watch::channel(false);
         let (stop_delivery, delivery_stopping) = watch::channel(false);
@@ -150,6 +151,7 @@ impl Daemon {
         rest.push(watched("reload", started.reloader.run(stopping.clone()), fatal_sender.clone()));
         rest.push(tokio::spawn(accounts::follow(accounts::Follow {
             swapped: started.swapped,
+            followed: started.followed,
             live: started.live.clone(),
             accounts: accounts.clone(),
             endpoint,

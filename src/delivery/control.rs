@@ -103,7 +103,9 @@ pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
             )));
         }
         let rule = rule_of(&set, id)?;
-        if set.config.pipedrive.get(&*rule.account).is_none_or(|account| account.writes == Writes::Off) {
+        // What the account does counts as well as what rules.toml says: it follows an edit a moment later.
+        let observes = runtime.accounts.read().get(&*rule.account).is_some_and(|account| account.config.writes == Writes::Off);
+        if observes || set.config.pipedrive.get(&*rule.account).is_none_or(|account| account.writes == Writes::Off) {
             return Err(ControlError::Refused(format!(
                 "delivery {id} would only be observed again: set `writes = \"on\"` under [pipedrive.{}] in rules.toml first",
                 rule.account

@@ -31,6 +31,8 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     pub(super) metadata: MetadataSource,
     pub(super) swapped: watch::Sender<Version>,
+    /// The set that those who follow the swaps have taken up.
+    pub(super) followed: watch::Receiver<Version>,
 }
 
 /// Brings changed files in. [`Reloader::run`] it beside the rest of the daemon.
@@ -195,6 +197,8 @@ impl Reloader {
         if let Err(error) = stored::save(&*self.parts.store, &set.files, &set.version).await {
             tracing::warn!(%error, "the live script set could not be stored; a restart would fall back to an older one");
         }
+        // Who is told that it is live may count on it. Without a follower there is nothing to wait for.
+        drop(self.parts.followed.wait_for(|version| *version == set.version).await);
         ReloadOutcome::Swapped { version: set.version.clone(), warnings: built.warnings, restart_needed }
     }
 }

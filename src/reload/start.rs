@@ -41,6 +41,8 @@ pub struct Started {
     pub handle: Handle,
     /// The live version; changes after each swap.
     pub swapped: watch::Receiver<Version>,
+    /// Whoever follows the swaps tells here how far it has come; a reload is answered after that. Dropped: nobody follows.
+    pub followed: watch::Sender<Version>,
     /// To be run until the daemon stops.
     pub reloader: Reloader,
 }
@@ -134,10 +136,19 @@ impl Prepared {
         };
         let (handle, end) = Handle::channel(status);
         let (swapped_sender, swapped) = watch::channel(built.set.version.clone());
+        let (followed, followed_receiver) = watch::channel(built.set.version.clone());
         let live: Live = Arc::new(ArcSwap::from_pointee(built.set));
-        let parts =
-            Parts { dir: self.dir, mock: self.mock, live: live.clone(), store, metrics, metadata, swapped: swapped_sender };
-        Ok(Started { live, handle, swapped, reloader: Reloader::new(parts, end, seen) })
+        let parts = Parts {
+            dir: self.dir,
+            mock: self.mock,
+            live: live.clone(),
+            store,
+            metrics,
+            metadata,
+            swapped: swapped_sender,
+            followed: followed_receiver,
+        };
+        Ok(Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen) })
     }
 }
 

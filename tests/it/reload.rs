@@ -56,7 +56,7 @@ impl Running {
         let store: Arc<dyn Store> = Arc::new(store);
         let metrics = Metrics::default();
         let started = prepared.start(store.clone(), metrics.clone(), Arc::new(BTreeMap::new)).await;
-        let Started { live, handle, swapped, reloader } = match started {
+        let Started { live, handle, swapped, reloader, .. } = match started {
             Ok(started) => started,
             Err(problems) => {
                 store.close().await;

@@ -37,6 +37,17 @@ pub(crate) async fn loopback() -> (tokio::net::TcpListener, SocketAddr) {
     (listener, addr)
 }
 
+/// How long a test waits for what must come: no test needs as long; a machine under load may.
+pub(crate) const CAP: Duration = Duration::from_secs(30);
+
+/// Waits for `coming`. Fails the test, naming `what`, after a generous cap.
+pub(crate) async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(CAP, coming).await {
+        Ok(came) => came,
+        Err(_) => panic!("waited in vain until {what}"),
+    }
+}
+
 /// Asks `probe` again and again until it gives something. Fails the test, naming `what`, after a generous cap.
 pub(crate) async fn wait_until<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
@@ -51,10 +62,7 @@ where
             tick.tick().await;
         }
     };
-    match tokio::time::timeout(Duration::from_secs(30), asking).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited in vain until {what}"),
-    }
+    in_time(what, asking).await
 }
 
 /// An HTTP answer.

@@ -107,6 +107,7 @@ impl Admin {
             metrics: Metrics::default(),
             started_at: jiff::Timestamp::now(),
             version: "0.0.0-test",
+            replaying: Arc::default(),
         };
         Self { state, store, full, seen, reload: status, stop, _feed: feed, dir }
     }

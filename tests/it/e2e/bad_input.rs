@@ -44,8 +44,7 @@ async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
 async fn troubled() -> (Served, Folder, Daemon) {
     let account = Served::start(MockOptions::unlimited()).await;
     let folder = Folder::init().await;
-    folder.edit("rules.toml", "domain = \"acme\"", &format!("base_url = \"{}\"", account.url()));
-    folder.edit("rules.toml", "\nplan = \"lite\"\n", "\nplan = \"ultimate\"\n");
+    folder.use_address(account.at);
     folder.edit("rules.toml", "retry_first = \"1s\"", "retry_first = \"10ms\"");
     folder.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
     let daemon = Daemon::serve(&folder, &[]).await;

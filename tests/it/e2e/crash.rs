@@ -32,16 +32,6 @@ async fn assert_once(account: Account, users: &[String]) {
     }
 }
 
-async fn all_ended(daemon: &Daemon, folder: &Folder) {
-    wait_until("nothing is left to deliver", || async {
-        let status = folder.json(&["status"]).await;
-        (status["delivery"]["pending"] == 0).then_some(())
-    })
-    .await;
-    let failed = folder.json(&["events", "list", "--state", "failed"]).await;
-    assert_eq!(failed["deliveries"], json!([]), "{failed:#}\n{}", daemon.process.said());
-}
-
 #[tokio::test]
 async fn what_waited_behind_a_paused_account_is_delivered_after_a_kill() {
     let account = Process::account(&["--unlimited"]).await;
@@ -63,7 +53,7 @@ async fn what_waited_behind_a_paused_account_is_delivered_after_a_kill() {
     let shown = folder.run(&["status"]).await.out;
     assert!(shown.contains("a planned kill"), "a person's pause outlives a restart:\n{shown}");
     folder.run(&["resume", "account", "main"]).await.ok();
-    all_ended(&daemon, &folder).await;
+    daemon.all_ended().await;
     assert_once(at, &users).await;
 }
 
@@ -84,7 +74,7 @@ async fn kills_in_the_middle_of_deliveries_leave_nothing_out_and_nothing_twice()
         daemon.process.kill().await;
         daemon = Daemon::serve(&folder, &[]).await;
     }
-    all_ended(&daemon, &folder).await;
+    daemon.all_ended().await;
     assert_once(at, &users).await;
 
     // What was acknowledged before the kills is known as a duplicate after them.
@@ -93,7 +83,7 @@ async fn kills_in_the_middle_of_deliveries_leave_nothing_out_and_nothing_twice()
     daemon.process.kill().await;
     let daemon = Daemon::serve(&folder, &[]).await;
     daemon.accept("/v1/identify", &again).await;
-    all_ended(&daemon, &folder).await;
+    daemon.all_ended().await;
     let list = folder.json(&["events", "list", "--message-id", "m1"]).await;
     assert_eq!(list["deliveries"].as_array().map(Vec::len), Some(1), "{list:#}");
 }

@@ -1,9 +1,11 @@
 //! Editing rules and scripts under a running daemon.
 
+use pipewright::mock::{Fault, FaultMatch, Hold, MockOptions};
 use serde_json::{Value, json};
 
 use super::harness::{Daemon, Folder, Process};
-use crate::support::{get, wait_until};
+use crate::support::account::Served;
+use crate::support::{get, in_time, wait_until};
 
 const SCRIPT: &str = "scripts/person.rhai";
 /// The line of the shipped script that names persons, and one that calls what does not exist.
@@ -127,4 +129,25 @@ async fn a_restart_with_a_broken_file_goes_on_with_the_last_good_set_loudly() {
     assert!(said.contains("last good script set") && said.contains("rules.toml:"), "{said}");
     daemon.accept("/v1/identify", &identify("latest")).await;
     daemon.done("latest", 1).await;
+}
+
+#[tokio::test]
+async fn turning_writes_off_waits_for_no_account_that_does_not_answer() {
+    let account = Served::start(MockOptions::unlimited()).await;
+    let hold = Hold::new();
+    account.mock.fail_matching(FaultMatch::always("/"), Fault::Hold(hold.clone()));
+    let folder = Folder::init().await;
+    folder.use_address(account.at);
+    folder.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
+    folder.edit("rules.toml", "timeout = \"20s\"", "timeout = \"5m\"");
+    let daemon = Daemon::serve(&folder, &[]).await;
+    // The fields are being asked for, and no answer comes.
+    hold.reached().await;
+    folder.edit("rules.toml", "writes = \"on\"", "writes = \"off\"");
+    in_time("the reload is answered", folder.run(&["reload"])).await.ok();
+    account.mock.clear_faults();
+    (0..100).for_each(|_| hold.release());
+    daemon.accept("/v1/identify", &identify("ada")).await;
+    assert_eq!(daemon.settled("ada", 1).await[0]["state"], "observed");
+    assert_eq!(account.mock.writes(), []);
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::binary::command_async;
-use crate::support::{Reply, get, request, temp_dir, wait_until};
+use crate::support::{CAP, Reply, get, request, temp_dir, wait_until};
 
 /// The write key that sources get where none is set.
 pub(super) const KEY: &str = "mock";
@@ -88,13 +88,17 @@ impl Folder {
         serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{args:?}: {e}: {ended:?}"))
     }
 
-    /// Points the shipped settings at an account that outlives the daemon.
+    /// Points the shipped settings at an account in a process of its own, and turns writes on.
     pub(super) fn use_account(&self, account: &Process) {
-        let at = account.address("embedded Pipedrive on ");
+        self.use_address(account.address("embedded Pipedrive on "));
+        self.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
+    }
+
+    /// Points the shipped settings at the account at this address. Writes stay off.
+    pub(super) fn use_address(&self, at: SocketAddr) {
         let settings = format!("base_url = \"http://{at}\"\nplan = \"ultimate\"");
         self.edit("rules.toml", "domain = \"acme\"", &settings);
         self.edit("rules.toml", "\nplan = \"lite\"\n", "\n");
-        self.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
     }
 }
 
@@ -169,7 +173,7 @@ impl Process {
 
     /// Waits until it has ended; its exit code.
     pub(super) async fn ended(&mut self) -> Option<i32> {
-        let waiting = tokio::time::timeout(std::time::Duration::from_secs(30), self.child.wait());
+        let waiting = tokio::time::timeout(CAP, self.child.wait());
         waiting.await.unwrap_or_else(|_| panic!("it does not end:\n{}", self.said())).expect("its state").code()
     }
 }
@@ -241,6 +245,17 @@ impl Daemon {
     pub(super) async fn done(&self, user: &str, expected: usize) {
         let ended = self.settled(user, expected).await;
         assert!(ended.iter().all(|d| d["state"] == "done"), "{ended:#?}");
+    }
+
+    /// Waits until nothing is left to deliver; nothing may have failed.
+    pub(super) async fn all_ended(&self) {
+        wait_until("nothing is left to deliver", || async {
+            let status = get(self.admin, "/api/status").await.json();
+            (status["delivery"]["pending"] == 0 && status["store"]["pending"] == 0).then_some(())
+        })
+        .await;
+        let failed = get(self.admin, "/api/events?state=failed").await.json();
+        assert_eq!(failed["deliveries"], json!([]), "{failed:#}\n{}", self.process.said());
     }
 }
 

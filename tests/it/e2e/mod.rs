@@ -11,3 +11,4 @@ mod harness;
 mod identity;
 mod schema;
 mod starting;
+mod under_load;
