@@ -154,6 +154,10 @@ impl Raw {
 
     /// The next answer: status line and headers in lower case, and the body. None when the connection ended instead.
     pub(crate) async fn answer(&mut self) -> Option<(String, String)> {
+        in_time("an answer or the end comes", self.read_answer()).await
+    }
+
+    async fn read_answer(&mut self) -> Option<(String, String)> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             match self.0.read_u8().await {
@@ -173,7 +177,7 @@ impl Raw {
     pub(crate) async fn closed(&mut self) {
         let mut rest = Vec::new();
         // A reset is an end, too.
-        drop(self.0.read_to_end(&mut rest).await);
+        drop(in_time("the other side closes", self.0.read_to_end(&mut rest)).await);
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 }
