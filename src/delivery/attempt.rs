@@ -70,7 +70,7 @@ impl Runtime {
         match error {
             StoreError::Closed => {}
             error => {
-                tracing::error!(%error, "the outcome of a delivery could not be stored");
+                tracing::error!(%error, "outcomes of deliveries cannot be stored");
                 if matches!(error, StoreError::Failed(_) | StoreError::Unusable { .. }) {
                     self.fatal.send_replace(Some(error.to_string()));
                 }

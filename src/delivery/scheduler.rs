@@ -111,12 +111,22 @@ impl Scheduler {
                 Some(names) = self.learned.recv() => self.wake(&names),
                 batch = self.feed.recv(), if feed_open => match batch {
                     Some(batch) => self.accept(batch),
-                    None => feed_open = false,
+                    None => {
+                        feed_open = false;
+                        self.feed_ended().await;
+                    }
                 },
                 () = sleep_until(due) => self.pauses_due(),
             }
         }
         self.drain().await;
+    }
+
+    /// The store closes the feed when it has failed, too: with nothing to deliver, nothing else would show it.
+    async fn feed_ended(&self) {
+        if let Err(error) = self.runtime.store.stats().await {
+            self.runtime.fail(&error);
+        }
     }
 
     /// Whether a delivery is being processed now.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
+use parking_lot::Mutex;
 use pipewright::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup};
 use pipewright::delivery::{AccountStatus, DeliveryStatus, RuleStatus};
 use pipewright::mock::{Mock, MockExchange, MockOptions};
@@ -118,6 +119,7 @@ impl Setup {
             separate: apart,
             http,
             spoiled: Arc::default(),
+            intake: Arc::default(),
         };
         rig.boot().await;
         rig
@@ -143,6 +145,8 @@ pub(super) struct Rig {
     http: bool,
     /// How many commits of outcomes are refused, as on a full disk, from the moment on at which the mock holds a person.
     spoiled: Arc<AtomicUsize>,
+    /// What goes wrong with commits that hold new events.
+    intake: Arc<Mutex<Option<StoreFault>>>,
 }
 
 impl Rig {
@@ -178,11 +182,19 @@ impl Rig {
     }
 
     fn store_fault(&self) -> FaultHook {
-        let (mock, left) = (self.mock.clone(), self.spoiled.clone());
+        let (mock, left, of_intake) = (self.mock.clone(), self.spoiled.clone(), self.intake.clone());
         Arc::new(move |intake| {
-            let due = !intake && left.load(Ordering::SeqCst) > 0 && mock.count("persons") > 0;
+            if intake {
+                return *of_intake.lock();
+            }
+            let due = left.load(Ordering::SeqCst) > 0 && mock.count("persons") > 0;
             (due && left.fetch_sub(1, Ordering::SeqCst) > 0).then_some(StoreFault::DiskFull)
         })
+    }
+
+    /// From now on this goes wrong with commits that hold new events, or nothing.
+    pub(super) fn fail_intake(&self, fault: Option<StoreFault>) {
+        *self.intake.lock() = fault;
     }
 
     /// The next person is created in Pipedrive, but what became of it cannot be stored, once.

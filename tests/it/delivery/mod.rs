@@ -17,4 +17,5 @@ mod plans;
 mod present;
 mod quiet;
 mod reads;
+mod store_trouble;
 mod unknown;
