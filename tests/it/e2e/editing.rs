@@ -99,6 +99,24 @@ async fn a_broken_edit_is_refused_everywhere_with_its_place_and_the_old_script_g
 }
 
 #[tokio::test]
+async fn a_typo_in_the_settings_of_a_running_daemon_is_shown_and_the_old_ones_go_on() {
+    let folder = Folder::init().await;
+    let daemon = Daemon::mocked(&folder).await;
+    folder.edit("rules.toml", "max_attempts = 20", "max_atempts = 20");
+    let line = line_of(&folder.read("rules.toml"), "max_atempts = 20");
+    until(&daemon, "the edit is refused", |state| !state["refused"].is_null()).await;
+    let (status, reload, checked) = (folder.run(&["status"]).await, folder.run(&["reload"]).await, folder.run(&["check"]).await);
+    assert_eq!((status.code, reload.code, checked.code), (Some(1), Some(1), Some(2)), "{status:?}{reload:?}{checked:?}");
+    for (name, text) in [("status", &status.out), ("reload", &reload.err), ("check", &checked.err)] {
+        for part in [&format!("rules.toml:{line}:1"), "max_atempts", "^^^^^^^^^^^", "did you mean `max_attempts`?"] {
+            assert!(text.contains(part), "{name} does not show {part:?}:\n{text}");
+        }
+    }
+    assert!(daemon.process.said().contains(&format!("rules.toml:{line}:1")), "{}", daemon.process.said());
+    assert_eq!(name_of(&daemon, "still").await, "still");
+}
+
+#[tokio::test]
 async fn a_restart_with_a_broken_file_goes_on_with_the_last_good_set_loudly() {
     let account = Process::account(&[]).await;
     let folder = Folder::init().await;
