@@ -27,18 +27,38 @@ fn needs_check(text: &[u8]) -> bool {
     const LEVELS: usize = 100;
     /// Fewer digits than a number out of range has without an exponent of three.
     const DIGITS: usize = 200;
-    let exponent = |after: &[u8]| {
-        let digits = after.strip_prefix(b"-").or(after.strip_prefix(b"+")).unwrap_or(after);
-        digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
-    };
     let run = |middle: usize| {
         let digit = |byte: &&u8| byte.is_ascii_digit();
         text[middle..].iter().take_while(digit).count() + text[..middle].iter().rev().take_while(digit).count() >= DIGITS
     };
     text.contains(&b'\\')
         || text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= LEVELS
-        || text.iter().enumerate().any(|(at, byte)| matches!(byte, b'e' | b'E') && exponent(&text[at + 1..]))
+        || has_long_exponent(text)
         || (0..text.len()).step_by(DIGITS / 2).any(run)
+}
+
+/// Whether a number may have an exponent of three digits or more. Ids in hexadecimal are full of what looks like one.
+fn has_long_exponent(text: &[u8]) -> bool {
+    let digit = u8::is_ascii_digit;
+    let sign = |byte: &u8| matches!(byte, b'+' | b'-');
+    // Without a branch, so that it is done for many bytes at once.
+    let four = text.iter().zip(text.iter().skip(1)).zip(text.iter().skip(2).zip(text.iter().skip(3)));
+    let looks = |((a, e), (b, c)): ((&u8, &u8), (&u8, &u8))| {
+        (digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c)
+    };
+    if !four.fold(false, |found, bytes| found | looks(bytes)) {
+        return false;
+    }
+    text.iter().enumerate().filter(|(_, byte)| **byte | 0x20 == b'e').any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + 1..]);
+        let digits = if after.first().is_some_and(sign) { &after[1..] } else { after };
+        let mantissa = before.iter().rev().take_while(|byte| digit(byte) || **byte == b'.').count();
+        // What stands before a number, and never before the digits of a hexadecimal id.
+        let front = &before[..before.len() - mantissa];
+        let front = front.strip_suffix(b"-").unwrap_or(front);
+        let starts = front.last().is_some_and(|byte| b":,[ \t\r\n".contains(byte));
+        mantissa > 0 && starts && digits.len() >= 3 && digits[..3].iter().all(digit)
+    })
 }
 
 /// What [`of`] gives.
@@ -90,7 +110,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// Any JSON value that could be parsed to a [`Value`], which is not made.
+/// Any JSON value that could be parsed to a [`serde_json::Value`], which is not made.
 struct Checked;
 
 impl<'de> Deserialize<'de> for Checked {
@@ -138,5 +158,33 @@ impl<'de> Visitor<'de> for Checked {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
         while entries.next_entry::<Self, Self>()?.is_some() {}
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_exponent_is_one_of_a_number_only() {
+        for number in
+            ["{\"a\":1e999}", "{\"a\": -1.5E+308 }", "[1,2e-400]", "[-0.e100]", "{\"a\":\n7e0099}", "{\"a\":\"x, 1e999\"}"]
+        {
+            assert!(has_long_exponent(number.as_bytes()), "{number}");
+        }
+        for other in
+            ["{\"a\":1e99}", "\"5f1c6d0e123f\"", "\"12e345\"", "{\"a\":\"9e-123\"}", "\"the 123\"", "[1.5, 2]", "e", "1e", ""]
+        {
+            assert!(!has_long_exponent(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_usual_event_needs_no_check() {
+        let usual = r#"{"messageId":"5f1c6d0e-3f0b-4f4e-9f0a-2e7012345678","traits":{"n":-1.5e10,"l":[1,[2]]},"t":"Änne"}"#;
+        assert!(!needs_check(usual.as_bytes()));
+        for text in [r#""\n""#, &"[".repeat(100), &"1".repeat(200)] {
+            assert!(needs_check(text.as_bytes()), "{text}");
+        }
     }
 }

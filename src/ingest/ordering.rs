@@ -48,7 +48,7 @@ fn keyed(path: &str, id: &str) -> String {
         "messageId" => "m",
         path => path,
     };
-    format!("{prefix}:{id}")
+    [prefix, ":", id].concat()
 }
 
 #[cfg(test)]

@@ -266,7 +266,7 @@ fn capped(limit: usize, most: usize) -> i64 {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        self.ask(|reply| Job::Append(events, reply)).await
+        self.ask(|reply| Job::Append(events, reply)).await.map(|(appended, _)| appended)
     }
 
     async fn reject(&self, rejected: Vec<Rejected>) -> Result<(), StoreError> {

@@ -19,7 +19,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// One call.
 #[derive(Debug)]
 pub(super) enum Job {
-    Append(Vec<NewEvent>, Reply<Vec<Appended>>),
+    /// The answer brings the events back: the asker's thread has made them, and drops them at less cost than the writer.
+    Append(Vec<NewEvent>, Reply<(Vec<Appended>, Vec<NewEvent>)>),
     Reject(Vec<Rejected>, Reply<()>),
     Commit(Vec<Write>, Reply<()>),
     Prune(PruneStep, Reply<Pruned>),

@@ -220,7 +220,7 @@ impl Writer {
 fn give(job: Job, answer: Answer) {
     // An asker that is gone needs no answer.
     match (job, answer) {
-        (Job::Append(_, reply), Answer::Appended(appended)) => drop(reply.send(Ok(appended))),
+        (Job::Append(events, reply), Answer::Appended(appended)) => drop(reply.send(Ok((appended, events)))),
         (Job::Prune(_, reply), Answer::Pruned(pruned)) => drop(reply.send(Ok(pruned))),
         (Job::Erase(_, reply), Answer::Erased(erased)) => drop(reply.send(Ok(erased))),
         (Job::Reject(_, reply) | Job::Commit(_, reply), Answer::Done) => drop(reply.send(Ok(()))),
