@@ -20,6 +20,9 @@ use super::entries;
 #[derive(Clone, Default)]
 pub struct Body(Vec<(Key, Part)>);
 
+/// More keys than an event has at its top.
+const FEW: usize = 32;
+
 /// UTF-8; most are slices of the body's text, or constants.
 type Key = Bytes;
 
@@ -64,8 +67,13 @@ impl Body {
         self.0.binary_search_by(|(own, _)| own[..].cmp(key.as_bytes()))
     }
 
+    fn find(&self, key: &str) -> Option<usize> {
+        // Few keys are as long as the one: looking at all lengths is faster than comparing some texts.
+        if self.0.len() <= FEW { self.0.iter().position(|(own, _)| own[..] == *key.as_bytes()) } else { self.place(key).ok() }
+    }
+
     fn part(&self, key: &str) -> Option<&Part> {
-        self.place(key).ok().map(|place| &self.0[place].1)
+        self.find(key).map(|place| &self.0[place].1)
     }
 
     /// The value under a key.
@@ -76,7 +84,7 @@ impl Body {
 
     /// The value under a key, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        let place = self.place(key).ok()?;
+        let place = self.find(key)?;
         Some(self.0[place].1.value_mut())
     }
 
@@ -101,7 +109,7 @@ impl Body {
     }
 
     fn put(&mut self, key: &'static str, part: Part) {
-        match self.place(key) {
+        match self.find(key).map_or_else(|| self.place(key), Ok) {
             Ok(place) => self.0[place].1 = part,
             Err(place) => self.0.insert(place, (Key::from_static(key.as_bytes()), part)),
         }
@@ -109,7 +117,7 @@ impl Body {
 
     /// Takes a key out.
     pub fn remove(&mut self, key: &str) {
-        if let Ok(place) = self.place(key) {
+        if let Some(place) = self.find(key) {
             self.0.remove(place);
         }
     }
@@ -269,6 +277,18 @@ mod tests {
         body.remove("b\n");
         assert_eq!(written(&body), r#"{"a":"z","b":{"a":"A","x":2},"c":true,"d":true}"#);
         assert_eq!((body.text("b"), body.get("b\n")), (None, None));
+    }
+
+    #[test]
+    fn one_of_many_keys_is_found_as_well() {
+        let text: String = (0..200).map(|n| format!(r#","k{n}":{n}"#)).collect();
+        let mut body = body(&format!(r#"{{"z":0{text}}}"#));
+        assert_eq!((body.get("k7"), body.get("z"), body.get("k200")), (Some(&json!(7)), Some(&json!(0)), None));
+        body.insert("k199", json!("x"));
+        body.insert("a", json!("y"));
+        body.remove("k8");
+        assert_eq!((body.get("k199"), body.get("a"), body.get("k8")), (Some(&json!("x")), Some(&json!("y")), None));
+        assert!(written(&body).starts_with(r#"{"a":"y","k0":0,"k1":1,"k10":10,"#));
     }
 
     #[test]

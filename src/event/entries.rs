@@ -41,12 +41,13 @@ fn needs_check(text: &[u8]) -> bool {
 fn has_long_exponent(text: &[u8]) -> bool {
     let digit = u8::is_ascii_digit;
     let sign = |byte: &u8| matches!(byte, b'+' | b'-');
-    // Without a branch, so that it is done for many bytes at once.
-    let four = text.iter().zip(text.iter().skip(1)).zip(text.iter().skip(2).zip(text.iter().skip(3)));
+    let Some(fours) = text.len().checked_sub(3) else { return false };
+    // Of slices and without a branch, so that it is done for many bytes at once.
+    let (first, second) = (text[..fours].iter().zip(&text[1..]), text[2..].iter().zip(&text[3..]));
     let looks = |((a, e), (b, c)): ((&u8, &u8), (&u8, &u8))| {
-        (digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c)
+        u8::from((digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c))
     };
-    if !four.fold(false, |found, bytes| found | looks(bytes)) {
+    if first.zip(second).fold(0, |found, bytes| found | looks(bytes)) == 0 {
         return false;
     }
     text.iter().enumerate().filter(|(_, byte)| **byte | 0x20 == b'e').any(|(at, _)| {
