@@ -31,23 +31,28 @@ fn needs_check(text: &[u8]) -> bool {
         let digit = |byte: &&u8| byte.is_ascii_digit();
         text[middle..].iter().take_while(digit).count() + text[..middle].iter().rev().take_while(digit).count() >= DIGITS
     };
-    text.contains(&b'\\')
-        || text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= LEVELS
-        || has_long_exponent(text)
-        || (0..text.len()).step_by(DIGITS / 2).any(run)
+    text.contains(&b'\\') || opened(text) >= LEVELS || has_long_exponent(text) || (0..text.len()).step_by(DIGITS / 2).any(run)
+}
+
+/// How many lists and maps begin in a text, those in strings counted as well.
+fn opened(text: &[u8]) -> usize {
+    // Summed up in single bytes as long as they hold, so that it is done for many at once.
+    let few = |bytes: &[u8]| bytes.iter().map(|byte| u8::from((*byte == b'[') | (*byte == b'{'))).sum::<u8>();
+    text.chunks(255).map(|bytes| usize::from(few(bytes))).sum()
 }
 
 /// Whether a number may have an exponent of three digits or more. Ids in hexadecimal are full of what looks like one.
 fn has_long_exponent(text: &[u8]) -> bool {
     let digit = u8::is_ascii_digit;
     let sign = |byte: &u8| matches!(byte, b'+' | b'-');
-    let Some(fours) = text.len().checked_sub(3) else { return false };
+    let Some(places) = text.len().checked_sub(4) else { return false };
     // Of slices and without a branch, so that it is done for many bytes at once.
-    let (first, second) = (text[..fours].iter().zip(&text[1..]), text[2..].iter().zip(&text[3..]));
-    let looks = |((a, e), (b, c)): ((&u8, &u8), (&u8, &u8))| {
-        u8::from((digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c))
+    let from = |first: usize| &text[first..first + places];
+    let (before, after) = (from(0).iter().zip(from(1)), from(2).iter().zip(from(3).iter().zip(from(4))));
+    let looks = |((a, e), (b, (c, d))): ((&u8, &u8), (&u8, (&u8, &u8)))| {
+        u8::from((digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c) & digit(d))
     };
-    if first.zip(second).fold(0, |found, bytes| found | looks(bytes)) == 0 {
+    if before.zip(after).fold(0, |found, bytes| found | looks(bytes)) == 0 {
         return false;
     }
     text.iter().enumerate().filter(|(_, byte)| **byte | 0x20 == b'e').any(|(at, _)| {
@@ -184,7 +189,7 @@ mod tests {
     fn the_usual_event_needs_no_check() {
         let usual = r#"{"messageId":"5f1c6d0e-3f0b-4f4e-9f0a-2e7012345678","traits":{"n":-1.5e10,"l":[1,[2]]},"t":"Änne"}"#;
         assert!(!needs_check(usual.as_bytes()));
-        for text in [r#""\n""#, &"[".repeat(100), &"1".repeat(200)] {
+        for text in [r#""\n""#, &"[".repeat(100), &"{[".repeat(400), &"1".repeat(200)] {
             assert!(needs_check(text.as_bytes()), "{text}");
         }
     }
