@@ -47,12 +47,15 @@ fn has_long_exponent(text: &[u8]) -> bool {
     let sign = |byte: &u8| matches!(byte, b'+' | b'-');
     let Some(places) = text.len().checked_sub(4) else { return false };
     // Of slices and without a branch, so that it is done for many bytes at once.
-    let from = |first: usize| &text[first..first + places];
-    let (before, after) = (from(0).iter().zip(from(1)), from(2).iter().zip(from(3).iter().zip(from(4))));
-    let looks = |((a, e), (b, (c, d))): ((&u8, &u8), (&u8, (&u8, &u8)))| {
-        u8::from((digit(a) | (*a == b'.')) & (*e | 0x20 == b'e') & (digit(b) | sign(b)) & digit(c) & digit(d))
+    let [before, mark, first, second, third] = [0, 1, 2, 3, 4].map(|from| &text[from..from + places]);
+    let looks = |n: usize| {
+        (digit(&before[n]) | (before[n] == b'.'))
+            & (mark[n] | 0x20 == b'e')
+            & (digit(&first[n]) | sign(&first[n]))
+            & digit(&second[n])
+            & digit(&third[n])
     };
-    if before.zip(after).fold(0, |found, bytes| found | looks(bytes)) == 0 {
+    if (0..places).fold(0, |found, n| found | u8::from(looks(n))) == 0 {
         return false;
     }
     text.iter().enumerate().filter(|(_, byte)| **byte | 0x20 == b'e').any(|(at, _)| {
