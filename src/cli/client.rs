@@ -59,6 +59,11 @@ impl Answer {
 }
 
 impl Daemon {
+    /// The folder of its rules.
+    pub(super) fn dir(&self) -> &Path {
+        &self.folder.dir
+    }
+
     pub(super) fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.ask("GET", path, None)
     }

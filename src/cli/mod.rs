@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod fields;
 mod forget;
+mod ids;
 mod import_segment;
 mod init;
 mod mock;
@@ -58,6 +59,8 @@ enum Command {
     Events(events::Events),
     #[command(subcommand)]
     Fields(fields::Fields),
+    #[command(subcommand)]
+    Ids(ids::Ids),
     Duplicates(duplicates::Find),
     Forget(forget::Forget),
     Status(status::Status),
@@ -112,6 +115,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Test(args) => test::run(args),
         Command::Events(args) => events::run(args),
         Command::Fields(args) => fields::run(args),
+        Command::Ids(args) => ids::run(args),
         Command::Duplicates(args) => duplicates::run(&args),
         Command::Forget(args) => forget::run(args),
         Command::Status(args) => status::run(&args),

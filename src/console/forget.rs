@@ -61,11 +61,7 @@ pub(super) async fn forget(
     let Json(ForgetRequest { user, account, erase, so_far }) = body?;
     let user = canonical_id(&json!(user)).ok_or_else(|| Failed::bad_request("`user` is blank; name a userId"))?;
     if let Some(name) = &account {
-        let set = state.live.load();
-        if !set.config.pipedrive.contains_key(name) {
-            let names = set.config.pipedrive.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(Failed::not_found(format!("there is no account `{name}`; there is {names}")));
-        }
+        state.account(name)?;
     }
     let SoFar { person, progress } = match so_far {
         Some(so_far) if so_far.person.users.contains(&user) => so_far,

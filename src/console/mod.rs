@@ -1,4 +1,4 @@
-//! The admin API: health, metrics, events and their decision records, reload, pause and resume.
+//! The admin API: health, metrics, events and their decision records, ids of existing records, reload, pause and resume.
 //!
 //! Invariants:
 //! - Off loopback every request carries the token, health probes excepted; on loopback without a token only requests that
@@ -12,6 +12,7 @@ mod events;
 mod forget;
 mod guard;
 mod health;
+mod ids;
 mod problem;
 mod query;
 mod serve;
@@ -20,6 +21,7 @@ mod types;
 
 pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
+pub use ids::IdsRequest;
 pub use query::{EventsQuery, parse_since};
 pub use serve::{ConsoleError, serve, serve_socket};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
@@ -48,6 +50,8 @@ pub struct State {
     pub live: Live,
     /// The scheduler.
     pub delivery: delivery::Handle,
+    /// Where ids of existing records go.
+    pub ids: delivery::IdImport,
     /// The reloader.
     pub reload: reload::Handle,
     /// Counters.
@@ -80,6 +84,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))
+        .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))
         .route("/api/reload", post(control::reload))
         .route("/api/pause", post(control::pause))

@@ -5,8 +5,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::State;
 use super::types::Problem;
-use crate::delivery::ControlError;
+use crate::delivery::{ControlError, ImportError};
 use crate::store::StoreError;
 
 /// A status with its reason.
@@ -55,9 +56,32 @@ impl From<ControlError> for Failed {
     }
 }
 
+impl From<ImportError> for Failed {
+    fn from(error: ImportError) -> Self {
+        let status = match &error {
+            ImportError::Wrong(_) => StatusCode::BAD_REQUEST,
+            ImportError::Api(_) => StatusCode::BAD_GATEWAY,
+            ImportError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
 impl From<JsonRejection> for Failed {
     fn from(rejection: JsonRejection) -> Self {
         Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl State {
+    /// Refuses an account that the live set does not have.
+    pub(super) fn account(&self, name: &str) -> Result<(), Failed> {
+        let set = self.live.load();
+        if set.config.pipedrive.contains_key(name) {
+            return Ok(());
+        }
+        let names = set.config.pipedrive.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        Err(Failed::not_found(format!("there is no account `{name}`; there is {names}")))
     }
 }
 

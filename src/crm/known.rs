@@ -5,8 +5,8 @@
 //! - `seen` is what Pipedrive last answered, with its time. `write = "differs"` compares with it; while it is no older than the rule's
 //!   `reread_after`, it stands for the present value of a list or of a value with parts, which need not be read before it is replaced.
 //!
-//! Invariants: only fields that a rule has sent are kept, so the size stays that of the rules, not of the account; values are in the shape of
-//! v2 bodies and answers with custom fields at the root by key.
+//! Invariants: only fields that a rule has sent are kept, and match fields that an import of ids found empty, so the size stays that of
+//! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -72,6 +72,17 @@ impl Known {
                 self.0.insert(field.to_owned(), json!({ "sent": value }));
             }
         }
+    }
+
+    /// Notes that a field was found empty for which no rule has sent a value yet.
+    pub fn note_empty(&mut self, field: &str, at: Timestamp) {
+        self.0.entry(field).or_insert_with(|| json!({ "seen": null, AT: at.as_second() }));
+    }
+
+    /// Whether a field was found empty and no rule has sent a value since.
+    #[must_use]
+    pub fn is_vacant(&self, field: &str) -> bool {
+        self.sent(field).is_none() && self.seen(field).is_some_and(Value::is_null)
     }
 
     /// Notes the fields of an answer, of those that a rule has ever sent.

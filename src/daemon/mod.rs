@@ -22,7 +22,7 @@ pub use error::StartError;
 pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::console;
-use crate::delivery::{self, Accounts, Creates, Locks, Runtime, Scheduler, Wakeup};
+use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Scheduler, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -112,12 +112,14 @@ impl Daemon {
         let pool = Arc::new(Pool::start(set.config.scripts.threads));
         let (fatal_sender, fatal) = watch::channel(None);
         let (wakes, learned) = Wakeup::channel();
+        let locks = Locks::default();
+        let ids = IdImport::new(accounts.clone(), locks.clone(), wakes.clone());
         let runtime = Arc::new(Runtime {
             store: store.clone(),
             live: started.live.clone(),
             pool: pool.clone(),
             accounts: accounts.clone(),
-            locks: Locks::default(),
+            locks,
             creates: Creates::default(),
             metrics: metrics.clone(),
             wakes,
@@ -130,6 +132,7 @@ impl Daemon {
             store: store.clone(),
             live: started.live.clone(),
             delivery: delivery.clone(),
+            ids,
             reload: started.handle.clone(),
             metrics: metrics.clone(),
             started_at: jiff::Timestamp::now(),

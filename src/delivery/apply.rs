@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::archived;
-use super::backfill::{BackFill, back_fill};
+use super::backfill::{BackFill, back_fill, vacant};
 use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
@@ -243,6 +243,9 @@ impl Executor<'_> {
         let mut present = via.and_then(|v| v.entity.clone());
         let mut step = step.clone();
         let mut holds_all = false;
+        if let Some(via) = via {
+            step.if_empty.extend(vacant(&via.lookups[via.hit], &known, kind, &self.metadata));
+        }
         if let Some(via) = via.filter(|v| v.hit > 0) {
             if present.is_none() {
                 match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a stronger criterion's field is written only when it is empty, or when the policy says to take the entity.
 
-use crate::crm::{Lookup, Metadata, field_value, holds};
+use crate::crm::{Known, Lookup, Metadata, field_value, holds};
 use crate::pipedrive::{Entity, Kind};
 use crate::plan::WireField;
 
@@ -39,4 +39,14 @@ pub(super) fn back_fill(stronger: &[Lookup], entity: &Entity, kind: Kind, metada
         Some(field) => BackFill::Conflict { field, fields },
         None => BackFill::Fill(fields),
     }
+}
+
+/// The criterion's fields that an import of ids found empty: the index knows the entity by them, and it does not say so itself yet.
+pub(super) fn vacant(lookup: &Lookup, known: &Known, kind: Kind, metadata: &Metadata) -> Vec<WireField> {
+    let terms = lookup.0.iter().filter(|term| known.is_vacant(term.address.key()));
+    let field = |term: &crate::crm::Term| {
+        let name = metadata.name_of(kind, &term.address).to_owned();
+        Some(WireField { address: term.address.clone(), name, value: term.wire.clone()? })
+    };
+    terms.filter_map(field).collect()
 }

@@ -78,6 +78,11 @@ impl Locks {
         !doubtful.is_empty() && held.guards.iter().any(|(name, _)| doubtful.get(name).is_some_and(|by| by != me))
     }
 
+    /// Whether it is being found out what became of a create by this name.
+    pub(crate) fn is_suspect(&self, name: &str) -> bool {
+        self.doubtful.lock().contains_key(name)
+    }
+
     /// An entity was written: what others read of it before is old.
     pub(crate) fn written(&self, name: String) {
         let now = Timestamp::now();

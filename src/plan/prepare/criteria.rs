@@ -22,7 +22,8 @@ const MOST_ALTERNATIVES: usize = 10;
 const MOST_EXACT: f64 = 9_007_199_254_740_991.0;
 
 /// The field that a bare value is compared with.
-fn match_field(kind: Kind, fields: &MatchFields) -> &str {
+#[must_use]
+pub fn match_field(kind: Kind, fields: &MatchFields) -> &str {
     match kind {
         Kind::Person => &fields.person,
         Kind::Organization => &fields.organization,

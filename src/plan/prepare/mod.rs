@@ -15,6 +15,7 @@ mod required;
 mod scalar;
 
 pub use check::{LiteralProblem, check_name, check_value};
+pub use criteria::match_field;
 
 pub(super) use required::{may_be_unlinked, missing_field, missing_link};
 

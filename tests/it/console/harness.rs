@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use pipewright::config::Secret;
 use pipewright::console::{self, State};
 use pipewright::delivery::{
-    AccountStatus, Command, ControlError, DeliveryStatus, Handle, PauseInfo, Replayed, RuleStatus, Scope,
+    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Handle, IdImport, Locks, PauseInfo, Replayed, RuleStatus,
+    Scope, Wakeup,
 };
 use pipewright::diagnostic::Diagnostic;
 use pipewright::failure::FailureClass;
@@ -103,6 +104,7 @@ impl Admin {
             store: Arc::clone(&store),
             live: Arc::new(ArcSwap::from_pointee(set)),
             delivery,
+            ids: IdImport::new(Accounts::default(), Locks::default(), Wakeup::channel().0),
             reload: handle,
             metrics: Metrics::default(),
             started_at: jiff::Timestamp::now(),

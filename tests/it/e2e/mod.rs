@@ -9,6 +9,7 @@ mod editing;
 mod first_run;
 mod harness;
 mod identity;
+mod ids;
 mod schema;
 mod starting;
 mod under_load;

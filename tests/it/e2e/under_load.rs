@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use pipewright::mock::{Mock, MockOptions};
+use pipewright::pipedrive::{Body, Method, Request};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -148,6 +149,46 @@ async fn what_was_observed_is_released_in_order_while_events_come_in() {
     }
     let left = folder.json(&["events", "list", "--state", "observed"]).await;
     assert_eq!(left["deliveries"], json!([]), "{left:#}");
+}
+
+/// Persons of the senders' users, whom the account has already. The import must neither be overtaken by a create of the same user nor make
+/// one: each user has one record in the end, whichever came first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_are_imported_while_events_of_the_same_users_come_in() {
+    let (account, folder, daemon, mut load) = begin(&rule("Step")).await;
+    let users: Vec<String> = (0..SENDERS).flat_map(|s| (0..USERS).map(move |u| format!("s{s}u{u}"))).collect();
+    let mut rows = "segment_id,pipedrive_id\n".to_owned();
+    for user in &users {
+        let request = Request::new(Method::Post, "/api/v2/persons").body(json!({ "name": format!("Old {user}") }));
+        let Body::Json(made) = account.mock.aside(&request).body else { panic!("no JSON") };
+        rows.push_str(&format!("{user},{}\n", made["data"]["id"]));
+    }
+    folder.write("people.csv", &rows);
+    folder.write(
+        "scripts/step.rhai",
+        "fn handle(event) {\n    person::upsert(#{ \"Segment User ID\": event.userId },\n        \
+         #{ phones: `+4420794600${event.properties.n}` }, #{ on_create: #{ name: `New ${event.userId}` } });\n}\n",
+    );
+    folder.edit("rules.toml", "writes = \"off\"", "writes = \"on\"");
+    folder.run(&["reload"]).await.ok();
+    let ended = load.during(folder.run(&["ids", "import", "people.csv", "--yes", "--json"])).await;
+    load.round().await;
+    load.end().await;
+    daemon.all_ended().await;
+
+    let said: serde_json::Value = serde_json::from_str(&ended.out).expect("an answer");
+    let refused = said["refused"].as_array().expect("a list");
+    let key = account.mock.custom_key("persons", "Segment User ID").expect("the field");
+    let persons = account.mock.entities("persons");
+    for (n, user) in users.iter().enumerate() {
+        let refusal = refused.iter().find(|refusal| refusal["line"] == n + 2);
+        let holders: Vec<_> = persons.iter().filter(|person| person["custom_fields"][&key] == user.as_str()).collect();
+        assert_eq!(holders.len(), 1, "{user}: {refusal:?}: {holders:#?}");
+        let whose = if refusal.is_some() { "New" } else { "Old" };
+        assert_eq!(holders[0]["name"], format!("{whose} {user}"), "{refusal:?}");
+        assert!(holders[0]["phones"].as_array().is_some_and(|phones| phones.len() >= 2), "{:#}", holders[0]);
+    }
+    assert_eq!(persons.len(), users.len() + refused.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
