@@ -39,6 +39,17 @@ pub struct Account {
     fetching: tokio::sync::Mutex<()>,
     /// The last fetch, when it failed.
     failed: Mutex<Option<(Instant, ApiError)>>,
+    /// When a value that is not known may be looked for again.
+    looks: Mutex<Looks>,
+}
+
+/// Fetches for values that the metadata does not have.
+#[derive(Default)]
+struct Looks {
+    /// Not before which there is another one; none: at once.
+    next: Option<Instant>,
+    /// The time from the last one to the next.
+    wait: Duration,
 }
 
 /// The schema file's part.
@@ -78,7 +89,8 @@ impl Account {
         let metadata = ArcSwapOption::empty();
         let fetching = tokio::sync::Mutex::new(());
         let schema = Mutex::new(Pinned::default());
-        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed: Mutex::new(None) }
+        let (failed, looks) = (Mutex::new(None), Mutex::new(Looks::default()));
+        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed, looks }
     }
 
     /// Pins names to the keys that they have in a schema file, or to none. Holds at once and for whatever is fetched later.
@@ -173,6 +185,30 @@ impl Account {
             return Ok(Arc::clone(&now.metadata));
         }
         self.fetch(session, asked).await
+    }
+
+    /// Fetches the metadata because a value is not in it (an option, a user, a stage), so that what a person added a moment ago is known.
+    /// Many events may hold values that nobody will ever add: there is no fetch for them within [`REFRESH_AT_MOST`] of the last, and after
+    /// each that brought nothing new the time to the next doubles, up to `metadata_ttl`. Without a fetch the metadata is answered as it is.
+    ///
+    /// # Errors
+    /// When it cannot be fetched.
+    pub async fn refresh_for_value(&self, session: &Session) -> Result<Arc<Metadata>, ApiError> {
+        let asked = Instant::now();
+        if self.looks.lock().next.is_some_and(|next| asked < next) {
+            return Ok(self.metadata());
+        }
+        let before = self.answer();
+        let fetched = self.fetch(session, asked).await?;
+        let news = before != self.answer();
+        let mut looks = self.looks.lock();
+        // Those who asked together have looked once.
+        if looks.next.is_none_or(|next| next <= asked) {
+            let longest = self.config.metadata_ttl.get().max(REFRESH_AT_MOST);
+            looks.wait = if news { REFRESH_AT_MOST } else { (looks.wait * 2).clamp(REFRESH_AT_MOST, longest) };
+            looks.next = Some(asked + looks.wait);
+        }
+        Ok(fetched)
     }
 
     /// One fetch for all who asked before it ended.

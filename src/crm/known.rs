@@ -2,8 +2,9 @@
 //!
 //! - `sent` is the value that a rule last gave for the field, as it was sent. `write = "changed"` sends a field only when the rule's value
 //!   differs from it, so what people edit in Pipedrive since stands.
-//! - `seen` is what Pipedrive last answered, with its time. `write = "differs"` compares with it; while it is no older than the rule's
-//!   `reread_after`, it stands for the present value of a list or of a value with parts, which need not be read before it is replaced.
+//! - `seen` is what Pipedrive last answered, with its time. While it is no older than the rule's `reread_after`, it stands for the present
+//!   value: of a list or of a value with parts, which need not be read before it is replaced, and of any value that `write = "differs"`
+//!   compares with.
 //!
 //! Invariants: only fields that a rule has sent are kept, and match fields that an import of ids found empty, so the size stays that of
 //! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::archived;
-use super::backfill::{BackFill, back_fill, vacant};
+use super::backfill::{Stronger, vacant};
 use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
@@ -20,7 +20,7 @@ use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Address, Found, Known, Lookup, WireTarget, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
-use crate::plan::{self, BodyFor, BodyOutcome, OnConflict, Operation, PlanProblem, Step};
+use crate::plan::{self, BodyFor, BodyOutcome, Operation, PlanProblem, Step};
 use crate::store::Write;
 
 /// A body that was answered with 500 this often is itself the cause.
@@ -39,6 +39,8 @@ impl Executor<'_> {
             self.lock_or_give_way(vec![locks::key_name(&self.account.name, kind, key)]).await?;
             let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), locks::KEY_FIELD, key).await?;
             if let Some(id) = known.first().and_then(|id| id.parse::<Id>().ok()) {
+                let line = format!("key: the {kind} {id} was created under `{key}` before, and is not created again");
+                self.plan_mut().decided(at, line);
                 self.plan_mut().done(at, Effect::Exists, Some(id));
                 return Ok(());
             }
@@ -57,7 +59,7 @@ impl Executor<'_> {
         };
         let body = Json::Object(outcome.body.clone());
         self.plan_mut().steps[at].changes = outcome.changes;
-        self.remark(at, outcome.notes);
+        self.remark(at, outcome.notes, outcome.decisions);
         self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
         self.pin().await?;
         let sent = outcome.body;
@@ -247,27 +249,11 @@ impl Executor<'_> {
             step.if_empty.extend(vacant(&via.lookups[via.hit], &known, kind, &self.metadata));
         }
         if let Some(via) = via.filter(|v| v.hit > 0) {
-            if present.is_none() {
-                match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
-                    Some(entity) => present = Some(entity),
-                    None => return Ok(Sent::Gone),
-                }
-            }
-            let entity = present.clone().unwrap_or_default();
-            match back_fill(&via.lookups[..via.hit], &entity, kind, &self.metadata) {
-                BackFill::Fill(fields) => {
-                    holds_all = fields.is_empty();
-                    step.fields.extend(fields);
-                }
-                BackFill::Conflict { field, fields } => match step.on_conflict {
-                    OnConflict::Take => step.fields.extend(fields),
-                    OnConflict::Create => return Ok(Sent::Conflict),
-                    OnConflict::Fail => {
-                        return Err(Trouble::permanent(format!(
-                            "the {kind} {id} was found by a weaker criterion, and its `{field}` holds another value (on_conflict: fail)"
-                        )));
-                    }
-                },
+            match self.back_fill(at, &mut step, kind, id, via, &mut present).await? {
+                Stronger::Held => holds_all = true,
+                Stronger::Filled => {}
+                Stronger::Conflict => return Ok(Sent::Conflict),
+                Stronger::Gone => return Ok(Sent::Gone),
             }
         }
         let mut outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(&recent) }, links)?;
@@ -281,7 +267,7 @@ impl Executor<'_> {
         let known_by = |v: &Via<'_>| if holds_all { 0..=v.hit } else { v.hit..=v.hit };
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
         self.plan_mut().steps[at].changes = outcome.changes;
-        self.remark(at, outcome.notes);
+        self.remark(at, outcome.notes, outcome.decisions);
         let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
         for (field, value) in outcome.sent {
             known.note_sent(&field, value);
@@ -346,13 +332,17 @@ impl Executor<'_> {
         }
     }
 
-    /// Adds to a step's warnings what is not among them.
-    fn remark(&mut self, at: usize, notes: Vec<String>) {
-        let warnings = &mut self.plan_mut().steps[at].warnings;
+    /// Adds to a step's warnings what is not among them, and notes what its policies decided.
+    fn remark(&mut self, at: usize, notes: Vec<String>, decisions: Vec<String>) {
+        let plan = self.plan_mut();
+        let warnings = &mut plan.steps[at].warnings;
         for note in notes {
             if !warnings.contains(&note) {
                 warnings.push(note);
             }
+        }
+        for line in decisions {
+            plan.decided(at, line);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a delivery is to do: the script runs until it needs nothing more, and its plan is made ready for the wire.
 //!
 //! Invariants: nothing is written here but options that the script wants added; a read is answered with this plan's own writes laid over it; a name that the account
-//! does not have is looked for once in fresh metadata before it counts as wrong.
+//! does not have is looked for once in fresh metadata before it counts as wrong, and a value before it is dropped or refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,7 @@ pub(super) async fn decide(
     prepare(attempt, account, &plan, event, Aim::Write).await.map(Decided::Steps)
 }
 
-/// Makes a plan ready, with one look at fresh metadata when a name is not known, and with the options that it adds to the account.
+/// Makes a plan ready, with one look at fresh metadata when a name or a value is not known, and with the options that it adds to the account.
 pub(super) async fn prepare(
     attempt: &Attempt,
     account: &Arc<Account>,
@@ -94,20 +94,20 @@ pub(super) async fn prepare(
 ) -> Result<Vec<Step>, Trouble> {
     let session = account.client.session(attempt.trace.clone());
     let mut metadata = account.ready_metadata(&session).await?;
-    let mut problems = match prepare_with(attempt, account, &metadata, plan, event)? {
+    let mut prepared = prepare_with(attempt, account, &metadata, plan, event)?;
+    let fresh = match missing(&prepared) {
+        Some(Missing::Name) => Some(account.refresh_metadata(&session).await?),
+        Some(Missing::Value) => Some(account.refresh_for_value(&session).await?),
+        None => None,
+    };
+    if let Some(fresh) = fresh.filter(|fresh| !Arc::ptr_eq(&metadata, fresh)) {
+        prepared = prepare_with(attempt, account, &fresh, plan, event)?;
+        metadata = fresh;
+    }
+    let mut problems = match prepared {
         Ok(steps) => return Ok(steps),
         Err(problems) => problems,
     };
-    let unknown_name = problems.iter().any(|p| p.class() == FailureClass::Misconfigured);
-    if unknown_name {
-        let refreshed = account.refresh_metadata(&session).await?;
-        if !Arc::ptr_eq(&metadata, &refreshed) {
-            match prepare_with(attempt, account, &refreshed, plan, event)? {
-                Ok(steps) => return Ok(steps),
-                Err(left) => (problems, metadata) = (left, refreshed),
-            }
-        }
-    }
     if problems.iter().any(|p| p.adds.is_some()) {
         match new_options::make_ready(attempt, account, &metadata, plan, event, problems, aim).await? {
             Ok(steps) => return Ok(steps),
@@ -115,6 +115,23 @@ pub(super) async fn prepare(
         }
     }
     Err(Trouble::plan(&problems, |problem| diagnose(&attempt.set, problem)))
+}
+
+/// What fresh metadata may have and this has not.
+enum Missing {
+    /// A name in the script.
+    Name,
+    /// A value in the event, which is dropped or refused.
+    Value,
+}
+
+fn missing(prepared: &Result<Vec<Step>, Vec<PlanProblem>>) -> Option<Missing> {
+    match prepared {
+        Ok(steps) => steps.iter().any(|step| step.dropped).then_some(Missing::Value),
+        Err(problems) if problems.iter().any(|p| p.class() == FailureClass::Misconfigured) => Some(Missing::Name),
+        // What would be added is looked for by itself before.
+        Err(problems) => problems.iter().any(|p| p.unknown && p.adds.is_none()).then_some(Missing::Value),
+    }
 }
 
 pub(super) fn prepare_with(

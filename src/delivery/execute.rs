@@ -138,7 +138,8 @@ impl<'a> Executor<'a> {
         let now = Timestamp::now();
         let mut until: Option<(Timestamp, Kind)> = None;
         let mut wanted = Vec::new();
-        for Linked { kind, lookups, wait } in linked(step) {
+        let mut omitted = Vec::new();
+        for Linked { field, kind, lookups, wait } in linked(step) {
             // What an earlier action makes sure of will be there.
             if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
                 continue;
@@ -160,8 +161,15 @@ impl<'a> Executor<'a> {
                 let reason = format!("the {kind} that action {} links to was not found within {wait:?}", step.ordinal + 1);
                 return Err(Trouble::permanent(reason));
             }
+            omitted.push(format!("`{field}` ({kind}, within {wait:?})"));
         }
-        let Some((until, kind)) = until else { return Ok(None) };
+        let Some((until, kind)) = until else {
+            if !omitted.is_empty() {
+                let line = format!("on_missing: omit: not found in time, left out: {}", omitted.join(", "));
+                self.plan_mut().steps[before.len()].step.decisions.push(line);
+            }
+            return Ok(None);
+        };
         if self.observe {
             let reason = format!("writes are off for this account; it would wait for the {kind} it links to");
             return Ok(Some(End::State(DeliveryState::Observed, Some(reason))));
@@ -224,6 +232,7 @@ impl<'a> Executor<'a> {
     }
 
     async fn carry_out(&mut self, at: usize, step: &Step, links: &Links) -> Result<(), Trouble> {
+        self.plan_mut().begin(at);
         match &step.operation {
             Operation::Upsert { kind, lookups } => self.upsert(at, step, *kind, lookups, links).await,
             Operation::Create { kind } => self.create(at, step, *kind, &[], links).await,
@@ -253,7 +262,10 @@ impl<'a> Executor<'a> {
                     Ok(())
                 }
                 OnEmpty::Fail => Err(Trouble::permanent(format!("{reason} (on_empty: fail)"))),
-                OnEmpty::Create => self.create(at, step, kind, lookups, links).await,
+                OnEmpty::Create => {
+                    self.plan_mut().decided(at, format!("on_empty: create: {reason}, so one is created"));
+                    self.create(at, step, kind, lookups, links).await
+                }
             };
         }
         self.lock_criteria(kind, lookups).await?;
@@ -416,11 +428,7 @@ impl<'a> Executor<'a> {
                 let how = if entity.is_some() { "lookup" } else { "index" };
                 let by = lookups.get(*lookup).map(&described).unwrap_or_default();
                 if !others.is_empty() {
-                    let warning = format!("{} others fit as well; the policy chose this one (on_many)", others.len());
-                    let warnings = &mut self.plan_mut().steps[at].warnings;
-                    if !warnings.contains(&warning) {
-                        warnings.push(warning);
-                    }
+                    self.note_many(at, operation.kind(), others.len() + 1);
                 }
                 Resolution { how: how.to_owned(), by, id: Some(id.clone()), others: others.clone() }
             }
@@ -433,6 +441,21 @@ impl<'a> Executor<'a> {
         let earlier = self.plan().steps[at].resolution.as_ref().is_some_and(|r| r.how == "lookup" && r.id == resolution.id);
         if !earlier {
             self.note(at, resolution);
+        }
+    }
+
+    /// Several fitted, and the policy took one.
+    fn note_many(&mut self, at: usize, kind: Option<Kind>, count: usize) {
+        let step = &mut self.plan_mut().steps[at];
+        let which = if step.step.on_many == OnMany::Newest { "newest" } else { "oldest" };
+        let first = match kind {
+            Some(Kind::Deal) => ", open deals first and archived ones last",
+            Some(Kind::Lead) => ", archived leads last",
+            _ => "",
+        };
+        let warning = format!("{count} fit, and the {which} was taken{first} (on_many)");
+        if !step.warnings.contains(&warning) {
+            step.warnings.push(warning);
         }
     }
 
@@ -464,13 +487,16 @@ pub(super) fn entity_name(account: &str, kind: Kind, id: &Id) -> String {
     format!("{account}/{kind}/{id}")
 }
 
-fn described(lookup: &Lookup, kind: Kind, metadata: &Metadata) -> String {
+/// A criterion for a person: `field = value and field = value`.
+pub(super) fn described(lookup: &Lookup, kind: Kind, metadata: &Metadata) -> String {
     let terms: Vec<String> = lookup.0.iter().map(|t| format!("{} = {}", metadata.name_of(kind, &t.address), t.value)).collect();
     terms.join(" and ")
 }
 
 /// A `by(..)` link of a step.
 pub(super) struct Linked<'s> {
+    /// The link field, as the script has it.
+    field: &'s str,
     pub(super) kind: Kind,
     pub(super) lookups: &'s [Lookup],
     /// Seconds, when the rule's `link_wait` does not count.
@@ -481,7 +507,7 @@ pub(super) struct Linked<'s> {
 pub(super) fn linked(step: &Step) -> impl Iterator<Item = Linked<'_>> {
     step.fields.iter().chain(&step.on_create).chain(&step.if_empty).filter_map(|field| match &field.value {
         WireValue::Link { kind, target: WireTarget::Lookups(lookups), wait } => {
-            Some(Linked { kind: *kind, lookups, wait: *wait })
+            Some(Linked { field: &field.name, kind: *kind, lookups, wait: *wait })
         }
         _ => None,
     })

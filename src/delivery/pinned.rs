@@ -46,9 +46,12 @@ pub(crate) struct PinnedStep {
     /// Fields that it changed.
     #[serde(default)]
     pub(crate) changes: Vec<Change>,
-    /// What was decided on the way.
+    /// What is worth a look.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
+    /// What the policies decided, a line each.
+    #[serde(default)]
+    pub(crate) decisions: Vec<String>,
 }
 
 impl PinnedPlan {
@@ -57,6 +60,7 @@ impl PinnedPlan {
             .into_iter()
             .map(|step| PinnedStep {
                 warnings: step.warnings.clone(),
+                decisions: step.decisions.clone(),
                 step,
                 state: StepState::Todo,
                 resolution: None,
@@ -117,6 +121,24 @@ impl PinnedPlan {
         }
     }
 
+    /// The step is carried out from its start: what was decided on another try is forgotten.
+    pub(crate) fn begin(&mut self, at: usize) {
+        let step = &mut self.steps[at];
+        if step.state == StepState::Todo {
+            step.decisions.clone_from(&step.step.decisions);
+        }
+    }
+
+    /// Notes what a policy decided: `POLICY: what`. A policy has one line; what it said before is replaced.
+    pub(crate) fn decided(&mut self, at: usize, line: String) {
+        let policy = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+        let decisions = &mut self.steps[at].decisions;
+        match decisions.iter_mut().find(|earlier| policy(earlier) == policy(&line)) {
+            Some(earlier) => *earlier = line,
+            None => decisions.push(line),
+        }
+    }
+
     /// Marks a step as done.
     pub(crate) fn done(&mut self, at: usize, effect: Effect, id: Option<Id>) {
         self.steps[at].state = StepState::Done { effect, id };
@@ -135,6 +157,7 @@ impl PinnedPlan {
                 resolution: s.resolution.clone(),
                 changes: s.changes.clone(),
                 warnings: s.warnings.clone(),
+                decisions: s.decisions.clone(),
             })
             .collect()
     }

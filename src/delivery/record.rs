@@ -92,9 +92,12 @@ pub struct StepRecord {
     /// Fields that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
-    /// What was dropped or decided on the way.
+    /// What is worth a look.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What the policies decided, a line each: `if_empty: holds a value, left alone: `phones``.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<String>,
 }
 
 /// How an entity was found.

@@ -27,6 +27,9 @@ pub struct PlanProblem {
     pub value: Option<String>,
     /// What kind of problem.
     pub kind: ProblemKind,
+    /// The value is well formed, and the account does not know it; fresh metadata may.
+    #[serde(skip)]
+    pub unknown: bool,
     /// The option that would end the problem, where the script wants it added (`on_unknown: "create"`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adds: Option<NewOption>,

@@ -51,6 +51,12 @@ pub struct Step {
     /// What was dropped or changed on the way (unknown option left out, ...), for the decision record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What policies decided before it is carried out, a line each, for the decision record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<String>,
+    /// A value was dropped because the account does not know it; fresh metadata may.
+    #[serde(skip)]
+    pub dropped: bool,
 }
 
 /// What a step does.

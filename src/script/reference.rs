@@ -330,7 +330,7 @@ fn test_a_refusal_ends_the_delivery() {
 
 What came of an event: `state` (`done`, `skipped`, `dead`, `partial`, `pending` when it would be held and tried again, `unmatched` when no
 rule wants it), `reason`, `deliveries` (one a rule: `rule`, `state`, `reason`, `plan`, `requests`, `logs`), and the `plan` and `requests` of all
-of them. A step of a plan has `verb`, `kind`, `effect`, `id`, `found_by`, `changes` and `warnings`.
+of them. A step of a plan has `verb`, `kind`, `effect`, `id`, `found_by`, `changes`, `decisions` and `warnings`.
 "#;
 
 #[cfg(test)]

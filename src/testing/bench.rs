@@ -164,6 +164,7 @@ fn step(step: &Json) -> Json {
     json!({
         "verb": at("/verb"), "kind": at("/kind"), "effect": effect, "id": at("/state/id"), "found_by": at("/resolution/by"),
         "changes": step.get("changes").cloned().unwrap_or_else(|| json!([])),
+        "decisions": step.get("decisions").cloned().unwrap_or_else(|| json!([])),
         "warnings": step.get("warnings").cloned().unwrap_or_else(|| json!([])),
     })
 }

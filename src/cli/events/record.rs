@@ -105,6 +105,9 @@ fn step(item: &Value) -> String {
         let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
         text.push_str(&indented(&format!("{field}: {} -> {}", side(change, "before"), side(change, "after")), 3));
     }
+    for line in list(item, "decisions") {
+        text.push_str(&indented(&word(line), 3));
+    }
     for warning in list(item, "warnings") {
         text.push_str(&indented(&format!("warning: {}", word(warning)), 3));
     }
@@ -245,7 +248,8 @@ mod tests {
                 "changes": [{"field": "name", "before": "Ada", "after": "Ada L"},
                     {"field": "Plan", "before": null, "after": 18, "after_name": "Pro"},
                     {"field": "Interests", "before": [21], "before_name": "Sales", "after": [21, 99], "after_name": "Sales, 99"},
-                    {"field": "Tier", "before": null, "after": 3}], "warnings": ["unknown option"]}],
+                    {"field": "Tier", "before": null, "after": 3}],
+                "decisions": ["if_empty: holds a value, left alone: `phones`"], "warnings": ["unknown option"]}],
             "exchanges": [{"method": "PATCH", "path": "/api/v2/persons/7", "status": 200, "tokens": 5, "ms": 12, "purpose": "write",
                 "body": {"name": "Ada L"}}],
             "logs": [{"level": "info", "text": "hello", "file": "person.rhai", "line": 4}],
@@ -261,6 +265,7 @@ mod tests {
             "Plan: (none) -> Pro",
             "Interests: Sales -> Sales, 99",
             "Tier: null -> 3",
+            "\n       if_empty: holds a value, left alone: `phones`\n",
             "warning: unknown option",
             "PATCH /api/v2/persons/7  200  5 tokens  12 ms  write",
             "info hello  (scripts/person.rhai:4)",

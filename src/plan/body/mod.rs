@@ -5,19 +5,22 @@
 //! policy says otherwise.
 //!
 //! Known values ([`crate::crm::Known`]) hold per field key what was last sent and what was last seen. `sent` is what the source said, not
-//! what a merge made of it; [`BodyOutcome::sent`] is what to note there. `seen` stands in for the present entity where a single value is
-//! compared; for a list or a value with parts only while it is marked as `fresh`.
+//! what a merge made of it; [`BodyOutcome::sent`] is what to note there. `seen` stands in for the present entity while it is marked as
+//! `fresh`.
 
+mod decided;
 mod entity;
 mod lists;
 mod same;
 mod shown;
 mod stage;
+mod update;
 mod wire;
 
 pub(super) use entity::value as entity_value;
 pub(super) use same::is_empty;
 
+use decided::Decided;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
@@ -26,10 +29,10 @@ use super::prepare::{may_be_unlinked, missing_field, missing_link, problem};
 use super::refusal::Refusal;
 use super::shape;
 use super::{PlanProblem, Step, WireField};
-use crate::config::WritePolicy;
 use crate::crm::Writable;
 use crate::crm::{Address, ListOp, Metadata, WireTarget, WireValue};
 use crate::pipedrive::{Id, Kind};
+use update::Update;
 
 /// What the body is for.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +76,10 @@ pub struct BodyOutcome {
     pub needs_present: bool,
     /// What is now known as last sent, by field key: to be merged into the known values once the request, if any, succeeded.
     pub sent: Map<String, Json>,
-    /// What was decided on the way, for the decision record.
+    /// What is worth a look, for the decision record.
     pub notes: Vec<String>,
+    /// What the policies decided, a line each, for the decision record.
+    pub decisions: Vec<String>,
 }
 
 /// Builds the body of a step's request.
@@ -104,13 +109,12 @@ pub fn body(
                 if kind == Kind::Note {
                     unpin(&mut outcome);
                 }
-                complete(step, kind, &outcome.body).map_err(refused)?;
+                complete(step, kind, &mut outcome).map_err(refused)?;
             }
             Ok(outcome)
         }
         BodyFor::Update { present, known } => {
-            let update = Update { policy: step.write, present, known, metadata, outcome: BodyOutcome::default() };
-            Ok(update.build(&fields, &if_empty))
+            Ok(Update::new(step, present, known, metadata).build(&fields, &if_empty, &on_create_only(step)))
         }
     }
 }
@@ -196,6 +200,14 @@ fn both_participants(first: &mut Ready<'_>, second: Wanted) {
     }
 }
 
+/// The names of the fields that the script wants in new entities only. The match values among them say nothing new.
+fn on_create_only(step: &Step) -> Vec<&str> {
+    let super::Operation::Upsert { lookups, .. } = &step.operation else { return Vec::new() };
+    let matched = |field: &WireField| lookups.iter().flat_map(|lookup| &lookup.0).any(|term| term.address == field.address);
+    let sent = |field: &WireField| step.fields.iter().chain(&step.if_empty).any(|f| f.address == field.address);
+    step.on_create.iter().filter(|field| !matched(field) && !sent(field)).map(|field| field.name.as_str()).collect()
+}
+
 fn gone(kind: Kind, wire: &WireField) -> Refusal {
     Refusal::name(format!("{} no longer have the field `{}`", field::plural(kind), wire.name))
         .help("correct the script, or restore the field in Pipedrive")
@@ -269,155 +281,21 @@ fn unpin(outcome: &mut BodyOutcome) {
 }
 
 /// Refuses a create that Pipedrive would refuse.
-fn complete(step: &Step, kind: Kind, body: &Map<String, Json>) -> Result<(), Refusal> {
-    let has = |key: &str| body.get(key).is_some_and(|v| !is_empty(v));
+fn complete(step: &Step, kind: Kind, outcome: &mut BodyOutcome) -> Result<(), Refusal> {
+    let has = |key: &str| outcome.body.get(key).is_some_and(|v| !is_empty(v));
     if let Some(key) = shape::required(kind)
         && !has(key)
     {
         return Err(missing_field(kind, key));
     }
     let links = shape::links(kind);
-    if !links.is_empty() && !links.iter().any(|key| has(key)) && !may_be_unlinked(step, kind) {
-        return Err(missing_link(kind));
+    if !links.is_empty() && !links.iter().any(|key| has(key)) {
+        if !may_be_unlinked(step, kind) {
+            return Err(missing_link(kind));
+        }
+        let mut decided = Decided::default();
+        decided.whole("unlinked", "created without a link to another entity");
+        outcome.decisions.extend(decided.lines());
     }
     Ok(())
-}
-
-struct Update<'a> {
-    policy: WritePolicy,
-    metadata: &'a Metadata,
-    present: Option<&'a Map<String, Json>>,
-    known: Option<&'a Map<String, Json>>,
-    outcome: BodyOutcome,
-}
-
-impl Update<'_> {
-    fn build(mut self, fields: &[Ready<'_>], if_empty: &[Ready<'_>]) -> BodyOutcome {
-        for ready in fields {
-            self.field(ready);
-        }
-        for ready in if_empty {
-            if !fields.iter().any(|f| f.field.address == ready.field.address) {
-                self.only_if_empty(ready);
-            }
-        }
-        self.outcome
-    }
-
-    fn field(&mut self, ready: &Ready<'_>) {
-        if ready.field.write == Writable::Create {
-            return;
-        }
-        let source = ready.wanted.source();
-        if self.policy == WritePolicy::Changed
-            && self.last_sent(ready).is_some_and(|sent| same_source(&ready.field, sent, &source))
-        {
-            return;
-        }
-        if stage::is_at_least(&ready.field) {
-            return self.forward(ready, source);
-        }
-        let present = self.present(ready);
-        let target = match (&ready.wanted, &present) {
-            (_, None) if ready.field.shape.is_replaced_whole() => return self.outcome.needs_present = true,
-            (Wanted::List { op, items }, present) => {
-                Json::Array(lists::merge(&ready.field, present.as_ref().unwrap_or(&Json::Null), *op, items))
-            }
-            (Wanted::Value(value), _) => value.clone(),
-        };
-        match &present {
-            None if self.policy == WritePolicy::Differs => match self.seen(ready) {
-                None => return self.outcome.needs_present = true,
-                Some(seen) if same::same(&ready.field, &seen, &target) => {
-                    self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
-                    return;
-                }
-                Some(_) => {}
-            },
-            Some(present) if self.policy != WritePolicy::Always && same::same(&ready.field, present, &target) => {
-                self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
-                return;
-            }
-            _ => {}
-        }
-        self.send(ready, source, present, target);
-    }
-
-    /// Moves a deal forward to a stage, whatever the policy says of other fields.
-    fn forward(&mut self, ready: &Ready<'_>, source: Json) {
-        let Some(deal) = self.present else { return self.outcome.needs_present = true };
-        match stage::movement(deal, &source, self.metadata) {
-            stage::Move::Forward => {
-                let moved = Ready { field: stage::written(&ready.field), name: ready.name.clone(), wanted: ready.wanted.clone() };
-                let present = self.present(&moved);
-                self.send(&moved, source.clone(), present, source.clone());
-            }
-            stage::Move::Reached => {}
-            stage::Move::Stays(why) => self.outcome.notes.push(why),
-        }
-        self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
-    }
-
-    fn only_if_empty(&mut self, ready: &Ready<'_>) {
-        // A deal always has a stage.
-        let never = ready.field.write == Writable::Create || stage::is_at_least(&ready.field);
-        if never || matches!(ready.wanted, Wanted::List { op: ListOp::Remove, .. }) {
-            return;
-        }
-        // It had a value once, sent or seen. Should a person have emptied it since, that stands.
-        if self.policy == WritePolicy::Changed && self.last_sent(ready).is_some_and(|sent| !is_empty(sent)) {
-            return;
-        }
-        let Some(present) = self.present(ready) else { return self.outcome.needs_present = true };
-        if !is_empty(&present) {
-            self.outcome.sent.insert(ready.field.address.key().to_owned(), present);
-            return;
-        }
-        let target = match &ready.wanted {
-            Wanted::Value(value) => value.clone(),
-            Wanted::List { op, items } => Json::Array(lists::merge(&ready.field, &Json::Null, *op, items)),
-        };
-        if !is_empty(&target) {
-            self.send(ready, ready.wanted.source(), Some(present), target);
-        }
-    }
-
-    fn send(&mut self, ready: &Ready<'_>, source: Json, present: Option<Json>, target: Json) {
-        let before = present.or_else(|| self.last_sent(ready).cloned()).unwrap_or(Json::Null);
-        self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
-        let change = shown::change(&ready.field, ready.name.clone(), before, target.clone(), self.metadata);
-        self.outcome.changes.push(change);
-        wire::put(&mut self.outcome.body, &ready.field, target);
-    }
-
-    fn last_sent(&self, ready: &Ready<'_>) -> Option<&Json> {
-        self.known?.get(ready.field.address.key())?.get("sent")
-    }
-
-    /// What Pipedrive last answered. Of a lead's composite fields the known values hold only the first part, which says too little.
-    fn seen(&self, ready: &Ready<'_>) -> Option<Json> {
-        let seen = self.known?.get(ready.field.address.key())?.get("seen")?;
-        let whole =
-            ready.field.kind.is_v2() || matches!(ready.field.address, Address::Standard(_)) || !ready.field.shape.is_composite();
-        whole.then(|| entity::plain(seen, ready.field.shape))
-    }
-
-    fn present(&self, ready: &Ready<'_>) -> Option<Json> {
-        let fresh = || self.known?.get(ready.field.address.key())?.get("fresh").and(self.seen(ready));
-        self.present.map(|entity| entity::value(entity, &ready.field)).or_else(fresh)
-    }
-}
-
-/// Whether the source says what it said last time: the same operation with the same items, or the same value.
-fn same_source(field: &FieldRef<'_>, sent: &Json, source: &Json) -> bool {
-    let operation = |v: &Json| v.get("op").cloned();
-    if operation(sent) != operation(source) {
-        return false;
-    }
-    match (sent.get("items").and_then(Json::as_array), source.get("items").and_then(Json::as_array)) {
-        (Some(sent), Some(source)) => {
-            sent.len() == source.len() && sent.iter().zip(source).all(|(a, b)| lists::key(field, a) == lists::key(field, b))
-        }
-        _ => same::same(field, sent, source),
-    }
 }

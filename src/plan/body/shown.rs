@@ -24,6 +24,19 @@ fn names(field: &FieldRef<'_>, value: &Json, metadata: &Metadata) -> Option<Stri
     Some(words.collect::<Vec<_>>().join(", "))
 }
 
+/// An item of a list as people know it.
+pub(super) fn item(field: &FieldRef<'_>, item: &Json, metadata: &Metadata) -> String {
+    let part = match field.shape {
+        Shape::Contacts => item.get("value"),
+        Shape::Participants => item.get("person_id"),
+        Shape::Attendees => item.get("email"),
+        _ => None,
+    };
+    let value = part.unwrap_or(item);
+    let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    name(field, value, metadata).map_or_else(text, str::to_owned)
+}
+
 fn name<'a>(field: &FieldRef<'a>, id: &Json, metadata: &'a Metadata) -> Option<&'a str> {
     let number = id.as_i64();
     match field.shape {

@@ -2,7 +2,7 @@
 
 use super::PrepareContext;
 use super::fields::{is_hint, writable};
-use super::reader::{Hints, Reader};
+use super::reader::{Hints, Reader, Said};
 use crate::config::{MatchFields, WritePolicy};
 use crate::crm::Metadata;
 use crate::pipedrive::Kind;
@@ -45,7 +45,7 @@ pub fn check_value(kind: Kind, name: &str, custom: bool, text: &str, metadata: &
     let Ok(field) = field::resolve(kind, name, custom, metadata) else { return Ok(()) };
     let match_fields = MatchFields::default();
     let context = PrepareContext { metadata, match_fields: &match_fields, rule: "", message_id: "", write: WritePolicy::Always };
-    let mut reader = Reader { context: &context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Fail, warnings: Vec::new() };
+    let mut reader = Reader { context: &context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Fail, said: Said::default() };
     match reader.read(&field, &Value::Json(text.into()), &Hints::default()) {
         // The text itself is the script's, not an event's.
         Err(refusal) if refusal.unknown => {

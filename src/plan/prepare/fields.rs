@@ -3,7 +3,7 @@
 use super::due::{self, TIMEZONE};
 use super::reader::{Hints, Reader};
 use super::{composite, options, scalar};
-use crate::crm::standard::STAGE_AT_LEAST;
+use crate::crm::standard::{self, STAGE_AT_LEAST};
 use crate::crm::{Address, Writable};
 use crate::pipedrive::Kind;
 use crate::plan::field::{self, FieldRef, plural};
@@ -69,6 +69,9 @@ impl Reader<'_> {
         let field = field::resolve(kind, &entry.name, entry.custom, self.context.metadata)?;
         writable(&field, &entry.name)?;
         let Some(value) = self.read(&field, &entry.value, hints)? else { return Ok(Vec::new()) };
+        if entry.custom && standard::find(kind, &entry.name).is_some() {
+            self.said.custom.push(format!("`{}`", entry.name));
+        }
         let mut made = vec![WireField { address: field.address.clone(), name: entry.name.clone(), value }];
         if let Some(currency) = deal_currency(&field, &entry.value)? {
             let address = Address::Standard("currency".to_owned());
@@ -98,7 +101,7 @@ impl Reader<'_> {
         let valued = entries.iter().any(|e| !e.custom && matches!(e.name.as_str(), "value" | "amount") && !is_empty(&e.value));
         if kind == Kind::Lead && hints.currency.is_some() && !valued {
             // A lead has no currency of its own; without an amount there is nothing to say.
-            self.warnings.push("left out: `currency` of a lead without a `value`".to_owned());
+            self.said.warnings.push("left out: `currency` of a lead without a `value`".to_owned());
         }
         Ok(hints)
     }

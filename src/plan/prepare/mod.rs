@@ -19,7 +19,7 @@ pub use criteria::match_field;
 
 pub(super) use required::{may_be_unlinked, missing_field, missing_link};
 
-use reader::Reader;
+use reader::{Reader, Said};
 
 use super::refusal::Refusal;
 use super::{
@@ -69,14 +69,14 @@ pub fn prepare(plan: &Plan, context: &PrepareContext<'_>) -> Result<Vec<Step>, V
 /// # Errors
 /// The first thing that is wrong with the criteria.
 pub fn lookups(kind: Kind, criteria: &Criteria, at: &At, context: &PrepareContext<'_>) -> Result<Vec<Lookup>, PlanProblem> {
-    let mut reader = Reader { context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Drop, warnings: Vec::new() };
+    let mut reader = Reader { context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Drop, said: Said::default() };
     reader.lookups(kind, criteria).map_err(|refusal| problem(at, 0, refusal))
 }
 
 /// Places a refusal.
 pub(super) fn problem(at: &At, ordinal: u32, refusal: Refusal) -> PlanProblem {
-    let Refusal { kind, message, help, value, adds, .. } = refusal;
-    PlanProblem { at: at.clone(), ordinal, message, help, value, kind, adds }
+    let Refusal { kind, message, help, value, unknown, adds } = refusal;
+    PlanProblem { at: at.clone(), ordinal, message, help, value, kind, unknown, adds }
 }
 
 static NO_OPTIONS: Options = Options {
@@ -101,7 +101,7 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
         actions: &plan.actions,
         ordinal,
         on_unknown: options.on_unknown.unwrap_or(OnUnknown::Drop),
-        warnings: Vec::new(),
+        said: Said::default(),
     };
     let operation = match operation(&mut reader, &action.verb) {
         Ok(operation) => Some(operation),
@@ -134,7 +134,9 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
         unlinked: options.unlinked,
         write: options.write.unwrap_or(context.write),
         key: key(&operation, options, ordinal, context),
-        warnings: reader.warnings,
+        decisions: reader.said.decisions(),
+        dropped: reader.said.dropped,
+        warnings: reader.said.warnings,
         operation,
     };
     // A field whose value was refused is not missing as well.

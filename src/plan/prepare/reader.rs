@@ -32,7 +32,28 @@ pub(super) struct Reader<'a> {
     pub(super) actions: &'a [Action],
     pub(super) ordinal: u32,
     pub(super) on_unknown: OnUnknown,
+    pub(super) said: Said,
+}
+
+/// What was decided while an action was read, for the decision record.
+#[derive(Debug, Default)]
+pub(super) struct Said {
     pub(super) warnings: Vec<String>,
+    /// Custom fields that have the name of a field of the API.
+    pub(super) custom: Vec<String>,
+    /// A value was dropped that the account does not know.
+    pub(super) dropped: bool,
+}
+
+impl Said {
+    /// A line a policy.
+    pub(super) fn decisions(&self) -> Vec<String> {
+        let names = self.custom.join(", ");
+        (!names.is_empty())
+            .then(|| format!("custom: the custom field is meant, not that of the API: {names}"))
+            .into_iter()
+            .collect()
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -126,7 +147,8 @@ impl<'a> Reader<'a> {
                 let Refusal { message, help, value, .. } = refusal;
                 let value = value.map(|v| format!(" (`{v}`)")).unwrap_or_default();
                 let help = help.map(|h| format!("; {h}")).unwrap_or_default();
-                self.warnings.push(format!("left out: {message}{value}{help}"));
+                self.said.warnings.push(format!("left out: {message}{value}{help} (on_unknown: drop)"));
+                self.said.dropped = true;
                 Ok(None)
             }
             Err(refusal) if refusal.unknown && self.on_unknown == OnUnknown::Create => Err(match new_option(field, given) {

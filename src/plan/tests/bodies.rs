@@ -215,7 +215,8 @@ fn the_three_write_policies() {
     let fields = || entries(json!({"name": "Ada"}));
     let edited = json!({"name": "Edited by hand"});
     let sent = |name: &str| json!({"name": {"sent": name}});
-    let seen = |name: &str| json!({"name": {"sent": "Ada", "seen": name}});
+    let seen = |name: &str| json!({"name": {"sent": "Ada", "seen": name, "fresh": true}});
+    let old = json!({"name": {"sent": "Ada", "seen": "Ada"}});
     let body = |write, present: Option<&Json>, known: Option<Json>| {
         let outcome = updated(&update_of(fields(), write), present.cloned(), known);
         (outcome.needs_present, outcome.body.contains_key("name"))
@@ -230,6 +231,7 @@ fn the_three_write_policies() {
     assert_eq!(body(WritePolicy::Differs, None, Some(seen("Ada"))), (false, false));
     assert_eq!(body(WritePolicy::Differs, None, Some(seen("Edited"))), (false, true));
     assert!(body(WritePolicy::Differs, None, Some(sent("Ada"))).0, "it has to be read");
+    assert!(body(WritePolicy::Differs, None, Some(old)).0, "and so has what was seen too long ago");
     // always.
     assert_eq!(body(WritePolicy::Always, Some(&json!({"name": "Ada"})), Some(sent("Ada"))), (false, true));
 }

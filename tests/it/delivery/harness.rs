@@ -322,6 +322,11 @@ impl Rig {
         self.records(id).await.pop().unwrap_or(Value::Null)
     }
 
+    /// What the policies of a delivery's first action decided.
+    pub(super) async fn decisions(&self, id: &DeliveryId) -> Vec<String> {
+        serde_json::from_value(self.record(id).await["steps"][0]["decisions"].clone()).unwrap_or_default()
+    }
+
     /// Waits until the newest record of an event's only delivery has this outcome.
     pub(super) async fn outcome(&self, message_id: &str, outcome: &str) -> Value {
         wait_until(&format!("{message_id} is recorded as {outcome}"), async || {
@@ -372,6 +377,13 @@ impl Rig {
             pipewright::pipedrive::Body::Json(mut body) if answer.status < 300 => body["data"].take(),
             other => panic!("{} {other:?}", answer.status),
         }
+    }
+
+    /// Changes an entity as another user would.
+    pub(super) fn by_hand(&self, kind: &str, id: &Value, fields: Value) {
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        let answer = self.mock.edit(kind, id, fields.as_object().expect("a map").clone());
+        assert_eq!(answer.status, 200, "{fields}: {:?}", answer.body);
     }
 
     /// Deletes an entity as another user would.

@@ -79,6 +79,13 @@ async fn after_link_wait_on_missing_decides() {
         rig.settled().await;
         let row = rig.row(&id).await;
         assert_eq!((row.state, rig.mock.count("deals")), (state, deals), "{options}: {:?}", row.reason);
+        if state == DeliveryState::Done {
+            let said = [
+                "on_missing: omit: not found in time, left out: `person_id` (person, within 100ms)",
+                "unlinked: created without a link to another entity",
+            ];
+            assert_eq!(rig.decisions(&row.id).await, said);
+        }
     }
 }
 

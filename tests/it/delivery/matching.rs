@@ -120,6 +120,9 @@ async fn a_hit_by_a_weaker_criterion_back_fills_the_stronger_and_is_known_by_it_
     let row = rig.run("u1", json!({ "email": "ADA@acme.com" })).await;
     assert_eq!(row.state, DeliveryState::Done);
     assert_eq!(rig.person("u1")["id"], there["id"]);
+    let line = "back-fill: found by emails = ada@acme.com; the stronger criterion is written, too: `Segment User ID`";
+    let said = rig.decisions(&row.id).await;
+    assert!(said.iter().any(|l| l == line), "{said:?}");
     rig.mock.clear_log();
     rig.run("u1", json!({ "name": "Ada L" })).await;
     assert_eq!(log(&rig), [format!("PATCH /api/v2/persons/{}", there["id"])]);
@@ -143,8 +146,18 @@ async fn when_the_stronger_criterion_holds_another_value_on_conflict_decides() {
                 assert!(row.reason.expect("a reason").contains("on_conflict"));
                 assert!(rig.writes().is_empty());
             }
-            "on_conflict: \"take\"" => assert_eq!(rig.person("u1")["id"], there["id"]),
+            "on_conflict: \"take\"" => {
+                assert_eq!(rig.person("u1")["id"], there["id"]);
+                let line = "on_conflict: take: found by emails = ada@acme.com; `Segment User ID` holds another value, which is overwritten";
+                assert_eq!(rig.decisions(&row.id).await[0], line);
+            }
             _ => {
+                let line = format!(
+                    "on_conflict: create: the person {}, found by emails = ada@acme.com, is left alone, since its `Segment User ID` holds \
+                     another value; another person is created",
+                    there["id"]
+                );
+                assert_eq!(rig.decisions(&row.id).await, [line]);
                 assert_ne!(rig.person("u1")["id"], there["id"]);
                 assert_eq!(rig.person("other")["name"], "Ada");
             }
@@ -171,7 +184,8 @@ async fn of_several_hits_on_many_chooses() {
                 assert_eq!(rig.mock.entity("persons", &there[n]["id"]).expect("it")["name"], "Hit", "{options}");
                 let step = &rig.record(&row.id).await["steps"][0];
                 assert_eq!(step["resolution"]["others"].as_array().map(Vec::len), Some(2));
-                assert!(step["warnings"].to_string().contains("on_many"));
+                let which = if n == 0 { "oldest" } else { "newest" };
+                assert_eq!(step["warnings"], json!([format!("3 fit, and the {which} was taken (on_many)")]));
             }
             None => {
                 assert_eq!(row.state, DeliveryState::Dead);
@@ -197,6 +211,15 @@ async fn an_empty_match_skips_fails_or_creates_and_what_refers_to_the_skipped_le
         assert_eq!((row.state, rig.mock.count("organizations")), (state, organizations), "{options} {:?}", row.reason);
         if state == DeliveryState::Done {
             assert_eq!(rig.person("u1")["org_id"].is_null(), organizations == 0);
+            let step = &rig.record(&row.id).await["steps"][0];
+            let (said, line) = match organizations {
+                0 => (&step["warnings"], "no match criterion of the organization holds a value: skipped (on_empty)"),
+                _ => (
+                    &step["decisions"],
+                    "on_empty: create: no match criterion of the organization holds a value, so one is created",
+                ),
+            };
+            assert_eq!(*said, json!([line]));
         } else {
             assert!(rig.writes().is_empty(), "{:?}", rig.writes());
         }

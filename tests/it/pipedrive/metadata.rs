@@ -119,6 +119,48 @@ async fn those_who_ask_together_cause_one_fetch_and_not_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn values_that_nobody_adds_are_looked_for_ever_more_rarely() {
+    let changes = Arc::new(AtomicBool::new(false));
+    let changed = Arc::clone(&changes);
+    let scripted = Scripted::new(move |request| {
+        let added = changed.load(Ordering::SeqCst) && request.path == "/api/v1/activityTypes";
+        Ok(if added { ok(json!([{"id": 2, "key_string": "lunch", "name": "Lunch"}])) } else { account_answers(request) })
+    });
+    let (account, _dir) = account(&scripted);
+    let session = scripted.session();
+    account.ready_metadata(&session).await.expect("metadata");
+    let fetch = scripted.asked().len();
+    // One event a second for two hours, none of whose values is ever added: 30 s, 1 min, 2 min .. up to metadata_ttl. What was fetched in
+    // the same moment counts as looked for.
+    let mut at = Vec::new();
+    for second in 0..7200 {
+        let before = scripted.asked().len();
+        let asking = futures_util::future::join_all((0..3).map(|_| account.refresh_for_value(&session)));
+        assert!(asking.await.iter().all(Result::is_ok));
+        match scripted.asked().len() - before {
+            0 => {}
+            n => {
+                assert_eq!(n, fetch, "one fetch for all who ask together");
+                at.push(second);
+            }
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(at, [30, 90, 210, 450, 930, 1890, 3810]);
+    // A fetch that brings something new begins anew.
+    changes.store(true, Ordering::SeqCst);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(account.refresh_for_value(&session).await.expect("metadata").activity_types.len(), 1);
+    let before = scripted.asked().len();
+    tokio::time::advance(Duration::from_secs(29)).await;
+    account.refresh_for_value(&session).await.expect("metadata");
+    assert_eq!(scripted.asked().len(), before);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    account.refresh_for_value(&session).await.expect("metadata");
+    assert_eq!(scripted.asked().len(), before + fetch);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_metadata_goes_on_when_it_cannot_be_fetched_and_survives_a_restart() {
     let down = Arc::new(AtomicBool::new(false));
     let is_down = Arc::clone(&down);
