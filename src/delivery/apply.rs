@@ -193,7 +193,7 @@ impl Executor<'_> {
                 Sent::Conflict => {
                     // The weaker criterion's entity is somebody else's: the stronger one gets an entity of its own.
                     let lookups = via.map(|v| &v.lookups[..v.hit]).unwrap_or_default();
-                    return self.create(at, step, kind, lookups, links).await;
+                    return self.create_missing(at, step, kind, lookups, links).await;
                 }
                 Sent::Archived => return Err(Trouble::permanent(format!("the {kind} {id} is archived"))),
                 Sent::Gone => {
@@ -221,7 +221,7 @@ impl Executor<'_> {
                         Found::Miss if !matches!(step.operation, Operation::Upsert { .. }) => {
                             return self.missed(at, step, kind, &WireTarget::Lookups(lookups.to_vec()));
                         }
-                        Found::Miss => return self.create(at, step, kind, lookups, links).await,
+                        Found::Miss => return self.create_missing(at, step, kind, lookups, links).await,
                     }
                 }
             }

@@ -279,8 +279,25 @@ impl<'a> Executor<'a> {
                 let via = Via { lookups, hit: lookup, entity, when };
                 self.update(at, step, kind, id, Some(via), links).await
             }
-            (Found::Miss, _) => self.create(at, step, kind, lookups, links).await,
+            (Found::Miss, _) => self.create_missing(at, step, kind, lookups, links).await,
         }
+    }
+
+    /// Creates what an upsert has not found. Ids of Pipedrive's own cannot be chosen: what was sought by one is never created.
+    pub(super) async fn create_missing(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        lookups: &[Lookup],
+        links: &Links,
+    ) -> Result<(), Trouble> {
+        let id = lookups.iter().flat_map(|lookup| &lookup.0).find(|term| term.address.key() == "id");
+        let Some(Term { value: id, .. }) = id else { return self.create(at, step, kind, lookups, links).await };
+        Err(Trouble::permanent(format!(
+            "Pipedrive has no {kind} with the id {id}, and an id of its own is never made; match by a field that holds an id of yours \
+             to create what is missing"
+        )))
     }
 
     /// What the criteria find, under their locks: the index is asked again, since another lane may have created it meanwhile.

@@ -119,7 +119,7 @@ impl Id {
     pub fn from_json(value: &serde_json::Value) -> Option<Self> {
         match value {
             serde_json::Value::Number(n) => n.as_u64().filter(|n| *n > 0).map(Self::Number),
-            serde_json::Value::String(s) => s.parse().ok(),
+            serde_json::Value::String(s) => s.trim().parse().ok(),
             _ => None,
         }
     }
