@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use super::decide::diagnose;
 use super::execute::Executor;
 use super::links::Links;
 use super::record::{Effect, StepState};
@@ -15,7 +16,7 @@ use super::trouble::Trouble;
 use crate::crm::{WireTarget, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, ConversionState, Id, Kind, Method, Purpose};
-use crate::plan::{self, BodyFor, Step};
+use crate::plan::{self, BodyFor, PlanProblem, ProblemKind, Step};
 
 /// Polls of a conversion, a second or `delivery.retry_first` apart, before the delivery is tried again later.
 const POLLS: u32 = 30;
@@ -64,7 +65,17 @@ impl Executor<'_> {
         }
         let [keep, drop] = <[Id; 2]>::try_from(ids).expect("two targets give two ids");
         if keep == drop {
-            return Err(Trouble::permanent(format!("both criteria of the merge find the {kind} {keep}; nothing was merged")));
+            let problem = PlanProblem {
+                at: step.at.clone(),
+                ordinal: step.ordinal,
+                message: format!("both targets of the merge are the {kind} {keep}, which cannot be merged with itself"),
+                help: Some("where they are one already, nothing is left to merge: discard the delivery, or let the script skip such events".into()),
+                value: None,
+                kind: ProblemKind::Link,
+                unknown: false,
+                adds: None,
+            };
+            return Err(Trouble::plan(&[problem], |problem| diagnose(&self.attempt.set, problem)));
         }
         self.lock_entities(kind, &[&keep, &drop]).await;
         let merged = sent_before.is_some() && self.session.get(kind, &drop, Purpose::Reconcile).await?.is_none();

@@ -67,8 +67,8 @@ pub(super) async fn decide(
                 return Err(Trouble { wait: Some(wait), ..trouble });
             }
             Outcome::Error(error) => return Err((*error).into()),
-            Outcome::Read { read, so_far } => {
-                let answer = reads::answer(attempt, account, &read, &so_far, event).await?;
+            Outcome::Read { read, at, so_far } => {
+                let answer = reads::answer(attempt, account, &read, &at, &so_far, event).await?;
                 attempt.reads.push((read, answer));
                 let swapped = runtime.live.load().version != attempt.set.version;
                 if swapped || Timestamp::now() > later(began, MEMO_AGE) {

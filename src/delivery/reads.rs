@@ -21,6 +21,7 @@ pub(super) async fn answer(
     attempt: &Attempt,
     account: &Arc<Account>,
     read: &Read,
+    at: &At,
     so_far: &Plan,
     event: &Event,
 ) -> Result<Json, Trouble> {
@@ -36,7 +37,7 @@ pub(super) async fn answer(
         Read::Find { kind, criteria } => {
             let metadata = account.ready_metadata(&session).await?;
             let context = decide::context(attempt, account, &metadata, event)?;
-            let lookups = plan::lookups(*kind, criteria, &At::default(), &context)
+            let lookups = plan::lookups(*kind, criteria, at, &context)
                 .map_err(|problem| Trouble::plan(&[problem], |problem| decide::diagnose(&attempt.set, problem)))?;
             if lookups.is_empty() {
                 return Ok(Json::Null);

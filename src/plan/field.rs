@@ -128,7 +128,8 @@ pub const fn plural(kind: Kind) -> &'static str {
 }
 
 /// `a` or `an`.
-pub(super) const fn article(kind: Kind) -> &'static str {
+#[must_use]
+pub const fn article(kind: Kind) -> &'static str {
     if matches!(kind, Kind::Organization | Kind::Activity) { "an" } else { "a" }
 }
 

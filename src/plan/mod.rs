@@ -20,7 +20,7 @@ mod value;
 
 pub use action::{Action, At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
 pub use body::{BodyFor, BodyOutcome, Change, body};
-pub use field::{address, plural};
+pub use field::{address, article, plural};
 pub use prepare::{LiteralProblem, PrepareContext, check_name, check_value, lookups, match_field, prepare};
 pub use present::present;
 pub use problem::{PlanProblem, ProblemKind};

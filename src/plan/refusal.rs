@@ -46,7 +46,8 @@ impl Refusal {
 
     /// A value of the wrong type.
     pub(super) fn wrong(field: &str, wanted: &str, got: &Json) -> Self {
-        Self::value(format!("`{field}` takes {wanted}, not {}", kind_of(got))).showing(got)
+        let help = "convert it in the script, or leave the field out with `()`";
+        Self::value(format!("`{field}` takes {wanted}, not {}", kind_of(got))).help(help).showing(got)
     }
 
     /// A value that is well formed but not known to the account.

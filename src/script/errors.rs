@@ -19,6 +19,10 @@ use crate::plan::At;
 /// Longest text of a `throw`, in bytes.
 const MAX_THROWN: usize = 500;
 
+const A_REFERENCE: &str = "a reference";
+/// What to do with a reference where a value is wanted.
+const REFERENCE_HELP: &str = "the id of what a reference stands for is known only when the plan is carried out: give the reference itself to a later action";
+
 /// What an error is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
@@ -264,7 +268,8 @@ fn describe(error: &EvalAltResult, program: &Program) -> (ScriptErrorKind, Diagn
         E::ErrorStringBounds(count, ..) => (format!("the index is outside of the text, which has {count} characters"), None),
         E::ErrorIndexNotFound(..) => ("there is nothing at this index".to_owned(), None),
         E::ErrorMismatchDataType(wanted, found, _) => {
-            (format!("expected {}, found {}", type_name(wanted), type_name(found)), None)
+            let help = (type_name(found) == A_REFERENCE).then(|| REFERENCE_HELP.to_owned());
+            (format!("expected {}, found {}", type_name(wanted), type_name(found)), help)
         }
         E::ErrorVariableNotFound(name, _) => (format!("undefined variable `{name}`"), None),
         E::ErrorModuleNotFound(name, _) => (
@@ -324,12 +329,13 @@ fn unknown_function(signature: &str, program: &Program) -> (String, Option<Strin
     let given = types.iter().map(|t| type_name(t)).collect::<Vec<_>>().join(" and ");
     let nothing = types.contains(&"()");
     let missing = || nothing.then(|| "a value is missing: give another with `??`, or test for `()` first".to_owned());
+    let reference = || types.iter().any(|t| type_name(t) == A_REFERENCE).then(|| REFERENCE_HELP.to_owned());
     let known = Known::of(&program.engine);
     if !name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_') {
-        return (format!("`{name}` cannot take {given}"), missing());
+        return (format!("`{name}` cannot take {given}"), missing().or_else(reference));
     }
     if known.arities(name).is_some_and(|a| a.contains(&types.len())) {
-        return (format!("`{name}` cannot take {given}"), missing());
+        return (format!("`{name}` cannot take {given}"), missing().or_else(reference));
     }
     let own: Vec<&str> = program.scripts.values().flat_map(|s| s.ast.iter_functions()).map(|f| f.name).collect();
     (known.unknown_message(name, types.len(), &own), known.suggestion(name, types.len(), &own).or_else(missing))
@@ -364,7 +370,9 @@ fn type_name(name: &str) -> &str {
         "map" => "a map",
         "array" => "an array",
         "()" => "nothing `()`",
-        "Reference" => "a reference",
+        "Reference" => A_REFERENCE,
+        // Where the interpreter does not know the name that a type was given.
+        other if other.ends_with("::Reference") => A_REFERENCE,
         "Fn" => "a function",
         other => other,
     }

@@ -40,7 +40,7 @@ pub fn run_blocking(program: &Program, request: RunRequest) -> RunReport {
             about
                 .finish(Diagnostic::error("the interpreter failed; the failure was contained").help("report it with the script")),
         ),
-        (Some(Stop::Read(read)), _) => Outcome::Read { read, so_far: plan },
+        (Some(Stop::Read(read, at)), _) => Outcome::Read { read, at, so_far: plan },
         (Some(Stop::Skip(reason)), _) => Outcome::Skip(reason),
         (Some(Stop::Fail(reason)), _) => Outcome::Fail(reason),
         (Some(Stop::Retry(reason, after)), _) => Outcome::Retry(reason, after),

@@ -10,6 +10,7 @@ use super::errors::token_width;
 use super::host::{options, table};
 use super::known::{self, Functions, Known};
 use super::program::{Program, Script};
+use super::switches;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::pipedrive::Kind;
 
@@ -26,6 +27,7 @@ impl Program {
                 problems.extend(lint.table(call));
                 problems.extend(lint.options(call));
             });
+            problems.extend(switches::over_references(script));
         }
         problems.sort_by(|a, b| key(a).cmp(&key(b)));
         problems

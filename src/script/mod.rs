@@ -26,6 +26,7 @@ mod reference;
 mod run;
 mod sources;
 mod state;
+mod switches;
 mod value;
 
 pub use execute::run_blocking;

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
 use crate::pipedrive::{Id, Kind};
-use crate::plan::{Criteria, Plan};
+use crate::plan::{At, Criteria, Plan};
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -79,6 +79,8 @@ pub enum Outcome {
     Read {
         /// The read.
         read: Read,
+        /// Where the script asks.
+        at: At,
         /// The actions before it, whose effects the read must show.
         so_far: Plan,
     },

@@ -27,8 +27,8 @@ pub(super) type Hosted<T> = Result<T, Box<EvalAltResult>>;
 /// Why a run ended before its script did.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// It needs the answer of a read.
-    Read(Read),
+    /// It needs the answer of a read, which stands there.
+    Read(Read, At),
     /// `skip(reason)`.
     Skip(String),
     /// `fail(reason)`.
@@ -323,7 +323,7 @@ pub(super) fn read(ctx: &NativeCallContext<'_>, read: Read) -> Hosted<serde_json
             });
         }
         match run.memo.0.get(sequence) {
-            None => Err(Stop::Read(read)),
+            None => Err(Stop::Read(read, site(ctx, Some(run.entry.clone())))),
             Some((asked, _)) if *asked != read => Err(Stop::Error {
                 kind: ScriptErrorKind::Divergence,
                 message: format!("read {} is another one than when the script ran before", sequence + 1),

@@ -13,6 +13,9 @@ const MAX_DEPTH: usize = 32;
 /// Key under which fields are custom ones for certain.
 pub(super) const CUSTOM: &str = "custom";
 
+/// How the reason begins when a reference stands inside a value.
+pub(super) const REFERENCE_INSIDE: &str = "a reference cannot stand inside";
+
 /// Why a value does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unfit {

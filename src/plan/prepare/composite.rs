@@ -19,7 +19,7 @@ pub(super) struct Amount {
 pub(super) fn money(field: &str, value: &Json) -> Result<Amount> {
     let Json::Object(map) = value else {
         let amount = scalar::number(field, value)
-            .map_err(|r| Refusal { message: format!("`{field}` takes an amount of money"), ..r })
+            .map_err(|r| Refusal { message: r.message.replace("a number", "an amount of money"), ..r })
             .map_err(|r| r.help("a number, a numeric string, or `money(amount, \"EUR\")`"))?;
         return Ok(Amount { amount, currency: None });
     };
@@ -109,7 +109,7 @@ pub(super) fn address(field: &str, value: &Json) -> Result<Option<Json>> {
     let mut parts = Map::new();
     for (name, others) in ADDRESS_PARTS {
         if let Some(part) = std::iter::once(&name).chain(others).find_map(|n| given(map, n)) {
-            parts.insert(name.into(), scalar::text(field, part)?.trim().into());
+            parts.insert(name.into(), scalar::text(&format!("{field}.{name}"), part)?.trim().into());
         }
     }
     if parts.is_empty() {

@@ -10,7 +10,7 @@ use crate::config::MatchFields;
 use crate::crm::{self, Address, Lookup, Term};
 use crate::pipedrive::{Id, Kind};
 use crate::plan::field::{self, FieldRef};
-use crate::plan::refusal::Refusal;
+use crate::plan::refusal::{Refusal, kind_of};
 use crate::plan::shape::Shape;
 use crate::plan::{Criteria, Criterion, FieldEntry, Value, WireTarget, WireValue};
 
@@ -97,6 +97,9 @@ impl<'a> Reader<'a> {
 
     /// The terms that a value gives: none when it is empty, several for an array.
     fn terms(&mut self, field: &FieldRef<'_>, value: &Value) -> Result<Vec<Term>> {
+        if matches!((field.shape, value), (Shape::Link(_) | Shape::Named(_), Value::Link(crate::plan::Link::Reference(_)))) {
+            return Err(not_known_yet(field));
+        }
         if field.shape == Shape::Id {
             return Ok(id_term(field, value)?.into_iter().collect());
         }
@@ -121,14 +124,15 @@ impl<'a> Reader<'a> {
             value => self.read(field, value, &Hints::default())?.into_iter().collect(),
         };
         if wires.iter().any(|w| matches!(w, WireValue::Link { target: WireTarget::Reference(_) | WireTarget::Lookups(_), .. })) {
-            return Err(Refusal::link(format!(
-                "`{}` in a match takes an id: what a reference or `by(..)` comes to is not known yet",
-                field.label
-            ))
-            .help("read it first, as in `person::find(#{ email: .. })?.id`"));
+            return Err(not_known_yet(field));
         }
         wires.into_iter().filter_map(|wire| term(field, wire).transpose()).collect()
     }
+}
+
+fn not_known_yet(field: &FieldRef<'_>) -> Refusal {
+    let message = format!("`{}` in a match takes an id: what a reference or `by(..)` comes to is not known yet", field.label);
+    Refusal::link(message).help("read it first, as in `person::find(#{ email: .. })?.id`")
 }
 
 fn term(field: &FieldRef<'_>, wire: WireValue) -> Result<Option<Term>> {
@@ -164,8 +168,18 @@ fn id_term(field: &FieldRef<'_>, value: &Value) -> Result<Option<Term>> {
         Some(id) => Ok(Some(Term { address: Address::Standard("id".to_owned()), value: id.to_string(), wire: None })),
         None => {
             let wanted = if field.kind == Kind::Lead { "a uuid" } else { "a positive whole number" };
-            Err(Refusal::link(format!("`id` in a match takes the {}'s id in Pipedrive, {wanted}", field.kind))
-                .help("to match by an id of yours, use a custom field"))
+            let refusal = Refusal::link(match value {
+                Value::Json(json) => {
+                    let given = if json.is_string() {
+                        ", and this string is none".to_owned()
+                    } else {
+                        format!(", not {}", kind_of(json))
+                    };
+                    format!("`id` in a match takes the {}'s id in Pipedrive, {wanted}{given}", field.kind)
+                }
+                _ => format!("`id` in a match takes the {}'s id in Pipedrive, {wanted}", field.kind),
+            });
+            Err(refusal.help("to match by an id of yours, use a custom field"))
         }
     }
 }

@@ -198,7 +198,8 @@ fn merge(reader: &mut Reader<'_>, kind: Kind, keep: &Target, drop: &Target) -> R
     }
     let (keep, drop) = (reader.target(kind, keep)?, reader.target(kind, drop)?);
     if keep == drop && keep != WireTarget::Lookups(Vec::new()) {
-        return Err(Refusal::link(format!("{} {kind} cannot be merged with itself", super::field::article(kind))));
+        return Err(Refusal::link(format!("{} {kind} cannot be merged with itself", super::field::article(kind)))
+            .help("give two that differ; skip the event where they are one"));
     }
     Ok(Operation::Merge { kind, keep, drop })
 }

@@ -282,7 +282,9 @@ impl<'a> Reader<'a> {
             return Ok(WireTarget::Id(id.clone()));
         }
         let wanted = if kind == Kind::Lead { "a uuid" } else { "a positive whole number" };
-        Err(Refusal::link(format!("{what}: this is not the id of {} {kind}, which is {wanted}", article(kind)))
+        let given = if matches!(id, Id::Number(_)) { "number" } else { "uuid" };
+        Err(Refusal::link(format!("{what}: this {given} is not the id of {} {kind}, which is {wanted}", article(kind)))
+            .help(format!("give the id of {} {kind}, its reference, or `by(..)` with a match", article(kind)))
             .showing(&id.to_json()))
     }
 
@@ -294,7 +296,8 @@ impl<'a> Reader<'a> {
                 "{what} takes {} {kind}, and this reference is {} {found}",
                 article(kind),
                 article(found)
-            ))),
+            ))
+            .help(format!("give the reference of {} {kind}, its id, or `by(..)` with a match", article(kind)))),
             Some(None) => Err(Refusal::link(format!("{what}: the action referred to leaves no {kind} behind"))),
             None => Err(Refusal::link(format!("{what}: the reference does not name an earlier action of this run"))),
         }

@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Number, Value as Json};
 
 use crate::event::number_text;
-use crate::plan::refusal::Refusal;
+use crate::plan::refusal::{Refusal, kind_of};
 
 type Result<T> = std::result::Result<T, Refusal>;
 
@@ -29,8 +29,10 @@ pub(super) fn number(field: &str, value: &Json) -> Result<Number> {
     let refused = || Refusal::wrong(field, "a number", value);
     match value {
         Json::Number(n) => Ok(n.clone()),
-        Json::String(s) => parse_number(s)
-            .ok_or_else(|| Refusal { message: format!("`{field}` takes a number, and this string is none"), ..refused() }),
+        Json::String(s) => parse_number(s).ok_or_else(|| {
+            let message = format!("`{field}` takes a number, and this string is none");
+            Refusal { message, ..refused() }.help("`number::parse` reads numbers as people write them")
+        }),
         _ => Err(refused()),
     }
 }
@@ -179,7 +181,8 @@ pub(super) fn spaced(instant: Timestamp) -> String {
 /// An ISO 4217 code, upper-cased.
 pub(super) fn currency(field: &str, value: &Json) -> Result<String> {
     let refused = || {
-        Refusal::value(format!("`{field}` takes a currency code of three letters (ISO 4217)"))
+        let given = if value.is_string() { ", and this string is none".to_owned() } else { format!(", not {}", kind_of(value)) };
+        Refusal::value(format!("`{field}` takes a currency code of three letters (ISO 4217){given}"))
             .help("such as `EUR` or `USD`")
             .showing(value)
     };

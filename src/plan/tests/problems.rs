@@ -101,7 +101,7 @@ fn values_of_the_wrong_type_are_refused_by_kind_not_by_content() {
         (json!({"Score": "secret"}), "`Score` takes a number, and this string is none"),
         (json!({"Score": "1e999"}), "`Score` takes a number, and this string is none"),
         (json!({"Score": {}}), "`Score` takes a number, not a map"),
-        (json!({"Lifetime Value": "secret"}), "`Lifetime Value` takes an amount of money"),
+        (json!({"Lifetime Value": "secret"}), "`Lifetime Value` takes an amount of money, and this string is none"),
         (json!({"Lifetime Value": {"currency": "EUR"}}), "the money for `Lifetime Value` has no amount"),
         (
             json!({"Lifetime Value": {"amount": 1, "curency": "EUR"}}),
@@ -109,7 +109,7 @@ fn values_of_the_wrong_type_are_refused_by_kind_not_by_content() {
         ),
         (
             json!({"Lifetime Value": {"amount": 1, "currency": "euro"}}),
-            "`Lifetime Value` takes a currency code of three letters (ISO 4217)",
+            "`Lifetime Value` takes a currency code of three letters (ISO 4217), and this string is none",
         ),
         (json!({"Signup Date": "soon"}), "`Signup Date` takes a date (`YYYY-MM-DD`, or an ISO time), and this string is none"),
         (
@@ -268,7 +268,7 @@ fn a_match_takes_plain_values() {
     let found = find(json!({"id": "u42"}));
     is(
         said(found),
-        "`id` in a match takes the person's id in Pipedrive, a positive whole number",
+        "`id` in a match takes the person's id in Pipedrive, a positive whole number, and this string is none",
         "to match by an id of yours, use a custom field",
     );
 }
@@ -293,9 +293,9 @@ fn a_bare_value_is_the_accounts_match_field() {
 fn links_lead_to_the_right_kind() {
     let link = |kind, field: &str, link| create(kind, vec![entry("title", value(json!("x"))), entry(field, Value::Link(link))]);
     let found = problem(link(Kind::Deal, "person_id", Link::Id(LEAD.parse().expect("a uuid"))));
-    assert_eq!(found.message, "person_id: this is not the id of a person, which is a positive whole number");
+    assert_eq!(found.message, "person_id: this uuid is not the id of a person, which is a positive whole number");
     let found = problem(create(Kind::Note, vec![entry("content", value(json!("x"))), entry("lead_id", value(json!(5)))]));
-    assert_eq!(found.message, "lead_id: this is not the id of a lead, which is a uuid");
+    assert_eq!(found.message, "lead_id: this number is not the id of a lead, which is a uuid");
     let found = problem(link(Kind::Deal, "title", Link::Id(Id::Number(1))));
     assert_eq!(found.message, "`title` does not link to another entity");
     let found = problem(link(Kind::Deal, "person_id", Link::Reference(0)));

@@ -199,7 +199,7 @@ fn stopped(stop: Stop) -> (String, Option<String>, Option<crate::plan::At>) {
         Stop::Skip(_) => not_here("skip"),
         Stop::Fail(_) => not_here("fail"),
         Stop::Retry(..) => not_here("retry"),
-        Stop::Read(_) => ("reads of a rule's script are not for tests".to_owned(), None, None),
+        Stop::Read(..) => ("reads of a rule's script are not for tests".to_owned(), None, None),
     }
 }
 

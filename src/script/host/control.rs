@@ -5,10 +5,10 @@ use std::time::Duration;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
 use super::define;
-use super::values::Reference;
+use super::values::{self, Reference};
 use crate::script::run::LogLevel;
 use crate::script::state::{self, Hosted, Stop, refuse};
-use crate::script::value::{to_json, type_word};
+use crate::script::value::{REFERENCE_INSIDE, to_json, type_word};
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 500;
@@ -17,9 +17,11 @@ const MAX_REASON: usize = 500;
 pub(super) fn register(engine: &mut Engine, module: &mut Module) {
     type Ended = Result<Dynamic, Box<EvalAltResult>>;
     define(module, "skip", &["reason", "!"], docs::SKIP, |ctx: NativeCallContext<'_>, reason: Dynamic| -> Ended {
+        not_a_reference(&reason, "cannot make a reason of")?;
         Err(decide(&ctx, "skip", &reason, Stop::Skip))
     });
     define(module, "fail", &["reason", "!"], docs::FAIL, |ctx: NativeCallContext<'_>, reason: Dynamic| -> Ended {
+        not_a_reference(&reason, "cannot make a reason of")?;
         Err(decide(&ctx, "fail", &reason, Stop::Fail))
     });
     define(
@@ -37,6 +39,7 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
             if !(0.0..=MAX_RETRY_SECONDS).contains(&seconds) {
                 return Err(refuse("`retry`: the seconds are between 0 and 604800 (a week)"));
             }
+            not_a_reference(&reason, "cannot make a reason of")?;
             let after = Duration::from_secs_f64(seconds);
             Err(decide(&ctx, "retry", &reason, |reason| Stop::Retry(reason, after)))
         },
@@ -48,18 +51,24 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
         [("info", LogLevel::Info, docs::INFO), ("warn", LogLevel::Warn, docs::WARN), ("error", LogLevel::Error, docs::ERROR)]
     {
         define(&mut log, name, &["value", "()"], docs, move |ctx: NativeCallContext<'_>, value: Dynamic| -> Hosted<()> {
-            if let Some(reference) = value.read_lock::<Reference>() {
-                let kind = reference.kind;
-                return Err(refuse(format!(
-                    "cannot log a reference: the id of this {kind} is known only when the plan is carried out"
-                )));
-            }
+            not_a_reference(&value, "cannot log")?;
             let site = state::call_site(&ctx);
             state::log(level, &text_of(&value), Some(&site.file), usize::try_from(site.line).ok());
             Ok(())
         });
     }
     engine.register_static_module("log", log.into());
+}
+
+/// What would be printed of a reference says nothing.
+fn not_a_reference(value: &Dynamic, what: &str) -> Hosted<()> {
+    if let Some(reference) = value.read_lock::<Reference>() {
+        return Err(values::opaque(&reference, what));
+    }
+    match to_json(value) {
+        Err(unfit) if unfit.reason.starts_with(REFERENCE_INSIDE) => Err(refuse(format!("{what} this value: {}", unfit.reason))),
+        _ => Ok(()),
+    }
 }
 
 /// Ends the run. The reason goes to the log as well, where it has its place in the script.

@@ -5,7 +5,7 @@ use rhai::{Dynamic, Engine, Module, NativeCallContext};
 use super::values::Reference;
 use super::{define, options, unfit};
 use crate::pipedrive::{Id, Kind, Method};
-use crate::plan::{Target, Verb};
+use crate::plan::{Target, Verb, article};
 use crate::script::run::Read;
 use crate::script::state::{self, Hosted, refuse, refuse_with};
 use crate::script::value::{self, Unfit, type_word};
@@ -193,7 +193,15 @@ fn read_target(kind: Kind, target: &Dynamic) -> Result<Target, Unfit> {
         return if reference.kind == kind {
             Ok(Target::Reference(reference.ordinal))
         } else {
-            Err(Unfit { reason: format!("the reference is to a {}, not to a {kind}", reference.kind), help: None })
+            Err(Unfit {
+                reason: format!(
+                    "the reference is to {} {}, not to {} {kind}",
+                    article(reference.kind),
+                    reference.kind,
+                    article(kind)
+                ),
+                help: Some(format!("give the reference of {} {kind}, its id, or a match", article(kind))),
+            })
         };
     }
     if target.as_immutable_string_ref().is_ok_and(|t| t.is_empty()) {
@@ -215,9 +223,10 @@ fn read_id(kind: Kind, value: &Dynamic) -> Result<Option<Id>, Unfit> {
         return Ok(None);
     };
     let wanted = if kind == Kind::Lead { "a uuid" } else { "a positive whole number" };
+    let given = if value.is_int() { "number" } else { "text" };
     id.filter(|id| id.fits(kind)).map(Some).ok_or_else(|| Unfit {
-        reason: format!("a Pipedrive id of a {kind} is {wanted}"),
-        help: Some("to find by your own id, write a match: `#{ \"Segment User ID\": event.userId }`".to_owned()),
+        reason: format!("a Pipedrive id of {} {kind} is {wanted}, and this {given} is none", article(kind)),
+        help: Some("to find by an id of yours, write a match: a map with the field that holds it".to_owned()),
     })
 }
 

@@ -13,7 +13,9 @@ pub(super) mod values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, RhaiNativeFunc, Variant};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, RhaiNativeFunc, Variant,
+};
 
 use super::state::{Refusal, refuse_with};
 use super::value::Unfit;
@@ -55,7 +57,34 @@ pub(super) fn define<A: 'static, const N: usize, const X: bool, R, const F: bool
     FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
 {
     let comment = docs.trim().lines().map(|line| format!("/// {line}")).collect::<Vec<_>>().join("\n");
-    FuncRegistration::new(name).with_params_info(params).with_comments([comment]).set_into_module(module, function);
+    let registration = FuncRegistration::new(name).with_params_info(params).with_comments([comment]);
+    registration.set_into_module_raw(module, FUNC::param_types(), placed(function.into_rhai_function(true, false)));
+}
+
+/// The interpreter gives errors of functions in modules no place: they stand at the call.
+fn placed(function: RhaiFunc) -> RhaiFunc {
+    type Result = std::result::Result<Dynamic, Box<EvalAltResult>>;
+    type Native = dyn Fn(Option<NativeCallContext<'_>>, &mut [&mut Dynamic]) -> Result + Send + Sync;
+    let at_the_call = |inner: Arc<Native>| -> Arc<Native> {
+        Arc::new(move |context, arguments| {
+            let position = context.as_ref().map_or(Position::NONE, NativeCallContext::call_position);
+            inner(context, arguments).map_err(|mut error| {
+                if error.position().is_none() {
+                    error.set_position(position);
+                }
+                error
+            })
+        })
+    };
+    match function {
+        RhaiFunc::Pure { func, is_pure, is_volatile, .. } => {
+            RhaiFunc::Pure { func: at_the_call(func), has_context: true, is_pure, is_volatile }
+        }
+        RhaiFunc::Method { func, is_pure, is_volatile, .. } => {
+            RhaiFunc::Method { func: at_the_call(func), has_context: true, is_pure, is_volatile }
+        }
+        other => other,
+    }
 }
 
 /// An argument that does not fit, as the error of the function that was given it.

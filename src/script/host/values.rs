@@ -1,6 +1,6 @@
 //! The types that host functions hand to scripts: references, `CLEAR`, money, `by(..)` and list changes.
 
-use rhai::{Array, Dynamic, Engine, FuncRegistration, Module, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FuncRegistration, Map, Module, NativeCallContext};
 use serde_json::{Number, Value as Json};
 
 use super::{define, options, unfit};
@@ -56,7 +56,7 @@ pub(super) fn register(engine: &mut Engine, module: &mut Module) {
     engine.register_type_with_name::<Money>("Money");
     engine.register_type_with_name::<By>("By");
     engine.register_type_with_name::<ListChange>("ListChange");
-    opaque(module);
+    keep_opaque(module);
 
     define(module, "money", &["amount", "currency", "Money"], docs::MONEY, |amount: Dynamic, currency: Dynamic| {
         money(&amount, &currency)
@@ -114,7 +114,13 @@ fn money(amount: &Dynamic, currency: &Dynamic) -> Hosted<Dynamic> {
     let currency = match currency.as_immutable_string_ref() {
         Ok(code) => Some(code.trim().to_ascii_uppercase()).filter(|c| !c.is_empty()),
         Err(_) if currency.is_unit() => None,
-        Err(_) => return Err(refuse(format!("the currency of `money` is a code like \"EUR\", not {}", type_word(currency)))),
+        Err(_) => {
+            let reason = format!("the currency of `money` is a code like \"EUR\", not {}", type_word(currency));
+            return Err(refuse_with(
+                reason,
+                Some("write `money(12.5, \"EUR\")`, or leave it out for the account's own".to_owned()),
+            ));
+        }
     };
     Ok(Dynamic::from(Money { amount, currency }))
 }
@@ -132,19 +138,31 @@ fn list_change(name: &str, op: ListOp, items: Dynamic) -> Hosted<Dynamic> {
     Ok(kept.map_or(Dynamic::UNIT, |items| Dynamic::from(ListChange { op, items })))
 }
 
+/// Why a reference is not to be looked into.
+fn why(reference: &Reference, what: &str) -> (String, Option<String>) {
+    let kind = reference.kind;
+    (
+        format!("{what} a reference: the id of this {kind} is known only when the plan is carried out"),
+        Some(format!("give the reference itself to a later action, or read the {kind} first with `{kind}::find(..)`")),
+    )
+}
+
+/// The same as an error.
+pub(super) fn opaque(reference: &Reference, what: &str) -> Box<EvalAltResult> {
+    let (message, help) = why(reference, what);
+    refuse_with(message, help)
+}
+
 /// Whatever would look into a reference says why it cannot. Printing swallows errors, so there the run ends.
-fn opaque(module: &mut Module) {
-    fn why(reference: &Reference, what: &str) -> (String, Option<String>) {
-        let kind = reference.kind;
-        (
-            format!("{what} a reference: the id of this {kind} is known only when the plan is carried out"),
-            Some(format!("give the reference itself to a later action, or read the {kind} first with `{kind}::find(..)`")),
-        )
-    }
+fn keep_opaque(module: &mut Module) {
     fn refused<T>(reference: &Reference, what: &str) -> Hosted<T> {
-        let (message, help) = why(reference, what);
-        Err(refuse_with(message, help))
+        Err(opaque(reference, what))
     }
+    // The interpreter's own makes a text of anything.
+    FuncRegistration::new("to_json").in_global_namespace().set_into_module(module, |map: &mut Map| -> Hosted<String> {
+        let json = value::to_json(&Dynamic::from_map(map.clone())).map_err(|u| unfit("to_json", u))?;
+        Ok(json.to_string())
+    });
     for name in ["to_string", "to_debug"] {
         FuncRegistration::new(name).in_global_namespace().set_into_module(
             module,

@@ -20,6 +20,7 @@ mod policies;
 mod present;
 mod quiet;
 mod reads;
+mod refused;
 mod store_trouble;
 mod unknown;
 mod values;

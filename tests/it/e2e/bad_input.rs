@@ -40,6 +40,56 @@ async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
     assert_eq!(get(daemon.admin, "/readyz").await.json()["paused"], json!([]));
 }
 
+#[tokio::test]
+async fn what_an_event_holds_is_shown_with_its_delivery_and_never_logged() {
+    let folder = Folder::init().await;
+    let personal = "zoe@secret.example";
+    let wrong = [
+        (
+            "Deal Upserted",
+            "deal",
+            "person::create(#{ name: \"x\", Score: v });",
+            "`Score` takes a number, and this string is none",
+        ),
+        (
+            "Lead Upserted",
+            "lead",
+            "person::create(#{ name: \"x\", \"Billing address\": [v] });",
+            "`Billing address` takes an address",
+        ),
+        ("Activity Upserted", "activity", "person::create(#{ name: \"x\", \"Lifetime Value\": v });", "takes an amount of money"),
+        (
+            "Note Upserted",
+            "note",
+            "person::update(v, #{ name: \"x\" });",
+            "a Pipedrive id of a person is a positive whole number",
+        ),
+    ];
+    for (_, script, body, _) in wrong {
+        folder.write(
+            &format!("scripts/{script}.rhai"),
+            &format!("fn handle(event) {{\n    let v = event.properties.v;\n    {body}\n}}\n"),
+        );
+    }
+    let daemon = Daemon::mocked(&folder).await;
+    for (name, ..) in wrong {
+        daemon.accept("/v1/track", &json!({ "userId": "u1", "event": name, "properties": { "v": personal } })).await;
+    }
+    for delivery in daemon.settled("u1", wrong.len()).await {
+        let id = delivery["id"].as_str().expect("an id");
+        let (_, script, body, said) = wrong.into_iter().find(|(_, script, ..)| id.ends_with(script)).expect("one of each");
+        assert_eq!(delivery["state"], "dead", "{delivery:#}");
+        let shown = folder.run(&["events", "show", id]).await.ok();
+        assert!(shown.contains(said) && shown.contains(&format!("scripts/{script}.rhai:3:13")), "{shown}");
+        // The line, with a caret under it.
+        assert!(shown.contains(&format!("3 |     {body}")) && shown.contains("  |             ^"), "{shown}");
+        assert!(shown.contains(personal), "the record is where the event can be seen:\n{shown}");
+    }
+    let said = daemon.process.said();
+    assert!(wrong.iter().all(|(_, script, ..)| said.contains(&format!("/{script}"))), "each is in the log:\n{said}");
+    assert!(!said.contains("zoe"), "{said}");
+}
+
 /// An account that the test can make fail, behind a daemon that tries again quickly.
 async fn troubled() -> (Served, Folder, Daemon) {
     let account = Served::start(MockOptions::unlimited()).await;

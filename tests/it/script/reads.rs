@@ -15,7 +15,7 @@ fn run_with(body: &str, answers: Vec<(Read, Value)>) -> Outcome {
 
 fn read_of(outcome: Outcome) -> (Read, usize) {
     match outcome {
-        Outcome::Read { read, so_far } => (read, so_far.actions.len()),
+        Outcome::Read { read, so_far, .. } => (read, so_far.actions.len()),
         other => panic!("{other:?}"),
     }
 }
