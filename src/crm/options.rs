@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::fetch::{self, fields_path};
+use super::fetch::{self, FORMER_LABELS, LABELS, fields_path};
 use super::{Account, FieldOption, LeadLabel, Metadata};
-use crate::pipedrive::{ApiError, Kind, Method, Purpose, Request, Session};
+use crate::pipedrive::{ApiError, Kind, Method, Purpose, Request, Session, tokens};
 
 /// Lead labels have a colour, and the API wants one.
 const LABEL_COLOUR: &str = "gray";
@@ -83,16 +83,7 @@ impl Account {
             self.amend(|metadata| metadata.lead_labels = labels).await;
             return Ok(missing);
         };
-        let path = format!("{}/{key}", fields_path(option.kind));
-        let mut options = fetch::options_of(session, &path).await?;
-        let has = |options: &[FieldOption]| options.iter().any(|o| same_name(&o.label, &option.label));
-        let missing = !has(&options);
-        if missing {
-            let body: Value = json!([{ "label": option.label.trim() }]);
-            session.send(&Request::new(Method::Post, format!("{path}/options")).body(body), Purpose::Write).await?;
-            options = fetch::options_of(session, &path).await?;
-            seen(has(&options), &path)?;
-        }
+        let (missing, options) = add_to_field(session, option.kind, key, &option.label).await?;
         self.amend(|metadata| {
             if let Some(known) = metadata.options_mut(option.kind, key) {
                 *known = options;
@@ -100,6 +91,42 @@ impl Account {
         })
         .await;
         Ok(missing)
+    }
+}
+
+/// Makes sure that a field has an option. True: it was added. The field's options follow. Costs 1 token when it is there, else 7.
+///
+/// # Errors
+/// Any failure of a request; the call may be repeated whatever the outcome was.
+pub async fn add_to_field(session: &Session, kind: Kind, key: &str, label: &str) -> Result<(bool, Vec<FieldOption>), ApiError> {
+    let (path, mut options) = field_options(session, kind, key).await?;
+    let has = |options: &[FieldOption]| options.iter().any(|o| same_name(&o.label, label));
+    let missing = !has(&options);
+    if missing {
+        let body: Value = json!([{ "label": label.trim() }]);
+        session.send(&Request::new(Method::Post, format!("{path}/options")).body(body), Purpose::Write).await?;
+        options = fetch::options_of(session, &path).await?;
+        seen(has(&options), &path)?;
+    }
+    Ok((missing, options))
+}
+
+/// What [`add_to_field`] costs when the option is not there.
+#[must_use]
+pub fn adding_costs(kind: Kind) -> u32 {
+    let field = format!("{}/key", fields_path(kind));
+    2 * tokens(&Request::get(field.as_str())) + tokens(&Request::new(Method::Post, format!("{field}/options")))
+}
+
+/// The path of a field that has options, and these. Labels may stand under their former name.
+async fn field_options(session: &Session, kind: Kind, key: &str) -> Result<(String, Vec<FieldOption>), ApiError> {
+    let path = |key: &str| format!("{}/{key}", fields_path(kind));
+    match fetch::options_of(session, &path(key)).await {
+        Err(error) if key == LABELS && error.is_gone() => {
+            let path = path(FORMER_LABELS);
+            fetch::options_of(session, &path).await.map(|options| (path, options))
+        }
+        answered => answered.map(|options| (path(key), options)),
     }
 }
 

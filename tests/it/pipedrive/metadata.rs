@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pipewright::config::AccountConfig;
-use pipewright::crm::{Account, FieldType, fetch_metadata};
-use pipewright::pipedrive::{Answer, Kind, Request};
+use pipewright::crm::{Account, FieldType, NewOption, fetch_metadata};
+use pipewright::pipedrive::{Answer, Kind, Method, Request};
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::telemetry::Metrics;
 use serde_json::{Value, json};
 
-use super::scripted::{Scripted, answer, ok, page};
+use super::scripted::{Scripted, answer, gone, ok, page};
 use crate::support::temp_dir;
 
 /// A small account; person fields come in two pages.
@@ -184,4 +184,52 @@ async fn old_metadata_goes_on_when_it_cannot_be_fetched_and_survives_a_restart()
     assert!(second.load_kept_metadata().await.expect("the store answers"));
     assert_eq!(second.ready_metadata(&session).await.expect("the kept one"), before);
     drop(dir);
+}
+
+/// An account whose list of person fields has the labels under `keys`, and whose paths know them as `path` only.
+fn labelled(keys: &'static [&'static str], path: &'static str) -> Arc<Scripted> {
+    let added = AtomicBool::new(false);
+    Scripted::new(move |request| {
+        let label = |key: &str, label: &str| {
+            let mut options = vec![json!({ "id": 5, "label": label })];
+            if added.load(Ordering::SeqCst) {
+                options.push(json!({ "id": 6, "label": "Whale" }));
+            }
+            json!({ "field_code": key, "field_name": "Labels", "field_type": "set", "options": options, "is_custom_field": false })
+        };
+        Ok(match (request.method, request.path.strip_prefix("/api/v2/personFields")) {
+            (Method::Get, Some("")) => ok(keys.iter().map(|key| label(key, key)).collect()),
+            (Method::Get, Some(rest)) if rest == format!("/{path}") => ok(label(path, path)),
+            (Method::Post, Some(rest)) if rest == format!("/{path}/options") => {
+                added.store(true, Ordering::SeqCst);
+                ok(json!([{ "id": 6, "label": "Whale" }]))
+            }
+            (_, Some(_)) => gone(),
+            (_, None) => account_answers(request),
+        })
+    })
+}
+
+#[tokio::test]
+async fn labels_are_one_field_under_either_of_pipedrives_names_for_it() {
+    for (keys, path) in [(&["label_ids"][..], "label_ids"), (&["label"], "label"), (&["label", "label_ids"], "label_ids")] {
+        let scripted = labelled(keys, path);
+        let (account, _dir) = account(&scripted);
+        let session = scripted.session();
+        let metadata = account.ready_metadata(&session).await.expect("metadata");
+        let fields: Vec<_> = metadata.fields_of(Kind::Person).iter().map(|f| f.key.as_str()).collect();
+        assert_eq!(fields, ["label_ids"], "{keys:?}: as bodies name it, and once");
+        let newest = keys[keys.len() - 1];
+        assert_eq!(
+            metadata.fields_of(Kind::Person)[0].options[0].label,
+            newest,
+            "{keys:?}: the options are those of the newer one"
+        );
+        let option = NewOption { kind: Kind::Person, field: Some("label_ids".to_owned()), label: "Whale".to_owned() };
+        assert!(account.add_option(&session, &option).await.expect("added"), "{keys:?}");
+        let asked = scripted.asked();
+        assert!(asked.contains(&format!("POST /api/v2/personFields/{path}/options")), "{keys:?}: {asked:?}");
+        let known = account.metadata();
+        assert_eq!(known.fields_of(Kind::Person)[0].options.last().map(|o| o.id), Some(6), "{keys:?}: and is known from then on");
+    }
 }
