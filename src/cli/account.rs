@@ -17,12 +17,18 @@ use crate::pipedrive::{ApiError, Client, ClientOptions, HttpTransport, Session, 
 
 /// Reads the folder's `rules.toml`, and only that: scripts may be broken.
 pub(super) fn config(dir: &Path) -> Result<Config, Failure> {
+    Ok(config_and_text(dir)?.0)
+}
+
+/// The same, with the text, in which messages have their place.
+pub(super) fn config_and_text(dir: &Path) -> Result<(Config, String), Failure> {
     let path = dir.join("rules.toml");
     let text = std::fs::read_to_string(&path).map_err(|e| {
         let help = "name the folder that holds rules.toml with --dir, or make one with `pipewright init DIR`";
         Failure::refused(vec![Diagnostic::error(format!("{} cannot be read: {e}", path.display())).help(help)])
     })?;
-    Config::parse("rules.toml", &text).map(|(config, _)| config).map_err(Failure::refused)
+    let (config, _) = Config::parse("rules.toml", &text).map_err(Failure::refused)?;
+    Ok((config, text))
 }
 
 /// The account of that name, or the only one.
@@ -59,10 +65,10 @@ pub(super) fn of_account(name: &str, account: &AccountConfig, token: &Secret) ->
 #[derive(Debug, Args)]
 pub(super) struct Which {
     #[command(flatten)]
-    folder: Folder,
+    pub(super) folder: Folder,
     /// Account in rules.toml; may be left out when there is one
     #[arg(long, value_name = "NAME", conflicts_with = "mock")]
-    account: Option<String>,
+    pub(super) account: Option<String>,
     /// Of the embedded Pipedrive
     #[arg(long)]
     pub(super) mock: bool,
@@ -95,7 +101,8 @@ impl Connection {
         Self::over("mock", Mock::new(MockOptions { schema, ..MockOptions::unlimited() }), u32::MAX)
     }
 
-    fn to(name: &str, account: &AccountConfig, token: &Secret) -> Result<Self, Failure> {
+    /// To this account.
+    pub(super) fn to(name: &str, account: &AccountConfig, token: &Secret) -> Result<Self, Failure> {
         let url = base_url(account).map_err(Failure::wrong)?;
         let transport = HttpTransport::new(&url, token, account.timeout.get()).map_err(Failure::wrong)?;
         Self::over(name, Arc::new(transport), account.plan.burst())
@@ -109,8 +116,18 @@ impl Connection {
 
     /// Makes a call.
     pub(super) fn call<T>(&self, call: impl AsyncFnOnce(&Session) -> Result<T, ApiError>) -> Result<T, Failure> {
+        self.try_call(call).map_err(|e| self.failed(&e))
+    }
+
+    /// Makes a call whose failure the caller looks into.
+    pub(super) fn try_call<T>(&self, call: impl AsyncFnOnce(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let session = self.client.session(Trace::default());
-        self.runtime.block_on(call(&session)).map_err(|e| Failure::found(format!("account {}: {e}", self.name)))
+        self.runtime.block_on(call(&session))
+    }
+
+    /// A failed call as the end of a command.
+    pub(super) fn failed(&self, error: &ApiError) -> Failure {
+        Failure::found(format!("account {}: {error}", self.name))
     }
 
     /// What the account has: fields, options, stages, users.

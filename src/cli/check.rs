@@ -9,7 +9,7 @@ use serde_json::json;
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, say, say_json};
 use super::{Folder, Format, account};
-use crate::crm::{Metadata, SchemaChange, pin};
+use crate::crm::{Became, Metadata, SchemaChange, pin, place_in_schema};
 use crate::diagnostic::{Diagnostic, render_all};
 use crate::rules::{self, BuildOptions, Built, ScriptSet, SetFiles};
 
@@ -61,10 +61,11 @@ pub(super) fn run(args: &Check) -> Outcome {
     }
     let by_schema = !args.live && set.files.mock_schema().is_some() || answers.is_empty() && !set.schemas.is_empty();
     if found.iter().any(Diagnostic::is_error) {
-        if by_schema && !args.format.json {
-            complain("names were checked against the schema file; `pipewright fields pull` when Pipedrive has more by now\n");
-        }
-        return refuse(args.format, found);
+        // The set was built, so what is wrong is names.
+        let files = set.files.schemas.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let says = format!("names were checked against {files}; `pipewright fields pull` when Pipedrive has more by now");
+        let noted = |d: Diagnostic| if by_schema && d.is_error() { d.note(says.as_str()) } else { d };
+        return refuse(args.format, found.into_iter().map(noted).collect());
     }
     if !found.is_empty() && !args.format.json {
         complain(&render_all(&found));
@@ -99,14 +100,18 @@ pub(super) fn run(args: &Check) -> Outcome {
 
 /// How an account differs from its schema file. What is new is counted: nothing can be wrong with it yet.
 fn drifted(set: &ScriptSet, account: &str, answer: &Metadata) -> Vec<Diagnostic> {
-    let Some(schema) = set.schemas.get(account) else { return Vec::new() };
-    let file = rules::schema_file_name(&set.config, account);
+    let (Some(schema), Some((file, text))) = (set.schemas.get(account), set.schema_file(account)) else { return Vec::new() };
     let (matter, new): (Vec<_>, Vec<_>) = pin(schema, answer).1.into_iter().partition(SchemaChange::matters);
-    let mut found: Vec<Diagnostic> = matter.iter().map(|c| Diagnostic::warning(c.to_string()).in_file(&file)).collect();
-    if !new.is_empty() {
+    let severe = |c: &SchemaChange| match c.became {
+        Became::Foreign { .. } => Diagnostic::error(c.to_string()),
+        _ => Diagnostic::warning(c.to_string()),
+    };
+    let mut found: Vec<Diagnostic> = matter.iter().map(|c| place_in_schema(severe(c), file, text, &c.at)).collect();
+    if let Some(first) = new.first() {
         let what = if new.len() == 1 { "1 thing".to_owned() } else { format!("{} things", new.len()) };
-        let d = Diagnostic::warning(format!("{file} is older than the account, which has {what} more")).in_file(&file);
-        found.push(new.iter().fold(d, |d, c| d.note(format!("{} `{}`", c.what, c.name))).help("run `pipewright fields pull`"));
+        let d = Diagnostic::warning(format!("{file} is older than the account, which has {what} more"));
+        let d = new.iter().fold(d, |d, c| d.note(format!("{} `{}`", c.what, c.name))).help("run `pipewright fields pull`");
+        found.push(place_in_schema(d, file, text, &first.at));
     }
     found
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{SecretRef, Span};
+use super::{DeclaredFields, SecretRef, Span};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -20,6 +20,8 @@ pub struct AccountConfig {
     pub writes: Writes,
     /// Field that a bare id in a script or a link default stands for, per kind.
     pub match_fields: MatchFields,
+    /// Custom fields that the account is to have.
+    pub fields: DeclaredFields,
     /// Time-out of one request.
     pub timeout: Span,
     /// Most requests under way at once.
@@ -37,6 +39,7 @@ impl Default for AccountConfig {
             plan: Plan::Lite,
             writes: Writes::On,
             match_fields: MatchFields::default(),
+            fields: DeclaredFields::default(),
             timeout: Span::secs(20),
             concurrency: 8,
             metadata_ttl: Span::secs(3600),
@@ -54,6 +57,14 @@ pub struct MatchFields {
     pub organization: String,
     /// Deals.
     pub deal: String,
+}
+
+impl MatchFields {
+    /// The fields by their keys in `rules.toml`.
+    #[must_use]
+    pub fn by_kind(&self) -> [(&'static str, &str); 3] {
+        [("person", &self.person), ("organization", &self.organization), ("deal", &self.deal)]
+    }
 }
 
 impl Default for MatchFields {

@@ -6,6 +6,7 @@
 
 mod account;
 mod delivery;
+mod fields;
 mod parse;
 mod places;
 mod rule;
@@ -19,6 +20,7 @@ mod validate;
 
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
 pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
+pub use fields::{CustomType, DeclaredField, DeclaredFields};
 pub(crate) use places::Places;
 pub use rule::{RuleConfig, WritePolicy};
 pub use secret::{Secret, SecretError, SecretRef};

@@ -154,7 +154,7 @@ fn secret_lines(text: &str) -> Vec<Range<usize>> {
 /// Texts and numbers under a secret's name that are no reference.
 fn secret_values(table: &DeTable<'_>, inside: bool, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
-        if key.get_ref() != "match_fields" {
+        if !matches!(key.get_ref().as_ref(), "match_fields" | "fields") {
             secret_value(value, inside || is_secret(key.get_ref()), spans);
         }
     }

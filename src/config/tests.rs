@@ -185,3 +185,52 @@ fn a_place_within_a_text_is_found_behind_escapes() {
     let place = d.place.expect("a place");
     assert_eq!(&text[place.column - 1..place.column + 3], "oder");
 }
+
+#[test]
+fn declared_fields_are_read_and_their_mistakes_have_their_place() {
+    let with = |fields: &str| format!("{BASE}\n[pipedrive.main.fields]\n{fields}\n");
+    let plan = "person = [{ name = \"Plan\", type = \"enum\", options = [\"Free\", \"Pro\"] }]";
+    let (config, _) = Config::parse("rules.toml", &with(plan)).expect("valid");
+    let [declared] = config.pipedrive["main"].fields.person.as_slice() else { panic!("one field") };
+    assert_eq!((declared.name.as_str(), declared.field_type, declared.options.len()), ("Plan", CustomType::Enum, 2));
+    let long = "x".repeat(256);
+    for (fields, found) in [
+        (
+            plan.replace("enum", "enmu"),
+            "14:35 `pipedrive.main.fields.person.type` must be one of varchar, varchar_auto, text, double, monetary, enum, set, user, org, people, phone, date, daterange, time, timerange, address | did you mean `enum`?",
+        ),
+        (plan.replace("person", "persn"), "14:1 unknown key `persn` in `pipedrive.main.fields` | did you mean `person`?"),
+        (
+            plan.replace("options", "option"),
+            "14:43 unknown key `option` in `pipedrive.main.fields.person` | did you mean `options`?",
+        ),
+        (plan.replace("\"Pro\"", "\"Max \""), "14:62 an option's label has no blanks around it | write `Max`"),
+        (plan.replace("\"Pro\"", "\"free\""), "14:62 `Plan` has the option `Free` twice | "),
+        (
+            plan.replace("[\"Free\", \"Pro\"]", "[]"),
+            "14:11 `Plan` is of type enum and has no options | add options = [\"First\", \"Second\"]; Pipedrive makes no such field without",
+        ),
+        (
+            plan.replace("enum", "text"),
+            "14:53 `Plan` is of type text, which has no options | take type = \"enum\" for one of several options, \"set\" for any number of them",
+        ),
+        (plan.replace("\"Plan\"", "\"\""), "14:20 a field's name has 1 to 255 characters | "),
+        (plan.replace("Plan", &long), "14:20 a field's name has 1 to 255 characters | "),
+        (
+            plan.replace("Plan", &"a1".repeat(20)),
+            "14:20 this is a field's key, which Pipedrive makes | declare the field by its name",
+        ),
+        (
+            plan.replace("}]", "}, { name = \"plan\", type = \"text\" }]"),
+            "14:81 the person field `Plan` is declared twice | declare it once, with all its options",
+        ),
+    ] {
+        assert_eq!(lines(&with(&fields)), [found], "{fields}");
+    }
+    let missing = lines(&with("deal = [{ name = \"Plan\" }]"));
+    assert!(missing[0].contains("`type` is missing in `pipedrive.main.fields.deal`"), "{missing:?}");
+    // What stands behind an item that cannot be read is not told at a wrong place.
+    let behind =
+        lines(&with("deal = [{ name = \"A\" },\n  { name = \"B\", type = \"text\" },\n  { name = \" C\", type = \"text\" }]"));
+    assert_eq!(behind.len(), 1, "{behind:?}");
+}

@@ -1,5 +1,7 @@
 //! What the types alone cannot say: names, references between sections, ranges.
 
+mod fields;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -16,7 +18,13 @@ pub(super) struct Finding {
 impl Finding {
     /// Whether it may be a consequence of an entry that could not be read: it is about that entry, or about its whole section.
     pub(super) fn rests_on(&self, broken: &[String]) -> bool {
-        broken.starts_with(&self.path) || self.path.starts_with(broken)
+        broken.starts_with(&self.path) || self.path.starts_with(broken) || self.shifted_by(broken)
+    }
+
+    /// Whether it is about a list that an item was taken out of: those behind it have other places now. Rules keep theirs.
+    fn shifted_by(&self, broken: &[String]) -> bool {
+        let Some((item, list)) = broken.split_last() else { return false };
+        item.parse::<usize>().is_ok() && self.path.starts_with(list) && list != ["rules"]
     }
 
     /// With its place.
@@ -220,16 +228,13 @@ fn account(name: &str, account: &AccountConfig, findings: &mut Findings) {
         let d = Diagnostic::error(format!("account `{name}` has no `api_token`"));
         findings.add(&["pipedrive", name], d.help("add api_token = \"env:PIPEDRIVE_API_TOKEN\" and set that variable"));
     }
-    for (kind, field) in [
-        ("person", &account.match_fields.person),
-        ("organization", &account.match_fields.organization),
-        ("deal", &account.match_fields.deal),
-    ] {
+    for (kind, field) in account.match_fields.by_kind() {
         if field.trim().is_empty() {
             let path = ["pipedrive", name, "match_fields", kind];
             findings.error(&path, "a match field is a field's name, its 40-character key, or `id`");
         }
     }
+    fields::fields(name, &account.fields, findings);
     findings.range(&["pipedrive", name, "timeout"], account.timeout, Span::millis(100), Span::secs(10 * MINUTE));
     findings.range(&["pipedrive", name, "concurrency"], account.concurrency, 1, 256);
     findings.range(&["pipedrive", name, "metadata_ttl"], account.metadata_ttl, Span::secs(1), Span::secs(30 * DAY));

@@ -1,9 +1,12 @@
 //! One account's fields, options, stages, users and labels; no records.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::same_name;
+use crate::config::CustomType;
 use crate::pipedrive::Kind;
 
 /// The metadata of one account, as fetched together.
@@ -96,6 +99,36 @@ pub enum FieldType {
     Other(String),
 }
 
+impl fmt::Display for FieldType {
+    /// The type as the API calls it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl From<CustomType> for FieldType {
+    fn from(declared: CustomType) -> Self {
+        match declared {
+            CustomType::Varchar => Self::Varchar,
+            CustomType::VarcharAuto => Self::VarcharAuto,
+            CustomType::Text => Self::Text,
+            CustomType::Double => Self::Double,
+            CustomType::Monetary => Self::Monetary,
+            CustomType::Enum => Self::Enum,
+            CustomType::Set => Self::Set,
+            CustomType::User => Self::User,
+            CustomType::Org => Self::Org,
+            CustomType::People => Self::People,
+            CustomType::Phone => Self::Phone,
+            CustomType::Date => Self::Date,
+            CustomType::Daterange => Self::Daterange,
+            CustomType::Time => Self::Time,
+            CustomType::Timerange => Self::Timerange,
+            CustomType::Address => Self::Address,
+        }
+    }
+}
+
 /// A pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pipeline {
@@ -173,6 +206,22 @@ impl Metadata {
     #[must_use]
     pub fn custom_field(&self, kind: Kind, key: &str) -> Option<&Field> {
         self.fields_of(kind).iter().find(|field| field.custom && field.key == key)
+    }
+
+    /// The custom fields of a name, each once: of exactly this name, else without regard to case and outer blanks.
+    #[must_use]
+    pub fn custom_named(&self, kind: Kind, name: &str) -> Vec<&Field> {
+        let named = |fits: &dyn Fn(&str) -> bool| {
+            let mut found: Vec<&Field> = Vec::new();
+            for field in self.fields_of(kind).iter().filter(|field| field.custom && fits(&field.name)) {
+                if !found.iter().any(|known| known.key == field.key) {
+                    found.push(field);
+                }
+            }
+            found
+        };
+        let exact = named(&|known| known == name);
+        if exact.is_empty() { named(&|known| same_name(known, name)) } else { exact }
     }
 
     /// A field as people know it: a custom field by its name, a standard field by its API name.

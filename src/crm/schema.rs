@@ -1,17 +1,12 @@
-//! The schema file: one account's metadata as a file beside the scripts, and what it pins.
+//! The schema file: one account's metadata as a file beside the scripts.
 //!
-//! Invariants: the same metadata gives the same text, ordered by keys and ids, which renames do not change;
-//! a name that the file knows goes on meaning the key that it had there, whatever Pipedrive calls it now; what the account answers
-//! is never hidden: a new name works beside the pinned one unless another item is pinned to it. No records, no values of records.
-
-use std::collections::BTreeSet;
-use std::fmt;
+//! Invariants: the same metadata gives the same text, an item a line or more, ordered by keys and ids, which renames do not change; a
+//! file of another form is told from a damaged one. No records, no values of records.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Field, Metadata, Stage};
+use super::Metadata;
 use crate::diagnostic::Diagnostic;
-use crate::pipedrive::Kind;
 
 /// The form of the file. Another number is refused.
 const FORM: u32 = 1;
@@ -23,12 +18,23 @@ struct SchemaFile<M> {
     account: M,
 }
 
+/// What every form has.
+#[derive(Deserialize)]
+struct AnyForm {
+    schema: u32,
+}
+
 /// Reads a schema file; `file` is its name in messages.
 ///
 /// # Errors
-/// One diagnostic with line and column when it is no schema file.
+/// One diagnostic with line and column when it is no schema file, or one of another form.
 pub fn read_schema(file: &str, text: &str) -> Result<Metadata, Diagnostic> {
     const HELP: &str = "`pipewright fields pull` writes it anew; undo what was edited by hand, or what a merge left behind";
+    // Asked first: a file of another form may well have keys that this form does not.
+    match serde_json::from_str(text) {
+        Ok(AnyForm { schema: FORM }) | Err(_) => {}
+        Ok(AnyForm { schema: found }) => return Err(other_form(file, text, found)),
+    }
     let read: SchemaFile<Metadata> = serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
@@ -36,13 +42,38 @@ pub fn read_schema(file: &str, text: &str) -> Result<Metadata, Diagnostic> {
             .at(file, text, error.line(), error.column(), 1)
             .help(HELP)
     })?;
-    if read.schema != FORM {
-        let found = read.schema;
-        return Err(Diagnostic::error(format!("{file} has the form {found}, and this version reads {FORM}"))
-            .in_file(file)
-            .help(HELP));
-    }
     Ok(read.account)
+}
+
+fn other_form(file: &str, text: &str, found: u32) -> Diagnostic {
+    let (whose, help) = if found < FORM {
+        ("an earlier version of Pipewright wrote it", "`pipewright fields pull` writes it anew")
+    } else {
+        ("a later version of Pipewright wrote it", "use that version here too, or write it anew with `pipewright fields pull`")
+    };
+    let message = format!("{file} has the form {found}, and this version reads {FORM}: {whose}");
+    let line = text.lines().position(|line| line.contains("\"schema\"")).unwrap_or_default() + 1;
+    let shown = text.lines().nth(line - 1).unwrap_or_default();
+    let column = shown.find("\"schema\"").map_or(1, |at| shown[..at].chars().count() + 1);
+    Diagnostic::error(message).at(file, text, line, column, "\"schema\"".len()).help(help)
+}
+
+/// Places a diagnostic at an item of a schema file: `at` holds lines, without outer blanks and commas, that follow one another on the
+/// way to it. At the last of them that is found, else in the file as a whole.
+#[must_use]
+pub fn place_in_schema(diagnostic: Diagnostic, file: &str, text: &str, at: &[String]) -> Diagnostic {
+    let mut lines = text.lines().enumerate();
+    let mut found = None;
+    for wanted in at {
+        match lines.find(|(_, line)| line.trim().trim_end_matches(',') == wanted) {
+            Some((number, line)) => found = Some((number + 1, line.len() - line.trim_start().len() + 1, wanted.chars().count())),
+            None => break,
+        }
+    }
+    match found {
+        Some((line, column, width)) => diagnostic.at(file, text, line, column, width),
+        None => diagnostic.in_file(file),
+    }
 }
 
 /// The text of the schema file.
@@ -67,160 +98,4 @@ pub fn write_schema(metadata: &Metadata) -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string_pretty(&SchemaFile { schema: FORM, account })?;
     text.push('\n');
     Ok(text)
-}
-
-/// How the account differs from its schema file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct SchemaChange {
-    /// What it is: `person field`, `option of the person field Plan`.
-    pub what: String,
-    /// Its name in the schema file; for what is new, its name in the account.
-    pub name: String,
-    /// What became of it.
-    #[serde(flatten)]
-    pub became: Became,
-}
-
-/// What became of an item of the schema file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(tag = "became", rename_all = "lowercase")]
-pub enum Became {
-    /// It has another name in the account now.
-    Renamed {
-        /// That name.
-        now: String,
-    },
-    /// It has another type.
-    Retyped,
-    /// The account has it no more.
-    Gone,
-    /// The account has it and the file does not.
-    New,
-}
-
-impl SchemaChange {
-    /// Whether a script that was right by the file may now be wrong, or will be once its author looks into Pipedrive.
-    #[must_use]
-    pub fn matters(&self) -> bool {
-        self.became != Became::New
-    }
-}
-
-impl fmt::Display for SchemaChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, name, became } = self;
-        match became {
-            Became::Renamed { now } => write!(
-                f,
-                "the {what} `{name}` is called `{now}` in Pipedrive now; scripts may go on saying `{name}` until \
-                 `pipewright fields pull`"
-            ),
-            Became::Retyped => {
-                write!(f, "the {what} `{name}` has another type in Pipedrive now; run `pipewright fields pull`, then `check`")
-            }
-            Became::Gone => write!(
-                f,
-                "the {what} `{name}` is no longer in Pipedrive; make it there again or take it out of the scripts, then run \
-                 `pipewright fields pull`"
-            ),
-            Became::New => {
-                write!(f, "the {what} `{name}` is new in Pipedrive; `pipewright fields pull` adds it to the schema file")
-            }
-        }
-    }
-}
-
-/// The account's answer with the names of its schema file pinned, and how the two differ, in a stable order.
-#[must_use]
-pub fn pin(schema: &Metadata, answer: &Metadata) -> (Metadata, Vec<SchemaChange>) {
-    let mut changes = Vec::new();
-    let mut pinned = answer.clone();
-    for kind in Kind::ALL {
-        let known = schema.fields.get(&kind).map_or(&[][..], Vec::as_slice);
-        let Some(fields) = pinned.fields.get_mut(&kind).filter(|_| schema.fields.contains_key(&kind)) else { continue };
-        *fields = pin_fields(kind, known, fields, &mut changes);
-    }
-    let what = |_: &super::Pipeline| "pipeline".to_owned();
-    pinned.pipelines = pin_items(&schema.pipelines, &answer.pipelines, |p| (p.id, 0), |p| &mut p.name, what, &mut changes);
-    let pipeline = |id| schema.pipelines.iter().find(|p| p.id == id).map_or("?", |p| p.name.as_str());
-    let what = |s: &Stage| format!("stage of the pipeline {}", pipeline(s.pipeline_id));
-    pinned.stages = pin_items(&schema.stages, &answer.stages, |s| (s.id, s.pipeline_id), |s| &mut s.name, what, &mut changes);
-    let what = |_: &super::LeadLabel| "lead label".to_owned();
-    pinned.lead_labels =
-        pin_items(&schema.lead_labels, &answer.lead_labels, |l| (l.id.clone(), 0), |l| &mut l.name, what, &mut changes);
-    let what = |_: &(String, String)| "activity type".to_owned();
-    pinned.activity_types =
-        pin_items(&schema.activity_types, &answer.activity_types, |t| (t.0.clone(), 0), |t| &mut t.1, what, &mut changes);
-    changes.sort();
-    (pinned, changes)
-}
-
-fn pin_fields(kind: Kind, known: &[Field], answer: &[Field], changes: &mut Vec<SchemaChange>) -> Vec<Field> {
-    let mut answer = answer.to_vec();
-    for field in &mut answer {
-        let Some(old) = known.iter().find(|f| f.key == field.key) else { continue };
-        if old.field_type != field.field_type {
-            changes.push(SchemaChange { what: format!("{kind} field"), name: old.name.clone(), became: Became::Retyped });
-        }
-        let what = |_: &super::FieldOption| format!("option of the {kind} field {}", old.name);
-        field.options = pin_items(&old.options, &field.options, |o| (o.id, 0), |o| &mut o.label, what, changes);
-    }
-    // Scripts name standard fields by their keys, which never change; what Pipedrive calls them is of no account.
-    let (custom, mut all): (Vec<Field>, Vec<Field>) = answer.into_iter().partition(|f| f.custom);
-    let known: Vec<Field> = known.iter().filter(|f| f.custom).cloned().collect();
-    let what = |_: &Field| format!("{kind} field");
-    all.extend(pin_items(&known, &custom, |f| (f.key.clone(), 0), |f| &mut f.name, what, changes));
-    all
-}
-
-/// The items of the answer under the names that they had in the schema, and again under their new names where these are free.
-/// `key` is the id that a rename does not change, and the range within which names tell items apart.
-fn pin_items<T: Clone, K: Ord + fmt::Display>(
-    known: &[T],
-    answer: &[T],
-    key: impl Fn(&T) -> (K, i64),
-    name: impl Fn(&mut T) -> &mut String,
-    what: impl Fn(&T) -> String,
-    changes: &mut Vec<SchemaChange>,
-) -> Vec<T> {
-    let name_of = |item: &T| name(&mut item.clone()).clone();
-    let there: BTreeSet<K> = answer.iter().map(|item| key(item).0).collect();
-    // Names that mean one item by the schema; those of items that are gone are free.
-    let taken: BTreeSet<(i64, String)> = known
-        .iter()
-        .filter(|item| there.contains(&key(item).0))
-        .map(|item| (key(item).1, name_of(item).to_lowercase()))
-        .collect();
-    let mut pinned = Vec::with_capacity(answer.len());
-    let mut also = Vec::new();
-    for item in answer {
-        let (id, range) = key(item);
-        let now = name_of(item);
-        let free = !taken.contains(&(range, now.to_lowercase()));
-        let mut item = item.clone();
-        match known.iter().find(|old| key(old).0 == id).map(name_of) {
-            Some(old) if old == now => {}
-            Some(old) => {
-                let became = Became::Renamed { now };
-                changes.push(SchemaChange { what: what(&item), name: old.clone(), became });
-                if free {
-                    also.push(item.clone());
-                }
-                *name(&mut item) = old;
-            }
-            None => {
-                changes.push(SchemaChange { what: what(&item), name: now, became: Became::New });
-                // The name means another item; this one can be had by its key.
-                if !free {
-                    *name(&mut item) = id.to_string();
-                }
-            }
-        }
-        pinned.push(item);
-    }
-    for item in known.iter().filter(|item| !there.contains(&key(item).0)) {
-        changes.push(SchemaChange { what: what(item), name: name_of(item), became: Became::Gone });
-    }
-    pinned.extend(also);
-    pinned
 }

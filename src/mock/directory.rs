@@ -6,7 +6,7 @@ use super::call::Call;
 use super::clock;
 use super::common::not_blank;
 use super::reply::{Handled, Reply, Version, v1};
-use super::world::{COMPANY_DOMAIN, COMPANY_ID, ME, User, World};
+use super::world::{ME, User, World};
 
 fn user(world: &World, user: &User) -> Value {
     json!({
@@ -51,9 +51,9 @@ pub(super) fn me(world: &World) -> Reply {
     let Some(found) = world.users.iter().find(|u| u.id == ME) else { return super::reply::unauthorized() };
     let mut me = user(world, found);
     for (key, value) in [
-        ("company_id", json!(COMPANY_ID)),
+        ("company_id", json!(world.company.0)),
         ("company_name", json!("Acme")),
-        ("company_domain", json!(COMPANY_DOMAIN)),
+        ("company_domain", json!(world.company.1)),
         ("company_country", json!("EE")),
         ("company_industry", json!("IT Services")),
         ("language", json!({ "language_code": "en", "country_code": "GB" })),

@@ -16,6 +16,9 @@ pub(super) fn account(schema: &Value) -> World {
     let schema = &schema["account"];
     let mut world = seed::bare();
     users(&mut world, schema);
+    if let (Some(id), Some(domain)) = (schema["me"]["company_id"].as_i64(), schema["me"]["company_domain"].as_str()) {
+        world.company = (id, domain.to_owned());
+    }
     if let Some(code) = schema["me"]["default_currency"].as_str().filter(|code| code.len() == 3) {
         code.clone_into(&mut world.default_currency);
         if !world.has_currency(code) {

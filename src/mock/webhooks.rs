@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::clock;
 use super::reply::{Handled, Reply};
-use super::world::{COMPANY_ID, ME, World};
+use super::world::{ME, World};
 
 /// Subscriptions that one user may have.
 const MAX: usize = 40;
@@ -46,7 +46,7 @@ pub(super) fn create(world: &mut World, call: &Call<'_>) -> Handled {
     world.next_webhook += 1;
     let webhook = json!({
         "id": id,
-        "company_id": COMPANY_ID,
+        "company_id": world.company.0,
         "owner_id": ME,
         "user_id": user,
         "event_action": text("event_action"),

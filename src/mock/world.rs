@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) currencies: Vec<(String, String, String)>,
     /// Code of the account's currency.
     pub(super) default_currency: String,
+    /// The company's id and its subdomain.
+    pub(super) company: (i64, String),
     pub(super) webhooks: BTreeMap<u64, Object>,
     pub(super) next_webhook: u64,
     pub(super) conversions: HashMap<Uuid, Conversion>,
@@ -59,10 +61,10 @@ pub(super) struct World {
 
 /// The token's user.
 pub(super) const ME: u64 = 1;
-/// The company's id.
-pub(super) const COMPANY_ID: u64 = 7_011_026;
-/// The company's subdomain.
-pub(super) const COMPANY_DOMAIN: &str = "acme";
+/// The id of the company that every mock starts with.
+const COMPANY_ID: i64 = 7_011_026;
+/// Its subdomain.
+const COMPANY_DOMAIN: &str = "acme";
 /// The currency of the account that every mock starts with.
 const DEFAULT_CURRENCY: &str = "EUR";
 
@@ -89,6 +91,7 @@ impl World {
             .map(|(code, name, symbol)| (code.to_owned(), name.to_owned(), symbol.to_owned()))
             .to_vec(),
             default_currency: DEFAULT_CURRENCY.to_owned(),
+            company: (COMPANY_ID, COMPANY_DOMAIN.to_owned()),
             webhooks: BTreeMap::new(),
             next_webhook: 1,
             conversions: HashMap::new(),

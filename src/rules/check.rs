@@ -21,6 +21,7 @@ pub fn check(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>) -> Vec
     let reached = Reached::of(set);
     unused(set, &reached, &places, &mut found);
     found.extend(set.program.lint());
+    super::schema::of_other_domain(set, &mut found);
     names(set, metadata, &reached, &mut found);
     tidy(found.into_iter().map(below_scripts).collect())
 }
@@ -119,6 +120,7 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
 pub(crate) fn below_scripts(mut diagnostic: Diagnostic) -> Diagnostic {
     if let Some(place) = &mut diagnostic.place
         && place.file != RULES_TOML
+        && !place.file.starts_with("schema.")
         && !place.file.starts_with("scripts/")
     {
         place.file = shown(&place.file);

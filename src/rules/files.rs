@@ -99,6 +99,13 @@ fn read_once(dir: &Path) -> Result<SetFiles, Vec<Diagnostic>> {
     }
 }
 
+/// Reads the schema files beside `rules.toml` and nothing else.
+pub(super) fn read_schemas(dir: &Path) -> Result<BTreeMap<String, Arc<str>>, Vec<Diagnostic>> {
+    let mut reader = Reader::default();
+    let schemas = reader.schemas(dir);
+    if reader.problems.is_empty() { Ok(schemas) } else { Err(reader.problems) }
+}
+
 #[derive(Default)]
 struct Reader {
     scripts: BTreeMap<String, Arc<str>>,

@@ -4,18 +4,47 @@
 //! be anybody's, or is nobody's, is refused and not passed over.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::files::SCHEMA_JSON;
 use super::{ScriptSet, SetFiles};
 use crate::config::Config;
-use crate::crm::{Metadata, pin, read_schema};
+use crate::crm::{Metadata, pin, place_in_schema, read_schema};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
 /// What `fields pull` calls the file of an account.
 #[must_use]
 pub fn schema_file_name(config: &Config, account: &str) -> String {
     if config.pipedrive.len() == 1 { SCHEMA_JSON.to_owned() } else { format!("schema.{account}.json") }
+}
+
+/// A schema file.
+#[derive(Debug)]
+pub struct SchemaFile {
+    /// Its name.
+    pub file: String,
+    /// Its text.
+    pub text: Arc<str>,
+    /// What it holds.
+    pub schema: Arc<Metadata>,
+}
+
+/// The schema file of an account, read by itself. None when the account has none.
+///
+/// # Errors
+/// What is wrong with the schema files of the folder.
+pub fn read_schema_file(dir: &Path, config: &Config, account: &str) -> Result<Option<SchemaFile>, Vec<Diagnostic>> {
+    let files = super::files::read_schemas(dir)?;
+    let mut problems = Vec::new();
+    let mut schemas = read(config, &files, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let Some((file, text)) = files.into_iter().find(|(file, _)| account_of(config, file).is_ok_and(|of| of == account)) else {
+        return Ok(None);
+    };
+    Ok(schemas.remove(account).map(|schema| SchemaFile { file, text, schema }))
 }
 
 /// Reads the schema files of the accounts.
@@ -70,7 +99,30 @@ fn account_of<'a>(config: &'a Config, file: &'a str) -> Result<&'a str, Diagnost
     })
 }
 
+/// A schema file whose company is not that of the domain beside it: it was pulled from another account.
+pub(super) fn of_other_domain(set: &ScriptSet, found: &mut Vec<Diagnostic>) {
+    for (account, schema) in &set.schemas {
+        let domain = set.config.pipedrive.get(account).and_then(|config| config.domain.as_deref()).unwrap_or_default();
+        let company = &schema.me.company_domain;
+        if domain.is_empty() || company.is_empty() || domain.eq_ignore_ascii_case(company) {
+            continue;
+        }
+        let Some((file, text)) = set.schema_file(account) else { continue };
+        let d = Diagnostic::warning(format!("{file} is of the company `{company}`, and [pipedrive.{account}] is `{domain}`"))
+            .note("names were checked against a company that this account may not be of; there the file is not used")
+            .help("run `pipewright fields pull`, or put the account's own file in its place");
+        found.push(place_in_schema(d, file, text, &[format!("\"company_domain\": \"{company}\"")]));
+    }
+}
+
 impl ScriptSet {
+    /// The schema file of an account: its name and text.
+    #[must_use]
+    pub fn schema_file(&self, account: &str) -> Option<(&str, &str)> {
+        let mut files = self.files.schemas.iter().map(|(file, text)| (file.as_str(), &**text));
+        files.find(|(file, _)| account_of(&self.config, file).is_ok_and(|of| of == account))
+    }
+
     /// What accounts answered, with the names that their schema files pin.
     #[must_use]
     pub fn pinned(&self, answers: &BTreeMap<String, Arc<Metadata>>) -> BTreeMap<String, Arc<Metadata>> {

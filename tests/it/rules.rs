@@ -307,7 +307,16 @@ fn the_shipped_file_states_every_default_and_builds() {
         ..Config::default()
     };
     assert_eq!(**config, defaults);
-    let own = AccountConfig { domain: account.domain.clone(), api_token: account.api_token.clone(), ..AccountConfig::default() };
+    // Nothing is declared by default; the shipped file declares the match fields, for `fields ensure`.
+    for ((kind, field), (_, declared)) in account.match_fields.by_kind().into_iter().zip(account.fields.by_kind()) {
+        assert_eq!(declared.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), [field], "{kind}");
+    }
+    let own = AccountConfig {
+        domain: account.domain.clone(),
+        api_token: account.api_token.clone(),
+        fields: account.fields.clone(),
+        ..AccountConfig::default()
+    };
     assert_eq!(*account, own);
     assert_eq!(config.sources["website"].keep_unmatched, SourceConfig::default().keep_unmatched);
     // A key that the file does not name is found by asking for one that does not exist: the message lists them all.
@@ -326,9 +335,12 @@ fn the_shipped_file_states_every_default_and_builds() {
             Config::parse("rules.toml", &format!("{header}\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n")).expect_err("unknown key");
         let known = wrong.iter().find_map(|d| d.help.as_deref()?.strip_prefix("known keys: ")).expect("the known keys");
         for key in known.split(", ") {
-            let stated = text
-                .lines()
-                .any(|l| l.trim_start_matches(['#', ' ']).strip_prefix(key).is_some_and(|r| r.trim_start().starts_with('=')));
+            let line = |l: &str| {
+                let l = l.trim_start_matches(['#', ' ']);
+                l.strip_prefix(key).is_some_and(|r| r.trim_start().starts_with('='))
+                    || l.starts_with('[') && l.ends_with(&format!(".{key}]"))
+            };
+            let stated = text.lines().any(line);
             assert!(stated, "rules.toml does not name `{key}` of `{section}`");
         }
     }

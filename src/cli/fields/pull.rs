@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Pull) -> Outcome {
     let former = before.as_deref().and_then(|text| read_schema(&shown, text).ok());
     let changes = former.map(|former| pin(&former, &metadata).1).unwrap_or_default();
     if !unchanged {
-        replace(&path, &text).map_err(|e| Failure::found(format!("{shown} cannot be written: {e}")))?;
+        super::replace(&path, &text)?;
     }
     if args.format.json {
         return Ok(say_json(&json!({
@@ -72,9 +72,10 @@ pub(super) fn run(args: &Pull) -> Outcome {
 
 /// What the file and the account's answer differed in, now that the file has it.
 fn line(change: &SchemaChange) -> String {
-    use crate::crm::Became::{Gone, New, Renamed, Retyped};
-    let SchemaChange { what, name, became } = change;
+    use crate::crm::Became::{Foreign, Gone, New, Renamed, Retyped};
+    let SchemaChange { what, name, became, .. } = change;
     match became {
+        Foreign { company } => format!("another account: the file was of the company {name}, and is of {company} now"),
         New => format!("new: {what} `{name}`"),
         Renamed { now } => format!("renamed: {what} `{name}` to `{now}`; change scripts that say `{name}`"),
         Retyped => format!("other type: {what} `{name}`"),
@@ -94,11 +95,4 @@ fn counts(metadata: &Metadata) -> Vec<(&'static str, usize)> {
         ("lead labels", metadata.lead_labels.len()),
         ("activity types", metadata.activity_types.len()),
     ]
-}
-
-/// Puts the text in the file's place at once. The hidden name beside it is one that no reading of the folder takes.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let name = path.file_name().ok_or_else(|| std::io::Error::other("it names no file"))?.to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    fs::write(&beside, text).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }

@@ -125,3 +125,157 @@ async fn a_schema_file_that_cannot_be_used_is_refused_with_its_place() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("did you mean `schema.main.json`?"), "{}", refused.err);
 }
+
+#[tokio::test]
+async fn what_the_account_has_beyond_its_file_is_counted_at_the_file_with_what_to_do() {
+    let (folder, _account, at) = pulled().await;
+    let body = json!({ "field_name": "Newer", "field_type": "text" }).to_string();
+    assert_eq!(request(at.0, "POST", "/api/v2/personFields", &HEADERS, body).await.status, 200);
+    let plan = key(at, "Plan").await;
+    let path = format!("/api/v2/personFields/{plan}/options");
+    assert_eq!(request(at.0, "POST", &path, &HEADERS, json!([{ "label": "Galaxy" }]).to_string()).await.status, 200);
+    let checked = folder.run(&["check", "--live"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.err.contains("schema.json is older than the account, which has 2 things more"), "{}", checked.err);
+    assert!(checked.err.contains("--> schema.json:") && checked.err.contains("run `pipewright fields pull`"), "{}", checked.err);
+    assert!(checked.err.contains("option of the person field Plan `Galaxy`"), "{}", checked.err);
+    assert!(checked.err.contains("person field `Newer`"), "{}", checked.err);
+
+    // Without the account the file is all there is, and the message says that it may be behind.
+    folder.edit("scripts/person.rhai", "\"Plan\": t?.tariff,", "\"Plan\": t?.tariff, \"Newer\": \"x\",");
+    let refused = folder.run(&["check"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains("scripts/person.rhai:") && refused.err.contains("persons have no field `Newer`"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("names were checked against schema.json; `pipewright fields pull`"), "{}", refused.err);
+    let refused: Value = folder.json(&["check"]).await;
+    assert!(refused.to_string().contains("names were checked against schema.json"), "{refused:#}");
+    folder.run(&["check", "--live"]).await.ok();
+}
+
+#[tokio::test]
+async fn what_the_file_has_and_the_account_has_not_is_said_at_its_line() {
+    let (folder, _account, at) = pulled().await;
+    let plan = key(at, "Plan").await;
+    let field = at.data(&format!("/api/v2/personFields/{plan}")).await;
+    let id = &field["options"][0]["id"];
+    let gone = json!([{ "id": id }]).to_string();
+    assert_eq!(request(at.0, "DELETE", &format!("/api/v2/personFields/{plan}/options"), &HEADERS, gone).await.status, 200);
+    let hotline = key(at, "Hotline").await;
+    assert_eq!(request(at.0, "DELETE", &format!("/api/v2/personFields/{hotline}"), &HEADERS, "").await.status, 200);
+    let checked = folder.run(&["check", "--live"]).await;
+    assert_eq!(checked.code, Some(0), "no script names them: {checked:?}");
+    let schema = folder.read("schema.json");
+    for (says, line) in [
+        ("the option of the person field Plan `Free` is no longer in Pipedrive", "\"label\": \"Free\""),
+        ("the person field `Hotline` is no longer in Pipedrive", "\"name\": \"Hotline\""),
+    ] {
+        let rest = checked.err.split_once(says).unwrap_or_else(|| panic!("{says}: {}", checked.err)).1;
+        let number = rest.split_once("--> schema.json:").expect("a place").1.split(':').next().expect("a line");
+        let number: usize = number.parse().expect("a number");
+        assert_eq!(schema.lines().nth(number - 1).map(|l| l.trim().trim_end_matches(',')), Some(line), "{}", checked.err);
+    }
+    assert!(checked.err.contains("make it there again or take it out of the scripts"), "{}", checked.err);
+}
+
+#[tokio::test]
+async fn a_schema_file_of_another_form_says_which_version_wrote_it_and_what_to_do() {
+    let folder = Folder::init().await;
+    // Its keys are not those of this form: the form is what the message is about.
+    folder.write("schema.json", "{\n  \"schema\": 0,\n  \"fields\": []\n}\n");
+    let refused = folder.run(&["check"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("schema.json has the form 0, and this version reads 1: an earlier version"), "{}", refused.err);
+    assert!(refused.err.contains("--> schema.json:2:3") && refused.err.contains("`pipewright fields pull`"), "{}", refused.err);
+    folder.write("schema.json", "{\n  \"schema\": 2,\n  \"account\": { \"planets\": [] }\n}\n");
+    let refused = folder.run(&["check"]).await;
+    assert!(
+        refused.err.contains("this version reads 1: a later version") && refused.err.contains("use that version"),
+        "{}",
+        refused.err
+    );
+}
+
+#[tokio::test]
+async fn the_schema_file_of_another_account_pins_nothing_and_is_named_everywhere() {
+    let (folder, account, at) = pulled().await;
+    let text = folder.read("schema.json");
+    let foreign = text.replace("\"company_id\": 7011026", "\"company_id\": 17").replace("\"acme\"", "\"globex\"");
+    // Its numbers are another company's: what they were called there must not be looked up here.
+    let foreign = foreign.replace("\"Kickoff\"", "\"Qualified lead\"").replace("\"name\": \"Plan\"", "\"name\": \"Tariff\"");
+    folder.write("schema.json", &foreign);
+    let says = "the schema file is of the company `globex` (17), and this account is of `acme` (7011026): the file is not used";
+    let checked = folder.run(&["check", "--live"]).await;
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(checked.err.contains(says) && checked.err.contains("--> schema.json:"), "{}", checked.err);
+    assert!(checked.err.contains("\"company_id\": 17") && checked.err.contains("pipewright fields pull"), "{}", checked.err);
+
+    let daemon = Daemon::serve(&folder, &[]).await;
+    let event = json!({ "type": "identify", "userId": "u1", "traits": { "name": "Ada", "tariff": "Pro" } });
+    daemon.accept("/v1/identify", &event).await;
+    daemon.done("u1", 1).await;
+    let plan = key(at, "Plan").await;
+    assert!(at.person("u1").await["custom_fields"][&plan].is_number(), "the account's own name holds");
+    assert_eq!(daemon.process.said().matches(says).count(), 1, "{}", daemon.process.said());
+    let status: Value = folder.json(&["status"]).await;
+    assert!(status["delivery"]["accounts"][0]["schema"][0].as_str().is_some_and(|said| said.contains(says)), "{status:#}");
+
+    let pulled = folder.run(&["fields", "pull"]).await.ok();
+    assert!(
+        pulled.contains("another account: the file was of the company `globex` (17), and is of `acme` (7011026) now"),
+        "{pulled}"
+    );
+    folder.run(&["check", "--live"]).await.ok();
+
+    // Offline the domain tells.
+    drop(daemon);
+    account.kill().await;
+    folder.write("schema.json", &text);
+    folder.edit("rules.toml", &format!("base_url = \"http://{}\"", at.0), "domain = \"initech\"");
+    let checked = folder.run(&["check"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.err.contains("schema.json is of the company `acme`, and [pipedrive.main] is `initech`"), "{}", checked.err);
+    assert!(checked.err.contains("--> schema.json:") && checked.err.contains("company_domain"), "{}", checked.err);
+}
+
+#[tokio::test]
+async fn fields_are_listed_from_the_schema_file_where_the_account_cannot_be_asked() {
+    let (folder, account, _) = pulled().await;
+    let missing = Folder::init().await;
+    let refused = missing.run(&["fields", "list", "--offline"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("there is no schema.json; `pipewright fields pull` writes it"), "{}", refused.err);
+
+    // Told apart from the account by a name that only the file has.
+    folder.edit("schema.json", "\"name\": \"Plan\"", "\"name\": \"Tariff\"");
+    let asked = folder.run(&["fields", "list", "--kind", "person"]).await;
+    assert!(asked.err.contains("read from the account main") && asked.out.contains("Plan"), "{asked:?}");
+    let offline = folder.run(&["fields", "list", "--offline", "--kind", "person"]).await;
+    assert!(offline.err.contains("read from schema.json") && offline.out.contains("Tariff"), "{offline:?}");
+    let listed: Value = folder.json(&["fields", "list", "--offline"]).await;
+    assert_eq!((listed["source"].as_str(), listed["account"].as_str()), (Some("schema.json"), Some("main")));
+
+    // A token that is refused is no account that cannot be reached.
+    folder.write("token", "wrong");
+    folder.edit("rules.toml", "api_token = \"env:PIPEDRIVE_API_TOKEN\"", "api_token = \"file:token\"");
+    let refused = folder.run(&["fields", "list"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("401") && refused.out.is_empty(), "{refused:?}");
+    folder.edit("rules.toml", "api_token = \"file:token\"", "api_token = \"env:NOT_SET_ANYWHERE\"");
+    let unset = folder.run(&["fields", "list", "--custom"]).await;
+    assert!(unset.err.contains("NOT_SET_ANYWHERE is not set") && unset.err.contains("read from schema.json"), "{unset:?}");
+    assert!(unset.ok().contains("Tariff"));
+    folder.edit("rules.toml", "\"env:NOT_SET_ANYWHERE\"", "\"env:PIPEDRIVE_API_TOKEN\"");
+    account.kill().await;
+    let down = folder.run(&["fields", "list"]).await;
+    assert!(
+        down.err.contains("warning: the account main could not be asked") && down.err.contains("read from schema.json"),
+        "{down:?}"
+    );
+    assert!(down.ok().contains("Tariff"));
+    std::fs::remove_file(folder.path().join("schema.json")).expect("there");
+    assert_eq!(folder.run(&["fields", "list"]).await.code, Some(1), "and without a file it cannot be listed");
+}
