@@ -115,7 +115,7 @@ impl Account {
         };
         let (metadata, changes) = pin(pinned, &answer);
         for change in changes.iter().filter(|change| change.matters() && !schema.changes.contains(change)) {
-            tracing::warn!(account = %self.name, "{change}");
+            tracing::warn!(account = %self.name, "{}", change.brief());
         }
         schema.changes = changes.into();
         Snapshot { answer, metadata: Arc::new(metadata), fetched }

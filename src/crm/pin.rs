@@ -27,6 +27,9 @@ pub struct SchemaChange {
     pub at: Vec<String>,
 }
 
+/// What users are called in [`SchemaChange::what`], and the end of what their e-mail addresses are called.
+const USER: &str = "user";
+
 /// What became of an item of the schema file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "became", rename_all = "lowercase")]
@@ -54,6 +57,18 @@ impl SchemaChange {
     #[must_use]
     pub fn matters(&self) -> bool {
         self.became != Became::New
+    }
+
+    /// In a sentence for the log, in which people are not named.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match &self.became {
+            Became::Renamed { .. } | Became::Gone if self.what.ends_with(USER) => format!(
+                "the {} that the schema file names has changed or is gone in Pipedrive; `pipewright status` says who",
+                self.what
+            ),
+            _ => self.to_string(),
+        }
     }
 }
 
@@ -143,10 +158,10 @@ fn pin_fields(kind: Kind, known: &[Field], answer: &[Field], changes: &mut Vec<S
 fn pin_users(known: &[User], answer: &[User], section: &[String], changes: &mut Vec<SchemaChange>) -> Vec<User> {
     let names = |users: &[User]| users.iter().cloned().map(ByName).collect::<Vec<_>>();
     let emails = |users: &[User]| users.iter().cloned().map(ByEmail).collect::<Vec<_>>();
-    let named = pin_items((&names(known), &names(answer)), section, |_| "user".to_owned(), changes);
+    let named = pin_items((&names(known), &names(answer)), section, |_| USER.to_owned(), changes);
     // Who is new or gone has been told by name.
     let mut mailed_changes = Vec::new();
-    let what = |_: &ByEmail| "e-mail address of the user".to_owned();
+    let what = |_: &ByEmail| format!("e-mail address of the {USER}");
     let mailed = pin_items((&emails(known), &emails(answer)), section, what, &mut mailed_changes);
     changes.extend(mailed_changes.into_iter().filter(|change| matches!(change.became, Became::Renamed { .. })));
     let (named, named_also) = named.split_at(answer.len());

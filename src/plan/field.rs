@@ -73,7 +73,7 @@ impl<'a> FieldRef<'a> {
         match self.field_type {
             Some(field_type) => Refusal::name(format!(
                 "nothing can be found by `{label}`: Pipedrive does not search fields of type {}",
-                type_name(field_type)
+                field_type
             ))
             .help("match by a field of type text, number, money, phone or address, or add one of these to the match"),
             None if matches!(self.kind, Kind::Activity | Kind::Note) => {
@@ -87,31 +87,6 @@ impl<'a> FieldRef<'a> {
                     .help(format!("match by {}, or by a custom field of text", listed(&can)))
             }
         }
-    }
-}
-
-/// The type as the API calls it.
-pub(super) fn type_name(field_type: &FieldType) -> &str {
-    match field_type {
-        FieldType::Varchar => "varchar",
-        FieldType::VarcharAuto => "varchar_auto",
-        FieldType::Text => "text",
-        FieldType::Double => "double",
-        FieldType::Int => "int",
-        FieldType::Boolean => "boolean",
-        FieldType::Monetary => "monetary",
-        FieldType::Enum => "enum",
-        FieldType::Set => "set",
-        FieldType::User => "user",
-        FieldType::Org => "org",
-        FieldType::People => "people",
-        FieldType::Phone => "phone",
-        FieldType::Date => "date",
-        FieldType::Daterange => "daterange",
-        FieldType::Time => "time",
-        FieldType::Timerange => "timerange",
-        FieldType::Address => "address",
-        FieldType::Other(name) => name,
     }
 }
 
@@ -154,9 +129,8 @@ pub(super) fn resolve<'a>(kind: Kind, name: &'a str, custom_only: bool, metadata
         Some(field) => field,
         None => return Err(unknown(kind, name, custom_only, metadata)),
     };
-    FieldRef::custom(kind, field, name).ok_or_else(|| {
-        Refusal::name(format!("`{name}` is a field of type {}, which cannot be written", type_name(&field.field_type)))
-    })
+    FieldRef::custom(kind, field, name)
+        .ok_or_else(|| Refusal::name(format!("`{name}` is a field of type {}, which cannot be written", field.field_type)))
 }
 
 /// The address of the field that a person names, by the rules by which scripts name fields.
@@ -195,7 +169,7 @@ fn find_custom<'a>(kind: Kind, name: &str, metadata: &'a Metadata) -> Result<Opt
         [] => Ok(None),
         [field] => Ok(Some(field)),
         several => {
-            let keys: Vec<String> = several.iter().map(|f| format!("`{}` ({})", f.key, type_name(&f.field_type))).collect();
+            let keys: Vec<String> = several.iter().map(|f| format!("`{}` ({})", f.key, f.field_type)).collect();
             Err(Refusal::name(format!("{} have {} custom fields named `{name}`", plural(kind), several.len()))
                 .help(format!("name the one you mean by its key: {}", keys.join(", "))))
         }

@@ -13,7 +13,7 @@ use super::super::account::{self, Connection};
 use super::super::exit::{FOUND, Failure, Outcome};
 use super::super::output::{Table, complain, printable, say, say_json};
 use super::super::{Folder, Format};
-use crate::config::{AccountConfig, DeclaredField, Places, Writes};
+use crate::config::{AccountConfig, DeclaredField, Places};
 use crate::crm::{
     Became, FieldState, Metadata, State, add_to_field, compare, create_field, fetch_custom_fields, pin, place_in_schema,
     same_name, unmatched, write_schema,
@@ -36,7 +36,8 @@ Examples:
 
 Fields are declared in rules.toml, under [pipedrive.NAME.fields]. Nothing is ever renamed, deleted or given another type, and \
 options that are not declared stay. A field whose name schema.json pins is found under its new name. Reading costs 32 of the \
-account's daily tokens; Pipedrive lets only admin users make fields.
+account's daily tokens; Pipedrive lets only admin users make fields. `writes` in rules.toml is about events and does not matter here: \
+what --apply makes was asked for.
 
 Exit code 1: something is missing, is of another type, or could not be made.")]
 pub(in crate::cli) struct Ensure {
@@ -68,9 +69,6 @@ pub(super) fn run(args: &Ensure) -> Outcome {
     let (name, chosen) = account::choose(&config, args.account.as_deref())?;
     let places = Places::new(RULES_TOML, &text);
     let refused = |problems| Failure::refused_as(args.format, problems);
-    if args.apply && chosen.writes == Writes::Off {
-        return Err(refused(vec![writes_off(name, &places)]));
-    }
     let schema = read_schema_file(dir, &config, name).map_err(refused)?;
     let connection = Connection::open(dir, Some(name))?;
     let mut work = Work {
@@ -100,15 +98,6 @@ pub(super) fn run(args: &Ensure) -> Outcome {
         _ => None,
     };
     report(args, &work, file, stopped)
-}
-
-fn writes_off(name: &str, places: &Places) -> Diagnostic {
-    let d = Diagnostic::error(format!("`writes` of the account {name} is \"off\": nothing is sent to it, so no field is made"));
-    let help = format!(
-        "set writes = \"on\" for this command and back to \"off\" afterwards; where a daemon runs on this folder, `pipewright pause \
-         account {name}` first, or it starts to write"
-    );
-    places.at(d.help(help), &["pipedrive", name, "writes"])
 }
 
 /// One account's fields, while they are compared and made.
