@@ -254,10 +254,17 @@ fn row(payload: Bytes, n: usize) -> NewEvent {
         name: None,
         received_at: jiff::Timestamp::now(),
         payload,
-        deliveries: vec![NewDelivery { rule: "r0".into(), account: "main".into(), key: format!("u:{user}"), after: Vec::new() }],
+        deliveries: vec![NewDelivery {
+            rule: "r0".into(),
+            account: "main".into(),
+            key: format!("u:{user}"),
+            after: Vec::new(),
+            behind: Vec::new(),
+        }],
         user: Some(user),
         dedupe: Dedupe::Window,
         replay_of: None,
+        alias: None,
     }
 }
 

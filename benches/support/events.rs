@@ -31,8 +31,10 @@ pub(crate) fn new_event(number: u64) -> NewEvent {
             account: Arc::from("main"),
             key: format!("u:{user}"),
             after: Vec::new(),
+            behind: Vec::new(),
         }],
         dedupe: Dedupe::Window,
         replay_of: None,
+        alias: None,
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Format;
 use super::client::Daemon;
 use super::exit::{Failure, Outcome};
-use super::output::{complain, say, say_json};
+use super::output::{complain, printable, say, say_json};
 use crate::console::{ForgetAnswer, ForgetRequest};
 use crate::delivery::Counts;
 
@@ -58,9 +58,9 @@ pub(super) fn run(args: Forget) -> Outcome {
     if args.format.json {
         say_json(&answer)?;
     } else if answer.tombstone.is_some() {
-        say(&format!("erased: {}\n\n{REMAINS}", counts(&answer.counts)))?;
+        say(&format!("erased: {}\n{}\n{REMAINS}", counts(&answer.counts), joined(&answer)))?;
     } else {
-        say(&format!("found: {}\nAdd --yes to erase it.", counts(&answer.counts)))?;
+        say(&format!("found: {}\n{}Add --yes to erase it.", counts(&answer.counts), joined(&answer)))?;
     }
     if scrubbed {
         return Ok(());
@@ -68,6 +68,15 @@ pub(super) fn run(args: Forget) -> Outcome {
     Err(Failure::found(
         "the rows are gone, but long queries kept the store's log of changes (pipewright.db-wal) from being emptied: run this again",
     ))
+}
+
+/// The ids that go together, when aliases have joined several.
+fn joined(answer: &ForgetAnswer) -> String {
+    if answer.users.len() < 2 {
+        return String::new();
+    }
+    let ids = answer.users.iter().map(|id| printable(id)).collect::<Vec<_>>().join(", ");
+    format!("under {} ids, which alias events have made one user: {ids}\n", answer.users.len())
 }
 
 fn counts(counts: &Counts) -> String {

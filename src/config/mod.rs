@@ -25,7 +25,7 @@ pub(crate) use places::Places;
 pub use rule::{RuleConfig, WritePolicy};
 pub use secret::{Secret, SecretError, SecretRef};
 pub use server::{AdminConfig, MAX_BATCH_EVENTS, ServerConfig};
-pub use source::SourceConfig;
+pub use source::{AliasPolicy, SourceConfig};
 pub use units::{Bytes, Span};
 
 use std::collections::BTreeMap;

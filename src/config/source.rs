@@ -16,10 +16,29 @@ pub struct SourceConfig {
     pub webhook_token: Option<SecretRef>,
     /// How long events that no rule wants are kept; zero: not at all.
     pub keep_unmatched: Span,
+    /// What its alias events do besides meeting rules.
+    pub aliases: AliasPolicy,
+}
+
+/// What an alias event does besides meeting rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasPolicy {
+    /// Its two ids are one user from then on.
+    #[default]
+    Follow,
+    /// Nothing.
+    Ignore,
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        Self { write_keys: Vec::new(), webhook_secret: None, webhook_token: None, keep_unmatched: Span::secs(7 * 24 * 3600) }
+        Self {
+            write_keys: Vec::new(),
+            webhook_secret: None,
+            webhook_token: None,
+            keep_unmatched: Span::secs(7 * 24 * 3600),
+            aliases: AliasPolicy::Follow,
+        }
     }
 }

@@ -79,6 +79,7 @@ async fn of_seq(state: &State, seq: Seq, rule: Option<&str>) -> Result<Option<Ev
         name: text("event"),
         source: stored.source.clone(),
         received_at: stored.received_at,
+        note: stored.note.clone(),
     };
     detail(state, row, Some(stored), rule).await.map(Some)
 }

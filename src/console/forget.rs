@@ -1,5 +1,7 @@
 //! Erasing a user. Whose it is and how far it has come go back and forth with each request, so that nothing is kept of it here.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::extract::rejection::JsonRejection;
@@ -44,6 +46,9 @@ pub struct SoFar {
 /// What was found, or erased so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetAnswer {
+    /// The ids whose it is: the one asked for, and those that aliases have joined with it.
+    #[serde(default)]
+    pub users: BTreeSet<String>,
     /// How much.
     pub counts: Counts,
     /// What the next request is to carry; none: this was all.
@@ -71,11 +76,12 @@ pub(super) async fn forget(
     let mut erasure = Erasure::new(&*state.store, &state.delivery, &person, account, progress);
     if !erase {
         let counts = erasure.look().await?;
-        return Ok(Json(ForgetAnswer { counts, so_far: None, tombstone: None }));
+        return Ok(Json(ForgetAnswer { users: person.users, counts, so_far: None, tombstone: None }));
     }
     let tombstone = erasure.advance(PARTS).await?;
     let progress = erasure.progress().clone();
     let counts = progress.counts;
-    let so_far = tombstone.is_none().then(|| SoFar { person: person.clone(), progress });
-    Ok(Json(ForgetAnswer { counts, so_far, tombstone }))
+    let users = person.users.clone();
+    let so_far = tombstone.is_none().then_some(SoFar { person, progress });
+    Ok(Json(ForgetAnswer { users, counts, so_far, tombstone }))
 }

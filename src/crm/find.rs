@@ -9,15 +9,19 @@
 //! | list by owner, stage, pipeline, status | nothing better | 10 a page |
 //!
 //! Invariants:
-//! - Look-ups are tried strictly in order; a weaker one is never asked before a stronger one has missed.
+//! - Look-ups are tried strictly in order; a weaker one is never asked before a stronger one has missed, under the other ids of its user,
+//!   too ([`super::aliased`]).
 //! - A failure of any request or of the store is an error, never a miss.
 //! - What a search or list offers counts only after every term holds on the entity itself, as read by its id (lists give whole
 //!   entities). Pipedrive's search still offers deleted entities, old values, and hits in other fields.
 //! - Pipedrive's search lags behind by seconds. That does not matter for what we created: its index entries are in the commit of
 //!   its outcome, and its criteria are locked until then.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use super::aliased::{ByAlias, also};
 use super::index;
 use super::standard::{StandardType, find as standard_field, finding};
 use super::{Account, Address, FieldType, Finding, Lookup, Metadata, OnMany, Term, WireValue, holds};
@@ -43,9 +47,31 @@ pub enum Found {
         lookup: usize,
         /// Others that the look-up fits as well, in the order of preference.
         others: Vec<Id>,
+        /// Set when not the value of the look-up was found, but another id of the same user.
+        alias: Option<ByAlias>,
     },
     /// Nothing fits any look-up.
     Miss,
+}
+
+impl Found {
+    /// What was found.
+    #[must_use]
+    pub const fn id(&self) -> Option<&Id> {
+        match self {
+            Self::Hit { id, .. } => Some(id),
+            Self::Miss => None,
+        }
+    }
+
+    /// How much a hit says, the least number the most: the look-up, and whether by its own value.
+    #[must_use]
+    pub const fn strength(&self) -> Option<(usize, bool)> {
+        match self {
+            Self::Hit { lookup, alias, .. } => Some((*lookup, alias.is_some())),
+            Self::Miss => None,
+        }
+    }
 }
 
 /// Why it cannot be said what is there.
@@ -118,9 +144,11 @@ pub async fn find(
     let metadata = account.metadata();
     let search = Finder { account, session, kind, metadata: &metadata };
     for (n, lookup) in lookups.iter().enumerate() {
-        if let Some((result, candidates)) = search.by_any_way(lookup).await? {
-            account.metrics.match_looked_up(&account.name, kind.as_str(), result);
-            return choose(kind, candidates, on_many, n);
+        for (alias, lookup) in ways(account, kind, lookup, &metadata) {
+            if let Some((result, candidates)) = search.by_any_way(&lookup).await? {
+                account.metrics.match_looked_up(&account.name, kind.as_str(), result);
+                return choose(kind, candidates, on_many, n, alias);
+            }
         }
     }
     account.metrics.match_looked_up(&account.name, kind.as_str(), "miss");
@@ -134,12 +162,25 @@ pub async fn find(
 pub async fn find_known(account: &Account, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, FindError> {
     let metadata = account.metadata();
     for (n, lookup) in lookups.iter().enumerate() {
-        let ids = index::candidates(&*account.store, &account.name, kind, lookup, &metadata).await?.unwrap_or_default();
-        if !ids.is_empty() {
-            return choose(kind, ids.into_iter().map(|id| (id, None)).collect(), on_many, n);
+        for (alias, lookup) in ways(account, kind, lookup, &metadata) {
+            let ids = index::candidates(&*account.store, &account.name, kind, &lookup, &metadata).await?.unwrap_or_default();
+            if !ids.is_empty() {
+                return choose(kind, ids.into_iter().map(|id| (id, None)).collect(), on_many, n, alias);
+            }
         }
     }
     Ok(Found::Miss)
+}
+
+/// The look-up itself, then what aliases make it mean besides.
+fn ways<'l>(
+    account: &Account,
+    kind: Kind,
+    lookup: &'l Lookup,
+    metadata: &Metadata,
+) -> impl Iterator<Item = (Option<ByAlias>, Cow<'l, Lookup>)> {
+    let others = also(account, kind, lookup, metadata).into_iter().map(|(by, other)| (Some(by), Cow::Owned(other)));
+    std::iter::once((None, Cow::Borrowed(lookup))).chain(others)
 }
 
 type Candidate = (Id, Option<Entity>);
@@ -313,7 +354,13 @@ fn searched_text(term: &Term, field: SearchField<'_>) -> String {
 }
 
 /// Open deals before others, what is not archived before what is, then by age.
-fn choose(kind: Kind, mut candidates: Vec<Candidate>, on_many: OnMany, lookup: usize) -> Result<Found, FindError> {
+fn choose(
+    kind: Kind,
+    mut candidates: Vec<Candidate>,
+    on_many: OnMany,
+    lookup: usize,
+    alias: Option<ByAlias>,
+) -> Result<Found, FindError> {
     if candidates.len() > 1 && on_many == OnMany::Fail {
         let ids = candidates.iter().take(5).map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(", ");
         return Err(FindError::Many { kind, count: candidates.len(), ids });
@@ -328,6 +375,7 @@ fn choose(kind: Kind, mut candidates: Vec<Candidate>, on_many: OnMany, lookup: u
         entity,
         lookup,
         others: candidates.map(|(id, _)| id).collect(),
+        alias,
     }))
 }
 

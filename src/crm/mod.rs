@@ -4,6 +4,7 @@
 //! everything here is per account.
 
 mod account;
+mod aliased;
 mod claims;
 mod duplicates;
 mod ensure;
@@ -22,6 +23,7 @@ pub mod standard;
 mod time;
 
 pub use account::{Account, REFRESH_AT_MOST};
+pub use aliased::{ByAlias, holds_alias, with_aliases};
 pub use claims::Claims;
 pub use duplicates::{Duplicates, Group, Holder};
 pub use ensure::{FieldState, State, compare, create_field, unmatched};

@@ -210,12 +210,12 @@ impl Executor<'_> {
                     self.plan_mut().steps[at].warnings.push(warning);
                     let when = Timestamp::now();
                     match self.find(kind, lookups, step.on_many).await? {
-                        Found::Hit { id: found, lookup, entity, .. } => {
+                        Found::Hit { id: found, lookup, entity, alias, .. } => {
                             // One entity lock at a time: the gone one's is let go first.
                             self.attempt.held.pop();
                             self.lock_entities(kind, &[&found]).await;
                             id = found;
-                            via = Some(Via { lookups, hit: lookup, entity, when });
+                            via = Some(Via { lookups, hit: lookup, entity, when, aliased: alias.is_some() });
                             self.drop_old(kind, &id, via.as_mut());
                         }
                         Found::Miss if !matches!(step.operation, Operation::Upsert { .. }) => {
@@ -274,7 +274,7 @@ impl Executor<'_> {
         }
         if outcome.body.is_empty() {
             // What the index knew needs no writing down again.
-            if via.is_some_and(|v| v.entity.is_some()) || learned || holds_all {
+            if via.is_some_and(|v| v.entity.is_some() || v.aliased) || learned || holds_all {
                 writes.push(known.write(&self.account.name, kind, id));
                 self.learn(writes);
             }

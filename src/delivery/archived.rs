@@ -66,7 +66,7 @@ impl Executor<'_> {
                 }
                 self.plan_mut().steps[at].warnings.push(format!("the {kind} {id} was taken out of the archive (on_archived)"));
                 // What was read before says that it is archived.
-                let via = via.map(|v| Via { lookups: v.lookups, hit: v.hit, entity: None, when: v.when });
+                let via = via.map(|v| Via { lookups: v.lookups, hit: v.hit, entity: None, when: v.when, aliased: v.aliased });
                 match self.update_once(at, step, kind, id, via.as_ref(), links).await? {
                     Sent::Archived => Err(Trouble::permanent(format!("{what}, also after it was taken out of the archive"))),
                     sent => Ok(sent),

@@ -1,10 +1,11 @@
 //! What a hit by a weaker criterion means for the stronger ones.
 //!
-//! Invariant: a stronger criterion's field is written only when it is empty, or when the policy says to take the entity.
+//! Invariant: a stronger criterion's field is written only when it is empty, or when the policy says to take the entity. Another id of the
+//! same user, as aliases have said, is as good as the one that the criterion names.
 
 use super::execute::{Executor, Via, described};
 use super::trouble::Trouble;
-use crate::crm::{Known, Lookup, Metadata, field_value, holds};
+use crate::crm::{Account, Known, Lookup, Metadata, field_value, holds, holds_alias};
 use crate::pipedrive::{Entity, Id, Kind, Purpose};
 use crate::plan::{OnConflict, Step, WireField};
 
@@ -38,7 +39,7 @@ impl Executor<'_> {
         }
         let Some(entity) = present else { return Ok(Stronger::Gone) };
         let by = described(&via.lookups[via.hit], kind, &self.metadata);
-        let Lacking { conflict, fields } = lacking(&via.lookups[..via.hit], entity, kind, &self.metadata);
+        let Lacking { conflict, fields } = lacking(self.account, &via.lookups[..via.hit], entity, kind, &self.metadata);
         let Some(field) = conflict else {
             if fields.is_empty() {
                 return Ok(Stronger::Held);
@@ -79,12 +80,12 @@ struct Lacking {
     fields: Vec<WireField>,
 }
 
-fn lacking(stronger: &[Lookup], entity: &Entity, kind: Kind, metadata: &Metadata) -> Lacking {
+fn lacking(account: &Account, stronger: &[Lookup], entity: &Entity, kind: Kind, metadata: &Metadata) -> Lacking {
     let mut lacking = Lacking { conflict: None, fields: Vec::new() };
     for term in stronger.iter().flat_map(|lookup| &lookup.0) {
         let Some(wire) = &term.wire else { continue };
         let field_type = metadata.type_of(kind, &term.address);
-        if holds(kind, &term.address, field_type, entity, &term.value) {
+        if holds(kind, &term.address, field_type, entity, &term.value) || holds_alias(account, kind, term, entity, metadata) {
             continue;
         }
         let name = metadata.name_of(kind, &term.address).to_owned();

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::ingest;
 use crate::rules::{Rule, ScriptSet};
 use crate::store::{
-    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, NewDelivery, NewEvent, Pending,
+    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, Joined, NewDelivery, NewEvent, Pending,
     StoredEvent, Write,
 };
 
@@ -53,6 +53,7 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
 /// Makes finished deliveries anew: a new event row with the same payload at the lane's tail, linked to the old delivery.
 pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Timestamp) -> Result<Vec<Replayed>, ControlError> {
     let set = runtime.live.load_full();
+    let joined = Joined::new(runtime.store.aliases());
     let mut events = Vec::with_capacity(ids.len());
     for id in &ids {
         let row = row(runtime, id).await?;
@@ -69,9 +70,10 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             user: event.user_id().or_else(|| event.anonymous_id()),
             received_at: now,
             payload: stored.payload,
-            deliveries: vec![ingest::delivery(&event, rule)],
+            deliveries: vec![ingest::delivery(&event, rule, &joined)],
             dedupe: Dedupe::Never,
             replay_of: Some(id.clone()),
+            alias: None,
         });
     }
     let appended = runtime.store.append(events).await?;
@@ -90,6 +92,7 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
 pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now: Timestamp) -> Result<u64, ControlError> {
     let runtime = scheduler.runtime.clone();
     let set = runtime.live.load_full();
+    let joined = Joined::new(runtime.store.aliases());
     let mut released = Vec::with_capacity(ids.len());
     for id in &ids {
         let filter = DeliveryFilter { seq: Some(id.seq), limit: usize::MAX, ..DeliveryFilter::default() };
@@ -112,7 +115,7 @@ pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
             )));
         }
         let (_, event) = event_of(&runtime, id).await?;
-        released.push((id.clone(), position, ingest::delivery(&event, rule)));
+        released.push((id.clone(), position, ingest::delivery(&event, rule, &joined)));
     }
     // What others come after is put in first.
     released.sort_by(|a, b| a.0.cmp(&b.0));
@@ -123,13 +126,14 @@ pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
     };
     runtime.store.commit(released.iter().map(write).collect()).await?;
     for (id, position, delivery) in released {
-        let NewDelivery { account, key, after, .. } = delivery;
+        let NewDelivery { account, key, after, behind, .. } = delivery;
         let pending = Pending {
             id,
             position,
             account,
             key,
             after,
+            behind,
             attempts: 0,
             run_at: None,
             first_failed_at: None,

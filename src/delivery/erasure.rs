@@ -1,10 +1,11 @@
 //! Erasing a user: what is kept of their events, of what was decided for them, and of what we know of them in Pipedrive.
 //!
 //! Invariants:
-//! - What is theirs: events with their `userId`, or with one that an alias of theirs named; events without a `userId` under an
+//! - What is theirs: events with their `userId`, or with one that aliases have joined with it; events without a `userId` under an
 //!   `anonymousId` that they had. An event with another `userId` is another user's, even in the same browser.
 //! - What waits is dropped; what is under way is waited for. Nothing is sent to Pipedrive here: deleting there is a script's choice.
-//! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased.
+//! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased. What aliases
+//!   have joined goes last: until then it tells whose the rest is.
 //! - What remains is a count without ids, under a name that says nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,7 @@ const SCRUBS: u32 = 5;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Person {
-    /// Canonical `userId`s: the one asked for, and those that aliases made theirs.
+    /// Canonical `userId`s: the one asked for, and the ids that aliases have joined with it.
     pub users: BTreeSet<String>,
     /// `anonymousId`s that their events carry.
     pub anonymous: BTreeSet<String>,
@@ -53,25 +54,21 @@ impl Person {
     /// # Errors
     /// When the store fails.
     pub async fn trace(store: &dyn Store, user: &str) -> Result<Self, StoreError> {
-        let mut person = Self { users: BTreeSet::from([user.to_owned()]), anonymous: BTreeSet::new() };
-        let mut open = vec![user.to_owned()];
-        while let Some(id) = open.pop() {
+        let class = store.aliases().class_of(user);
+        let others = class.iter().flat_map(|class| class.iter()).map(|id| id.to_string());
+        let users: BTreeSet<String> = std::iter::once(user.to_owned()).chain(others).collect();
+        let mut anonymous = BTreeSet::new();
+        for id in &users {
             let mut before = None;
             loop {
-                let page = store.events_of(&id, before, PAGE).await?;
+                let page = store.events_of(id, before, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 before = Some(last.seq);
-                for ids in page.iter().map(Ids::of) {
-                    if ids.user.as_ref().is_none_or(|user| !person.users.contains(user)) {
-                        continue;
-                    }
-                    person.anonymous.extend(ids.anonymous);
-                    // An alias says that what it names before is the same user.
-                    open.extend(ids.previous.filter(|previous| person.users.insert(previous.clone())));
-                }
+                let theirs = page.iter().map(Ids::of).filter(|ids| ids.user.as_ref().is_some_and(|user| users.contains(user)));
+                anonymous.extend(theirs.filter_map(|ids| ids.anonymous));
             }
         }
-        Ok(person)
+        Ok(Self { users, anonymous })
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
@@ -103,8 +100,6 @@ impl Person {
 struct Ids {
     user: Option<String>,
     anonymous: Option<String>,
-    /// Of an alias.
-    previous: Option<String>,
 }
 
 impl Ids {
@@ -117,8 +112,7 @@ impl Ids {
 
     fn read<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Self {
         let id = |key: &str| value(key).and_then(canonical_id);
-        let alias = value("type").and_then(Value::as_str) == Some(EventType::Alias.as_str());
-        Self { user: id("userId"), anonymous: id("anonymousId"), previous: id("previousId").filter(|_| alias) }
+        Self { user: id("userId"), anonymous: id("anonymousId") }
     }
 }
 
@@ -304,6 +298,7 @@ impl<'a> Erasure<'a> {
         if self.account.is_none() {
             let erased = self.store.erase(Erase::Rejected { ids: self.rejected().await? }).await?;
             self.progress.counts.rejected += erased.rejected;
+            self.store.erase(Erase::Aliases { ids: self.person.ids().cloned().collect() }).await?;
         }
         let mut scrubbed = false;
         for _ in 0..SCRUBS {

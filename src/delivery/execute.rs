@@ -152,7 +152,8 @@ impl<'a> Executor<'a> {
             // When it only observes, its time begins anew with its release.
             let in_time = now < deadline || self.observe && !wait.is_zero();
             if in_time && self.attempt.patient {
-                wanted.extend(wants(&self.account.name, kind, lookups));
+                let lookups = crm::with_aliases(self.account, kind, lookups, &self.metadata);
+                wanted.extend(wants(&self.account.name, kind, &lookups));
                 until = until.max(Some((deadline, kind)));
                 continue;
             }
@@ -275,8 +276,8 @@ impl<'a> Executor<'a> {
             return Ok(());
         }
         match self.found_now(at, kind, lookups, step.on_many).await? {
-            (Found::Hit { id, lookup, entity, .. }, when) => {
-                let via = Via { lookups, hit: lookup, entity, when };
+            (Found::Hit { id, lookup, entity, alias, .. }, when) => {
+                let via = Via { lookups, hit: lookup, entity, when, aliased: alias.is_some() };
                 self.update(at, step, kind, id, Some(via), links).await
             }
             (Found::Miss, _) => self.create_missing(at, step, kind, lookups, links).await,
@@ -314,11 +315,9 @@ impl<'a> Executor<'a> {
             None => self.find(kind, lookups, on_many).await?,
             Some((earlier, _)) => match (crm::find_known(self.account, kind, lookups, on_many).await?, earlier) {
                 // What the index knows now by a criterion at least as strong is newer than what was found before.
-                (Found::Hit { id, lookup, others, .. }, Found::Miss) => Found::Hit { id, entity: None, lookup, others },
-                (Found::Hit { id, lookup, others, .. }, Found::Hit { id: before, lookup: hit, .. })
-                    if lookup <= hit && id != before =>
-                {
-                    Found::Hit { id, entity: None, lookup, others }
+                (known @ Found::Hit { .. }, Found::Miss) => known,
+                (known @ Found::Hit { .. }, earlier) if known.strength() <= earlier.strength() && known.id() != earlier.id() => {
+                    known
                 }
                 (_, earlier) => earlier,
             },
@@ -361,8 +360,8 @@ impl<'a> Executor<'a> {
             WireTarget::Lookups(lookups) => {
                 self.lock_criteria(kind, lookups).await?;
                 match self.found_now(at, kind, lookups, step.on_many).await? {
-                    (Found::Hit { id, lookup, entity, .. }, when) => {
-                        Ok(Some((id, Some(Via { lookups, hit: lookup, entity, when }))))
+                    (Found::Hit { id, lookup, entity, alias, .. }, when) => {
+                        Ok(Some((id, Some(Via { lookups, hit: lookup, entity, when, aliased: alias.is_some() }))))
                     }
                     (Found::Miss, _) => Ok(None),
                 }
@@ -393,7 +392,9 @@ impl<'a> Executor<'a> {
 
     /// Takes the locks of all criteria. Entity locks come after, so none may be held now.
     async fn lock_criteria(&mut self, kind: Kind, lookups: &[Lookup]) -> Result<(), Trouble> {
-        self.lock_or_give_way(locks::criteria_names(&self.account.name, kind, lookups).collect()).await
+        // Those of the user's other ids, too: who creates the person of one creates that of all.
+        let lookups = crm::with_aliases(self.account, kind, lookups, &self.metadata);
+        self.lock_or_give_way(locks::criteria_names(&self.account.name, kind, &lookups).collect()).await
     }
 
     /// Takes locks, unless another delivery is to find out first what became of a create by one of these names.
@@ -441,9 +442,12 @@ impl<'a> Executor<'a> {
             None => String::new(),
         };
         let resolution = match found {
-            Found::Hit { id, entity, lookup, others } => {
+            Found::Hit { id, entity, lookup, others, alias } => {
                 let how = if entity.is_some() { "lookup" } else { "index" };
-                let by = lookups.get(*lookup).map(&described).unwrap_or_default();
+                let mut by = lookups.get(*lookup).map(&described).unwrap_or_default();
+                if let Some(alias) = alias {
+                    by = format!("{by}, {alias}");
+                }
                 if !others.is_empty() {
                     self.note_many(at, operation.kind(), others.len() + 1);
                 }
@@ -497,6 +501,8 @@ pub(super) struct Via<'l> {
     pub(super) entity: Option<serde_json::Map<String, serde_json::Value>>,
     /// Not before which it was so.
     pub(super) when: Timestamp,
+    /// Whether another id of the same user was found.
+    pub(super) aliased: bool,
 }
 
 /// The name of an entity's lock.

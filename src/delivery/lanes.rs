@@ -8,7 +8,7 @@
 //! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first.
 //! - A parked delivery does not block its lane; when it is due it goes to the front.
 //! - A delivery may have to come after other lanes' tails ([`tails`]): then the deliveries of its rule in its lane wait with it,
-//!   those of other rules go on.
+//!   those of other rules go on unless they come after the same tails.
 //! - Taking and finishing a delivery costs the same however deep the backlog is; only holding
 //!   a rule and discarding look at all lanes.
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::tails::Tails;
+use self::tails::{Tails, Whose};
 use crate::store::{DeliveryId, Pending, Seq};
 
 /// Priority of rules that name none.
@@ -36,6 +36,8 @@ struct Entry {
     position: u32,
     /// Lanes whose earlier deliveries of the rule go first.
     after: Vec<Arc<str>>,
+    /// Lanes of which whatever is earlier goes first.
+    behind: Vec<Arc<str>>,
     attempts: u32,
     run_at: Option<Timestamp>,
     first_failed_at: Option<Timestamp>,
@@ -149,7 +151,8 @@ impl Lanes {
         let entry = Entry {
             seq: pending.id.seq,
             position: pending.position,
-            after: self.tails_before(&pending),
+            after: self.tails_before(&pending, &pending.after, Whose::Rule(&pending.id.rule)),
+            behind: self.tails_before(&pending, &pending.behind, Whose::Any),
             attempts: pending.attempts,
             run_at: pending.run_at,
             first_failed_at: pending.first_failed_at,
@@ -272,7 +275,8 @@ impl Lanes {
                 if self.lane_mut(id).rules.iter().any(|(name, queue)| name == rule && !queue.is_empty())
                     || self.lane_mut(id).parked.iter().any(|(name, _)| name == rule)
                 {
-                    self.place(id, now);
+                    // Those that stand behind this lane go on without the held rule, or wait for it again.
+                    self.moved_on(id, now);
                 }
             }
         }
@@ -460,6 +464,7 @@ impl Lanes {
             account: lane.account.clone(),
             key: lane.key.to_string(),
             after: entry.after.iter().map(|key| key.to_string()).collect(),
+            behind: entry.behind.iter().map(|key| key.to_string()).collect(),
             attempts: entry.attempts,
             run_at: entry.run_at,
             first_failed_at: entry.first_failed_at,

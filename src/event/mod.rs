@@ -100,6 +100,12 @@ impl Event {
         self.body.get("anonymousId").and_then(canonical_id)
     }
 
+    /// Canonical `previousId` of an alias call.
+    #[must_use]
+    pub fn previous_id(&self) -> Option<String> {
+        self.body.get("previousId").and_then(canonical_id)
+    }
+
     /// Canonical `groupId` of a group call.
     #[must_use]
     pub fn group_id(&self) -> Option<String> {

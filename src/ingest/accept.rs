@@ -10,10 +10,10 @@ use super::integrations;
 use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
-use crate::config::ServerConfig;
+use crate::config::{AliasPolicy, ServerConfig};
 use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
-use crate::store::{Appended, Dedupe, NewDelivery, NewEvent, Rejected, StoreError, Write};
+use crate::store::{Alias, Appended, Dedupe, Joined, NewDelivery, NewEvent, Rejected, StoreError, Write};
 use crate::telemetry::EventCounts;
 
 /// The store's space of users whose `delete` event was taken, with the time of it.
@@ -41,6 +41,8 @@ pub(super) struct Intake<'a> {
     rows: Vec<NewEvent>,
     /// What each row counts as.
     kinds: Vec<(EventType, bool)>,
+    /// Who is who, for the next event of the request.
+    joined: Joined<'a>,
     /// Users to be erased once the events are durable.
     forget: Vec<Write>,
     /// By type.
@@ -64,6 +66,7 @@ impl<'a> Intake<'a> {
             origin,
             rows: Vec::new(),
             kinds: Vec::new(),
+            joined: Joined::new(ingest.store.aliases()),
             forget: Vec::new(),
             counts: Default::default(),
             payloads: Vec::with_capacity(bytes + ADDED),
@@ -93,8 +96,14 @@ impl<'a> Intake<'a> {
         {
             self.forget.push(to_forget(user, event.received_at));
         }
-        let deliveries = deliveries(self.set, &event);
-        if deliveries.is_empty() && self.set.config.sources.get(self.source).is_some_and(|s| s.keep_unmatched.get().is_zero()) {
+        let kept = self.set.config.sources.get(self.source).is_none_or(|s| !s.keep_unmatched.get().is_zero());
+        let alias = alias(self.set, self.source, &event, kept);
+        if let Some(alias) = &alias {
+            self.joined.join(alias);
+        }
+        let deliveries = deliveries(self.set, &event, &self.joined);
+        // An alias that nobody keeps has its ids joined all the same.
+        if deliveries.is_empty() && !kept && alias.is_none() {
             counts.accepted += 1;
             counts.unmatched += 1;
             return;
@@ -102,7 +111,7 @@ impl<'a> Intake<'a> {
         self.kinds.push((event.kind, deliveries.is_empty()));
         event.body.write(&mut self.payloads);
         self.ends.push(self.payloads.len());
-        self.rows.push(row(event, Bytes::new(), deliveries, Dedupe::Window));
+        self.rows.push(NewEvent { alias, ..row(event, Bytes::new(), deliveries, Dedupe::Window) });
     }
 
     /// Stores what was taken in, and counts it; returns after it is durable.
@@ -137,6 +146,14 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// What an alias event asks for, where its source may ask for it.
+fn alias(set: &ScriptSet, source: &str, event: &Event, kept: bool) -> Option<Alias> {
+    if event.kind != EventType::Alias || set.config.sources.get(source)?.aliases == AliasPolicy::Ignore {
+        return None;
+    }
+    Some(Alias { user: event.user_id()?, previous: event.previous_id()?, kept })
+}
+
 /// The wish of a `delete` event that its user be erased.
 fn to_forget(user: String, at: Timestamp) -> Write {
     let value = serde_json::to_vec(&at).expect("a time serialises");
@@ -144,8 +161,8 @@ fn to_forget(user: String, at: Timestamp) -> Write {
 }
 
 /// One delivery a rule that wants the event, in rule order.
-pub(super) fn deliveries(set: &ScriptSet, event: &Event) -> Vec<NewDelivery> {
-    set.wanted(event).into_iter().map(|rule| delivery(event, rule)).collect()
+pub(super) fn deliveries(set: &ScriptSet, event: &Event, joined: &Joined<'_>) -> Vec<NewDelivery> {
+    set.wanted(event).into_iter().map(|rule| delivery(event, rule, joined)).collect()
 }
 
 /// The event as the store takes it.
@@ -159,6 +176,7 @@ pub(super) fn row(event: Event, payload: Bytes, deliveries: Vec<NewDelivery>, de
         deliveries,
         dedupe,
         replay_of: None,
+        alias: None,
         source: event.source,
         message_id: event.message_id,
     }

@@ -3,7 +3,7 @@
 use super::accept::{deliveries, row};
 use crate::event::Event;
 use crate::rules::ScriptSet;
-use crate::store::{Dedupe, DeliveryFilter, Seq, Store, StoreError, UnmatchedFilter};
+use crate::store::{Dedupe, DeliveryFilter, Joined, Seq, Store, StoreError, UnmatchedFilter};
 
 /// What a replay of unmatched events did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -47,7 +47,7 @@ pub async fn replay_unmatched(
                 continue;
             }
         };
-        let mut wanted = deliveries(set, &event);
+        let mut wanted = deliveries(set, &event, &Joined::new(store.aliases()));
         report.still_unmatched += usize::from(wanted.is_empty());
         wanted.retain(|delivery| rule.is_none_or(|rule| rule == &*delivery.rule));
         let mut missing = Vec::with_capacity(wanted.len());

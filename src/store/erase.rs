@@ -15,6 +15,11 @@ pub enum Erase {
         /// Account.
         account: Option<String>,
     },
+    /// Ids that aliases have joined with others: they are nobody's any more. A class of which one id is left is none.
+    Aliases {
+        /// Ids.
+        ids: Vec<String>,
+    },
     /// Refused events, by their numbers from [`Store::rejected_texts`](super::Store::rejected_texts).
     Rejected {
         /// Numbers.

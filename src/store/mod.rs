@@ -8,6 +8,7 @@
 //! - Payload rows are never updated. What is not delivered is never pruned.
 //! - A failed fsync is final: every waiter gets [`StoreError::Failed`] and so does every later call.
 
+pub mod aliases;
 mod erase;
 mod error;
 mod query;
@@ -15,6 +16,7 @@ pub mod sqlite;
 mod types;
 mod write;
 
+pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
 pub use erase::{Erase, Erased, IndexedEntity, RejectedText};
 pub use error::StoreError;
 pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
@@ -34,6 +36,9 @@ pub trait Store: Send + Sync + 'static {
     /// Stores events with their deliveries, all of them or none; answers in the order given. It is one transaction however many they are,
     /// and others wait for it: the door bounds them (`server.max_batch_events`, `server.max_batch`).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Which ids are one user, as the aliases of appended events have said. What an append joins is there before it is answered.
+    fn aliases(&self) -> &Aliases;
 
     /// Keeps what ingest refused, for `events list --rejected`; bounded, no durability promise.
     async fn reject(&self, rejected: Vec<Rejected>) -> Result<(), StoreError>;

@@ -115,6 +115,9 @@ pub struct EventRow {
     pub source: String,
     /// Received.
     pub received_at: jiff::Timestamp,
+    /// What the store has to say of it: why an alias joined nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One refused event in a list.

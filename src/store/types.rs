@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::aliases::Alias;
+
 /// The place of an event in the order of acceptance, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -88,6 +90,8 @@ pub struct NewEvent {
     pub dedupe: Dedupe,
     /// The delivery that this one repeats.
     pub replay_of: Option<DeliveryId>,
+    /// Two ids that are one user from now on; none: the event joins nothing. A duplicate joins nothing either.
+    pub alias: Option<Alias>,
 }
 
 /// Whether an event may be recognised as a duplicate.
@@ -110,6 +114,8 @@ pub struct NewDelivery {
     pub key: String,
     /// Other ordering keys: what the same rule and account accepted under them before goes first.
     pub after: Vec<String>,
+    /// Ordering keys of the same user's other ids: what any rule of the account accepted under them before goes first, as in one lane.
+    pub behind: Vec<String>,
 }
 
 /// What became of an appended event.
@@ -134,6 +140,8 @@ pub struct Pending {
     pub key: String,
     /// Other ordering keys, as in [`NewDelivery::after`].
     pub after: Vec<String>,
+    /// Other ordering keys, as in [`NewDelivery::behind`].
+    pub behind: Vec<String>,
     /// Charged attempts so far.
     pub attempts: u32,
     /// Not before, when it waits for a retry.
@@ -161,6 +169,8 @@ pub struct StoredEvent {
     pub payload: Bytes,
     /// The delivery that it repeats.
     pub replay_of: Option<DeliveryId>,
+    /// What the store has to say of it: why an alias joined nothing.
+    pub note: Option<String>,
 }
 
 /// What ingest refused.

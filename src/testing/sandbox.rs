@@ -19,7 +19,7 @@ use crate::ingest;
 use crate::mock::Mock;
 use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
 use crate::rules::{Rule, ScriptSet};
-use crate::store::{Appended, Dedupe, DeliveryState, NewEvent, Store as _, StoreError, Write};
+use crate::store::{Appended, Dedupe, DeliveryState, Joined, NewEvent, Store as _, StoreError, Write};
 
 /// Attempts against a mock: what passes by itself is tried again at once.
 const ATTEMPTS: u32 = 3;
@@ -189,15 +189,17 @@ impl Sandbox {
         if rules.is_empty() {
             return Ok(Vec::new());
         }
+        let joined = Joined::new(self.room.store.aliases());
         let row = NewEvent {
             kind: event.kind.as_str(),
             name: event.name().map(str::to_owned),
             user: event.user_id().or_else(|| event.anonymous_id()),
             received_at: event.received_at,
             payload: Bytes::from(event.payload()),
-            deliveries: rules.iter().map(|rule| ingest::delivery(&event, rule)).collect(),
+            deliveries: rules.iter().map(|rule| ingest::delivery(&event, rule, &joined)).collect(),
             dedupe: Dedupe::Never,
             replay_of: None,
+            alias: None,
             source: event.source,
             message_id: event.message_id,
         };

@@ -318,7 +318,9 @@ fn the_shipped_file_states_every_default_and_builds() {
         ..AccountConfig::default()
     };
     assert_eq!(*account, own);
-    assert_eq!(config.sources["website"].keep_unmatched, SourceConfig::default().keep_unmatched);
+    let website = &config.sources["website"];
+    let defaults = SourceConfig::default();
+    assert_eq!((website.keep_unmatched, website.aliases), (defaults.keep_unmatched, defaults.aliases));
     // A key that the file does not name is found by asking for one that does not exist: the message lists them all.
     for (section, header) in [
         ("server", "[server]"),

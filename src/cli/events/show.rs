@@ -56,6 +56,9 @@ fn of_event(detail: &EventDetail) -> String {
     if let Some(of) = &detail.replay_of {
         text.push_str(&format!("  repeats {of}\n"));
     }
+    if let Some(note) = &row.note {
+        text.push_str(&format!("  {}\n", printable(note)));
+    }
     match &detail.event {
         Some(event) => text.push_str(&record::indented(&record::pretty(event), 2)),
         None => text.push_str("  (the event itself is no longer kept)\n"),

@@ -1,13 +1,15 @@
-//! Deliveries that come after the tails of other lanes: a user's first event after what the same visitor did anonymously.
+//! Deliveries that come after the tails of other lanes: a user's first event after what the same visitor did anonymously, and events of one of
+//! a user's ids behind those of the others.
 //!
 //! Invariants:
-//! - It waits only for deliveries of its own rule and account with lower sequence numbers, so no two can wait for each other.
+//! - It waits only for deliveries of its own account with lower sequence numbers, so no two can wait for each other. `after` means those of
+//!   its own rule, `behind` those of any rule, as if both lanes were one.
 //! - It does not wait for what is parked: that waits for a link, which may be what this one brings. Nor can a hold keep it alone:
-//!   what it waits for is of the same rule and account. A retry is waited for, as within a lane, and so for as long as
+//!   what it waits for is of the same rule, or of one that is not held. A retry is waited for, as within a lane, and so for as long as
 //!   `delivery.max_retry_time` at most.
 //! - What is to go first was pushed first, so what has none when it is pushed never gets any.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,6 +22,17 @@ use crate::store::{Pending, Seq};
 #[derive(Debug, Default)]
 pub(super) struct Tails(HashMap<(Arc<str>, Arc<str>), BTreeSet<LaneId>>);
 
+/// Which deliveries of another lane go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose<'r> {
+    /// Those of a rule.
+    Rule(&'r Arc<str>),
+    /// Those of rules that are not held, and what is under way.
+    Open,
+    /// All.
+    Any,
+}
+
 impl Lanes {
     #[cfg(test)]
     pub(super) fn tails_are_empty(&self) -> bool {
@@ -27,33 +40,45 @@ impl Lanes {
     }
 
     /// Of the lanes that a new delivery comes after, those that hold something which goes first.
-    pub(super) fn tails_before(&self, pending: &Pending) -> Vec<Arc<str>> {
-        let keys = pending.after.iter().filter(|key| **key != pending.key).map(|key| Arc::from(key.as_str()));
-        keys.filter(|key| self.has_earlier(&pending.account, key, &pending.id.rule, pending.id.seq)).collect()
+    pub(super) fn tails_before(&self, pending: &Pending, keys: &[String], whose: Whose<'_>) -> Vec<Arc<str>> {
+        let keys = keys.iter().filter(|key| **key != pending.key).map(|key| Arc::from(key.as_str()));
+        keys.filter(|key| self.has_earlier(&pending.account, key, whose, pending.id.seq)).collect()
     }
 
     /// Whether something of another lane goes first.
     pub(super) fn has_before(&self, lane: &Lane, rule: &Arc<str>, entry: &Entry) -> bool {
-        entry.after.iter().any(|key| self.has_earlier(&lane.account, key, rule, entry.seq))
+        self.before(lane, rule, entry).next().is_some()
     }
 
-    /// Whether the lane holds a delivery of the rule from before `seq` that is waiting or under way.
-    fn has_earlier(&self, account: &Arc<str>, key: &Arc<str>, rule: &Arc<str>, seq: Seq) -> bool {
+    /// The lanes of which something goes first.
+    fn before<'a>(&'a self, lane: &'a Lane, rule: &'a Arc<str>, entry: &'a Entry) -> impl Iterator<Item = &'a Arc<str>> {
+        let after = entry.after.iter().map(|key| (key, Whose::Rule(rule)));
+        let behind = entry.behind.iter().map(|key| (key, Whose::Open));
+        let first = |(key, whose): &(&Arc<str>, Whose<'_>)| self.has_earlier(&lane.account, key, *whose, entry.seq);
+        after.chain(behind).filter(first).map(|(key, _)| key)
+    }
+
+    /// Whether the lane holds such a delivery from before `seq` that is waiting or under way.
+    fn has_earlier(&self, account: &Arc<str>, key: &Arc<str>, whose: Whose<'_>, seq: Seq) -> bool {
         let Some(id) = self.by_key.get(&(account.clone(), key.clone())) else { return false };
         let lane = self.lane_ref(*id);
-        let running = lane.running.iter().map(|(name, entry)| (name, entry.seq));
-        let queued = lane.rules.iter().filter_map(|(name, queue)| Some((name, queue.front()?.seq)));
-        running.chain(queued).any(|(name, first)| name == rule && first < seq)
+        let waits = |name: &Arc<str>| match whose {
+            Whose::Rule(rule) => name == rule,
+            Whose::Open => !self.held_rules.contains(name),
+            Whose::Any => true,
+        };
+        let running = lane.running.iter().any(|(name, entry)| entry.seq < seq && (waits(name) || whose == Whose::Open));
+        let queued =
+            |(name, queue): &(Arc<str>, VecDeque<Entry>)| queue.front().is_some_and(|first| first.seq < seq) && waits(name);
+        running || lane.rules.iter().any(queued)
     }
 
     /// Notes what the lane's next deliveries wait for.
     pub(super) fn wait_for_tails(&mut self, id: LaneId) {
         let lane = self.lane_ref(id);
         let next = lane.rules.iter().filter_map(|(rule, queue)| Some((rule, queue.front()?)));
-        let keys = next.flat_map(|(rule, entry)| {
-            entry.after.iter().filter(|key| self.has_earlier(&lane.account, key, rule, entry.seq)).cloned()
-        });
-        let keys: Vec<_> = keys.map(|key| (lane.account.clone(), key)).collect();
+        let keys = next.flat_map(|(rule, entry)| self.before(lane, rule, entry));
+        let keys: Vec<_> = keys.map(|key| (lane.account.clone(), key.clone())).collect();
         for key in keys {
             self.tails.0.entry(key).or_default().insert(id);
         }

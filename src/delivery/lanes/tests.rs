@@ -13,6 +13,7 @@ fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
         account: account.into(),
         key: key.to_owned(),
         after: Vec::new(),
+        behind: Vec::new(),
         attempts: 0,
         run_at: None,
         first_failed_at: None,
@@ -24,6 +25,11 @@ fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
 /// One that comes after other lanes' tails.
 fn after(seq: u64, rule: &str, key: &str, after: &[&str]) -> Pending {
     Pending { after: after.iter().map(|key| (*key).to_owned()).collect(), ..delivery(seq, rule, "main", key) }
+}
+
+/// One that stands behind other lanes, whatever the rule.
+fn behind(seq: u64, rule: &str, key: &str, behind: &[&str]) -> Pending {
+    Pending { behind: behind.iter().map(|key| (*key).to_owned()).collect(), ..delivery(seq, rule, "main", key) }
 }
 
 fn next(lanes: &mut Lanes, now: i64) -> Option<(LaneId, String)> {
@@ -201,9 +207,56 @@ fn a_hold_keeps_both_and_lets_them_go_on_in_order() {
     assert_eq!(ids, ["1/r", "2/r"]);
 }
 
+#[test]
+fn what_stands_behind_another_lane_waits_for_all_of_it_as_in_one_lane() {
+    let mut lanes = Lanes::default();
+    lanes.push(delivery(1, "r", "main", "u:p"), at(0));
+    lanes.push(delivery(2, "s", "main", "u:p"), at(0));
+    lanes.push(behind(3, "alias", "u:u", &["u:p"]), at(0));
+    lanes.push(behind(4, "other", "u:u", &["u:p"]), at(0));
+    lanes.push(delivery(5, "r", "main", "u:p"), at(0));
+    let mut order = Vec::new();
+    while let Some((lane, id)) = next(&mut lanes, 0) {
+        assert!(order.len() >= 2 || next(&mut lanes, 0).is_none(), "nothing beside {id}");
+        order.push(id);
+        lanes.finish(lane, Next::Ended, at(0));
+    }
+    order.retain(|id| id != "5/r");
+    assert_eq!(order, ["1/r", "2/s", "3/alias", "4/other"]);
+    assert!(lanes.tails_are_empty());
+}
+
+#[test]
+fn a_held_rule_of_another_lane_is_passed_over_and_goes_first_again_after_the_hold() {
+    let held: Arc<str> = "held".into();
+    for hold_first in [true, false] {
+        let mut lanes = Lanes::default();
+        if hold_first {
+            lanes.hold_rule(&held, true, at(0));
+        }
+        lanes.push(delivery(1, "held", "main", "u:p"), at(0));
+        lanes.push(behind(2, "r", "u:u", &["u:p"]), at(0));
+        lanes.push(behind(3, "r", "u:u", &["u:p"]), at(0));
+        if !hold_first {
+            lanes.hold_rule(&held, true, at(0));
+        }
+        let (lane, id) = next(&mut lanes, 0).expect("a hold of another rule does not keep it");
+        assert_eq!(id, "2/r");
+        lanes.finish(lane, Next::Ended, at(0));
+        lanes.hold_rule(&held, false, at(0));
+        let (lane, id) = next(&mut lanes, 0).expect("the oldest");
+        assert_eq!((id.as_str(), next(&mut lanes, 0)), ("1/held", None));
+        // What is under way is waited for, held or not.
+        lanes.hold_rule(&held, true, at(0));
+        assert_eq!(next(&mut lanes, 0), None);
+        lanes.finish(lane, Next::Ended, at(0));
+        assert_eq!(next(&mut lanes, 0).expect("the last").1, "3/r");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Push { key: u8, rule: u8, after: Option<u8> },
+    Push { key: u8, rule: u8, after: Option<u8>, behind: Option<u8> },
     Start,
     Finish { how: u8 },
     Hold { rule: u8, held: bool },
@@ -212,7 +265,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (0..4_u8, 0..3_u8, proptest::option::of(0..4_u8)).prop_map(|(key, rule, after)| Op::Push { key, rule, after }),
+        4 => (0..4_u8, 0..3_u8, proptest::option::of(0..4_u8), proptest::option::of(0..4_u8))
+            .prop_map(|(key, rule, after, behind)| Op::Push { key, rule, after, behind }),
         4 => Just(Op::Start),
         4 => (0..4_u8).prop_map(|how| Op::Finish { how }),
         1 => (0..3_u8, any::<bool>()).prop_map(|(rule, held)| Op::Hold { rule, held }),
@@ -232,18 +286,24 @@ proptest! {
         let mut pushed: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
         let mut ended: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
         let mut comes_after: BTreeMap<u64, String> = BTreeMap::new();
+        let mut stands_behind: BTreeMap<u64, String> = BTreeMap::new();
         let mut held = [false; 3];
         for op in ops {
             match op {
-                Op::Push { key, rule, after } => {
+                Op::Push { key, rule, after, behind } => {
                     seq += 1;
                     let before = after.map(|other| format!("u:{other}"));
+                    let lane = behind.map(|other| format!("u:{other}"));
                     let delivery = Pending {
                         after: before.iter().cloned().collect(),
+                        behind: lane.iter().cloned().collect(),
                         ..delivery(seq, &format!("r{rule}"), "main", &format!("u:{key}"))
                     };
                     if let Some(before) = before {
                         comes_after.insert(seq, before);
+                    }
+                    if let Some(lane) = lane {
+                        stands_behind.insert(seq, lane);
                     }
                     pushed.entry((delivery.id.rule.to_string(), delivery.key.clone())).or_default().push(seq);
                     lanes.push(delivery, at(now));
@@ -256,6 +316,14 @@ proptest! {
                             let ended = ended.get(&key).map_or(0, Vec::len);
                             let first = pushed.get(&key).and_then(|all| all.get(ended));
                             prop_assert!(first.is_none_or(|first| *first >= pending.id.seq.0), "its tails have ended");
+                        }
+                        if let Some(before) = stands_behind.get(&pending.id.seq.0).filter(|lane| **lane != pending.key) {
+                            for rule in (0..3).filter(|rule| !held[*rule]) {
+                                let key = (format!("r{rule}"), before.clone());
+                                let ended = ended.get(&key).map_or(0, Vec::len);
+                                let first = pushed.get(&key).and_then(|all| all.get(ended));
+                                prop_assert!(first.is_none_or(|first| *first >= pending.id.seq.0), "the lane before it has ended");
+                            }
                         }
                         prop_assert!(!held[usize::from(pending.id.rule.as_bytes()[1] - b'0')], "a held rule does not run");
                         running.push((lane, pending));

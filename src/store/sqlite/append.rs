@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::codes::{from_keys, from_seq, from_time, part, to_seq};
 use super::writer::{Cache, Keep};
 use super::{counters, window};
-use crate::store::{Appended, Dedupe, DeliveryId, NewEvent, Pending};
+use crate::store::{Alias, Appended, Dedupe, DeliveryId, NewEvent, Pending};
 
 /// How many unmatched events go at once when there are too many.
 const UNMATCHED_STEP: i64 = 256;
@@ -32,8 +32,8 @@ impl<'conn> Inserts<'conn> {
             unmatched: conn.prepare_cached(&format!("INSERT INTO unmatched {COLUMNS}"))?,
             seen: conn.prepare_cached(window::ENTER)?,
             pending: conn.prepare_cached(
-                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after, behind)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?,
         })
     }
@@ -69,7 +69,12 @@ fn one(
     }
     cache.counters.last_seq += 1;
     let seq = cache.counters.last_seq;
-    if event.deliveries.is_empty() && keep.unmatched_span == 0 {
+    let note = match &event.alias {
+        Some(alias) => join(conn, cache, alias, seq, &event.source)?,
+        None => None,
+    };
+    let kept = keep.unmatched_span != 0 && event.alias.as_ref().is_none_or(|alias| alias.kept);
+    if event.deliveries.is_empty() && !kept {
         // Not kept, so not in the window either: when a rule wants it after all, a resent one is new.
         return Ok(Appended::Fresh(to_seq(seq)));
     }
@@ -91,6 +96,11 @@ fn one(
         replay.1,
         event.payload.as_ref()
     ])?;
+    if let Some(note) = note {
+        // Rare, and part of the transaction that writes the row first.
+        let table = if event.deliveries.is_empty() { "unmatched" } else { "events" };
+        conn.prepare_cached(&format!("UPDATE {table} SET note = ?2 WHERE seq = ?1"))?.execute(params![seq, note])?;
+    }
     if event.dedupe == Dedupe::Window {
         cache.window.enter(&mut inserts.seen, hash, seq, source, &event.message_id, when)?;
     }
@@ -105,6 +115,15 @@ fn one(
         deliveries(conn, &mut inserts.pending, cache, event, Row { seq, at, kind }, fresh)?;
     }
     Ok(Appended::Fresh(to_seq(seq)))
+}
+
+/// Joins the ids of an alias; what is to be said of its event when they are not.
+fn join(conn: &Connection, cache: &mut Cache, alias: &Alias, seq: i64, source: &str) -> rusqlite::Result<Option<String>> {
+    let why = cache.joins.join(conn, alias, seq)?;
+    Ok(why.map(|why| {
+        tracing::warn!(seq, source, %why, "an alias joined nothing; see docs/identity.md, \"Alias events\"");
+        format!("joined nothing: {why}")
+    }))
 }
 
 /// What an event's deliveries repeat of it.
@@ -134,7 +153,8 @@ fn deliveries(
             delivery.key,
             at,
             kind,
-            from_keys(&delivery.after)
+            from_keys(&delivery.after),
+            from_keys(&delivery.behind)
         ])?;
         cache.counters.pending += 1;
         fresh.push(Pending {
@@ -143,6 +163,7 @@ fn deliveries(
             account: Arc::clone(&delivery.account),
             key: delivery.key.clone(),
             after: delivery.after.clone(),
+            behind: delivery.behind.clone(),
             attempts: 0,
             run_at: None,
             first_failed_at: None,

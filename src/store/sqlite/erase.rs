@@ -21,6 +21,7 @@ use crate::store::{Erase, Erased, IndexedEntity, RejectedText, Seq, StoredEvent}
 pub(super) fn step(conn: &Connection, cache: &mut Cache, step: &Erase) -> rusqlite::Result<Erased> {
     match step {
         Erase::Events { seqs, account } => events(conn, cache, seqs, account.as_deref()),
+        Erase::Aliases { ids } => cache.joins.erase(conn, ids).map(|()| Erased::default()),
         Erase::Rejected { ids } => {
             let mut erased = Erased::default();
             for id in ids {

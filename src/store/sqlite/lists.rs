@@ -279,7 +279,7 @@ pub(super) fn events_by_message(conn: &Connection, message_id: &str) -> rusqlite
 
 pub(super) fn event_rows(table: &str) -> String {
     format!(
-        "SELECT e.seq, e.message_id, k.name, e.name, s.name, e.at FROM {table} e
+        "SELECT e.seq, e.message_id, k.name, e.name, s.name, e.at, e.note FROM {table} e
          JOIN names k ON k.id = e.kind JOIN names s ON s.id = e.source"
     )
 }
@@ -292,5 +292,6 @@ pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         name: row.get(3)?,
         source: row.get(4)?,
         received_at: to_time(row.get(5)?),
+        note: row.get(6)?,
     })
 }

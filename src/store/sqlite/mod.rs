@@ -9,6 +9,7 @@
 //! - Room that is needed to finish what was accepted is set aside ([`reserve`]); new events never get it.
 //! - One daemon a data directory, by a lock that dies with the process ([`open`]).
 
+mod aliases;
 mod append;
 mod checkpoint;
 mod codes;
@@ -41,6 +42,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::aliases::Joins;
 use self::checkpoint::Checkpoints;
 use self::codes::{from_span, from_time, to_time};
 use self::counters::Counters;
@@ -55,8 +57,8 @@ use self::steady::SteadyClock;
 use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
-    Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent, Pending, Rejected,
-    RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Aliases, Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent, Pending,
+    Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
@@ -78,6 +80,8 @@ pub struct OpenOptions {
     pub keep_unmatched: Duration,
     /// How many events that no rule wants are kept at most.
     pub max_unmatched: u64,
+    /// How many ids aliases may join. In memory, an id takes some 150 bytes besides its text.
+    pub max_aliases: usize,
     /// How many refused events are kept.
     pub max_rejected: u32,
     /// Room set aside for outcomes on a full disk; at least twice the 16 MiB that the WAL may hold.
@@ -105,6 +109,7 @@ impl Default for OpenOptions {
             dedupe_window: Duration::from_secs(24 * 3600),
             keep_unmatched: Duration::from_secs(7 * 24 * 3600),
             max_unmatched: 200_000,
+            max_aliases: 200_000,
             max_rejected: 10_000,
             reserve_bytes: 32 * 1024 * 1024,
             max_waiting_events: MAX_BATCH_EVENTS,
@@ -141,6 +146,7 @@ pub struct SqliteStore {
     paths: Paths,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusing: Refusing,
+    aliases: Arc<Aliases>,
 }
 
 impl SqliteStore {
@@ -164,9 +170,11 @@ impl SqliteStore {
                 window: Window::load(&conn, from_span(options.dedupe_window), SteadyClock::new(Arc::clone(&elapsed), now), now)?,
                 block: OpenBlock::load(&conn)?,
                 counters: Counters::load(&conn)?,
+                joins: Joins::load(&conn, options.max_aliases)?,
             })
         };
         let cache = load().map_err(|e| paths.explain(&e))?;
+        let aliases = cache.joins.shared();
         let checkpoint_conn = paths.connect(2_048).map_err(|e| paths.explain(&e))?;
         let queue = Arc::new(Queue::new(Bounds {
             waiting_events: options.max_waiting_events,
@@ -207,6 +215,7 @@ impl SqliteStore {
             paths,
             threads: Mutex::new(vec![writer_thread, checkpoint_thread]),
             refusing,
+            aliases,
         };
         Ok((store, receiver))
     }
@@ -267,6 +276,10 @@ fn capped(limit: usize, most: usize) -> i64 {
 impl Store for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         self.ask(|reply| Job::Append(events, reply)).await.map(|(appended, _)| appended)
+    }
+
+    fn aliases(&self) -> &Aliases {
+        &self.aliases
     }
 
     async fn reject(&self, rejected: Vec<Rejected>) -> Result<(), StoreError> {

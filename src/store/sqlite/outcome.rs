@@ -130,8 +130,8 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
         Write::Release { id, delivery, at } => {
             let (seq, rule) = (from_seq(id.seq), names.id(conn, &id.rule)?);
             run(
-                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after, released_at)
-                 SELECT seq, rule, position, ?3, ?4, ?5, at, kind, ?6, ?7 FROM runs WHERE seq = ?1 AND rule = ?2",
+                "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after, behind, released_at)
+                 SELECT seq, rule, position, ?3, ?4, ?5, at, kind, ?6, ?7, ?8 FROM runs WHERE seq = ?1 AND rule = ?2",
                 params![
                     seq,
                     rule,
@@ -139,6 +139,7 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
                     part(&delivery.account, &delivery.key),
                     delivery.key,
                     from_keys(&delivery.after),
+                    from_keys(&delivery.behind),
                     from_time(*at)
                 ],
             )?;

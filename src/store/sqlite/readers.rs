@@ -70,7 +70,7 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
     };
     conn.prepare_cached(
         "SELECT p.seq, p.rule, p.position, p.account, p.key, p.attempts, p.run_at, p.first_failed_at,
-           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule), p.after, p.released_at
+           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule), p.after, p.released_at, p.behind
          FROM pending p WHERE p.seq >= ?1 AND (p.seq > ?1 OR p.position > ?2) ORDER BY p.seq, p.position LIMIT ?3",
     )?
     .query_map(params![seq, position, limit], |row| {
@@ -84,6 +84,7 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
             first_failed_at: row.get::<_, Option<i64>>(7)?.map(to_time),
             pinned: row.get(8)?,
             after: to_keys(row.get(9)?),
+            behind: to_keys(row.get(11)?),
             released_at: row.get::<_, Option<i64>>(10)?.map(to_time),
         })
     })?
@@ -106,7 +107,7 @@ pub(super) fn event(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<Stor
     for table in ["events", "unmatched"] {
         let found = conn
             .prepare_cached(&format!(
-                "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name FROM {table} e
+                "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name, e.note FROM {table} e
                  JOIN names s ON s.id = e.source LEFT JOIN names r ON r.id = e.replay_rule WHERE e.seq = ?1"
             ))?
             .query_row([from_seq(seq)], stored)
@@ -126,6 +127,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
         received_at: to_time(row.get(3)?),
         payload: Bytes::from(row.get::<_, Vec<u8>>(4)?),
         replay_of: replay_of(row.get(5)?, row.get::<_, Option<String>>(6)?.as_deref()),
+        note: row.get(7)?,
     })
 }
 

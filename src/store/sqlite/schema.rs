@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -19,6 +19,16 @@ const RELEASED: &str = "ALTER TABLE pending ADD COLUMN released_at INTEGER;";
 
 /// Why a delivery waits, for lists.
 const WAITING: &str = "ALTER TABLE pending ADD COLUMN reason TEXT;";
+
+/// Ids that are one user, in order within their class; the whole lanes that a delivery comes behind, as `after`; what is to be said of an
+/// event.
+const ALIASES: &str = "
+CREATE TABLE aliases (id TEXT PRIMARY KEY, class INTEGER NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX aliases_class ON aliases (class, place);
+ALTER TABLE pending ADD COLUMN behind TEXT;
+ALTER TABLE events ADD COLUMN note TEXT;
+ALTER TABLE unmatched ADD COLUMN note TEXT;
+";
 
 const INITIAL: &str = "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);

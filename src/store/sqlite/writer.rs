@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::aliases::Joins;
 use super::checkpoint::Checkpoints;
 use super::codes::{Trouble, from_time};
 use super::counters::Counters;
@@ -38,6 +39,7 @@ pub(super) struct Cache {
     pub(super) window: Window,
     pub(super) block: OpenBlock,
     pub(super) counters: Counters,
+    pub(super) joins: Joins,
 }
 
 /// Bounds of what is kept without a promise.
@@ -138,6 +140,7 @@ impl Writer {
         match self.transaction(&jobs, &mut fresh) {
             Ok(answers) => {
                 self.cache.window.keep();
+                self.cache.joins.keep();
                 if let Some(observer) = &self.observer {
                     observer(&CommitReport { calls: jobs.len(), deliveries: fresh.len(), took: started.elapsed() });
                 }
@@ -210,6 +213,7 @@ impl Writer {
             self.conn.execute_batch("ROLLBACK")?;
         }
         self.cache.window.undo();
+        self.cache.joins.undo();
         self.cache.names = Names::load(&self.conn)?;
         self.cache.block = OpenBlock::load(&self.conn)?;
         self.cache.counters = Counters::load(&self.conn)?;

@@ -124,8 +124,13 @@ impl Admin {
 
     /// Stores an identify of `user` for the rule `person`.
     pub(crate) async fn event(&self, message_id: &str, user: &str) -> DeliveryId {
-        let deliveries =
-            vec![NewDelivery { rule: "person".into(), account: "main".into(), key: format!("u:{user}"), after: Vec::new() }];
+        let deliveries = vec![NewDelivery {
+            rule: "person".into(),
+            account: "main".into(),
+            key: format!("u:{user}"),
+            after: Vec::new(),
+            behind: Vec::new(),
+        }];
         DeliveryId { seq: self.append(message_id, user, deliveries).await, rule: "person".into() }
     }
 
@@ -145,6 +150,7 @@ impl Admin {
             deliveries,
             dedupe: Dedupe::Window,
             replay_of: None,
+            alias: None,
         };
         match self.store.append(vec![event]).await.expect("stored")[0] {
             pipewright::store::Appended::Fresh(seq) => seq,

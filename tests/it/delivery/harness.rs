@@ -28,6 +28,7 @@ pub(super) struct Setup {
     delivery: String,
     account: String,
     server: String,
+    source: String,
     scripts: String,
     rules: Vec<(String, String, String, String)>,
 }
@@ -39,6 +40,7 @@ impl Setup {
             delivery: "retry_first = \"10ms\"\nretry_max = \"50ms\"\n".to_owned(),
             account: String::new(),
             server: String::new(),
+            source: String::new(),
             scripts: "deadline = \"5s\"".to_owned(),
             rules: Vec::new(),
         }
@@ -68,6 +70,12 @@ impl Setup {
     /// Further keys of `[server]`.
     pub(super) fn server(mut self, keys: &str) -> Self {
         keys.clone_into(&mut self.server);
+        self
+    }
+
+    /// Further keys of the source.
+    pub(super) fn source(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.source);
         self
     }
 
@@ -102,9 +110,9 @@ impl Setup {
         let dir = temp_dir();
         let mut rules = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[reload]\nwatch = false\n\
-             [scripts]\n{}\n[delivery]\n{}\n[sources.website]\nwrite_keys = [\"env:PIPEWRIGHT_TEST_UNSET\"]\n\
+             [scripts]\n{}\n[delivery]\n{}\n[sources.website]\nwrite_keys = [\"env:PIPEWRIGHT_TEST_UNSET\"]\n{}\n\
              [pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:PIPEWRIGHT_TEST_UNSET\"\nplan = \"ultimate\"\n{}\n",
-            self.server, self.scripts, self.delivery, self.account
+            self.server, self.scripts, self.delivery, self.source, self.account
         );
         for (name, when, script, more) in &self.rules {
             rules.push_str(&format!("[[rules]]\nname = \"{name}\"\nwhen = '{when}'\nscript = \"{name}.rhai\"\n{more}\n"));

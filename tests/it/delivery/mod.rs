@@ -2,6 +2,7 @@
 
 mod activities;
 mod by_id;
+mod aliases;
 mod control;
 mod deals;
 mod failures;

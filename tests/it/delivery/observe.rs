@@ -98,9 +98,16 @@ async fn what_is_released_long_after_it_came_still_waits_for_what_it_links_to() 
         user: Some("u1".to_owned()),
         received_at: long_ago,
         payload: Bytes::from(body.to_string()),
-        deliveries: vec![NewDelivery { rule: "deal".into(), account: "main".into(), key: "u:u1".to_owned(), after: Vec::new() }],
+        deliveries: vec![NewDelivery {
+            rule: "deal".into(),
+            account: "main".into(),
+            key: "u:u1".to_owned(),
+            after: Vec::new(),
+            behind: Vec::new(),
+        }],
         dedupe: Dedupe::Window,
         replay_of: None,
+        alias: None,
     };
     let Appended::Fresh(seq) = rig.store().append(vec![event]).await.expect("stored")[0] else { panic!("fresh") };
     rig.settled().await;

@@ -123,3 +123,40 @@ async fn a_delete_event_reaches_its_rule_and_then_erases() {
     let users: Vec<_> = list["deliveries"].as_array().expect("a list").iter().map(|d| d["kind"].clone()).collect();
     assert_eq!(users, ["identify"], "bob's");
 }
+
+#[tokio::test]
+async fn an_alias_stands_over_a_kill_is_told_in_records_and_goes_with_its_user() {
+    let (folder, account) = (Folder::init().await, Process::account(&[]).await);
+    folder.use_account(&account);
+    let pipedrive = super::harness::Account(account.address("embedded Pipedrive on "));
+    let daemon = Daemon::serve(&folder, &[]).await;
+    let identify = |user: &str, name: &str| json!({ "userId": user, "traits": { "name": name } });
+    daemon.accept("/v1/identify", &identify("gone-before", "Before")).await;
+    daemon.done("gone-before", 1).await;
+    daemon.accept("/v1/alias", &json!({ "userId": "gone-user", "previousId": "gone-before" })).await;
+    daemon.process.kill().await;
+
+    let daemon = Daemon::serve(&folder, &[]).await;
+    daemon.accept("/v1/identify", &identify("gone-user", "Gone Girl")).await;
+    daemon.done("gone-user", 1).await;
+    assert_eq!(pipedrive.person("gone-before").await["name"], "Gone Girl");
+    assert_eq!(pipedrive.with("persons", "Segment User ID", "gone-user").await.len(), 0);
+    let shown = folder.run(&["events", "show", "3/person"]).await.ok();
+    assert!(shown.contains("found by \"gone-before\", an alias of \"gone-user\""), "{shown}");
+
+    // What is beyond the bound of a class is said where somebody looks.
+    for n in 0..15 {
+        daemon.accept("/v1/alias", &json!({ "userId": "gone-user", "previousId": format!("gone-secret-{n}") })).await;
+    }
+    let shown = folder.run(&["events", "show", "18"]).await.ok();
+    assert!(shown.contains("joined nothing: together they would be more than 16 ids of one user"), "{shown}");
+    let said = daemon.process.said();
+    assert!(said.contains("an alias joined nothing") && !said.contains("gone-"), "{said}");
+
+    let found = folder.run(&["forget", "gone-before"]).await.ok();
+    assert!(found.contains("under 16 ids, which alias events have made one user: gone-before, gone-secret-0,"), "{found}");
+    folder.run(&["forget", "gone-before", "--yes"]).await.ok();
+    assert_eq!(marks(&folder), [""; 0], "no byte is left, of what joined them neither");
+    let again = folder.run(&["forget", "gone-user"]).await.ok();
+    assert!(again.contains("found: 0 events") && !again.contains("one user"), "{again}");
+}

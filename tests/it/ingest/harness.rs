@@ -14,8 +14,9 @@ use pipewright::ingest::{Ingest, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
-    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent, Pending,
-    Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent,
+    Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
+    UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -160,6 +161,7 @@ pub(super) struct Kept {
     gate: Mutex<Option<Arc<Semaphore>>>,
     appends: Mutex<usize>,
     writes: Mutex<Vec<Write>>,
+    aliases: Aliases,
 }
 
 impl Kept {
@@ -229,6 +231,10 @@ impl Store for Kept {
         Ok(answers)
     }
 
+    fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
     async fn reject(&self, rejected: Vec<Rejected>) -> Result<(), StoreError> {
         self.rejected.lock().extend(rejected);
         Ok(())
@@ -242,6 +248,7 @@ impl Store for Kept {
             received_at: e.received_at,
             payload: e.payload.clone(),
             replay_of: None,
+            note: None,
         }))
     }
 
@@ -255,6 +262,7 @@ impl Store for Kept {
             name: e.name.clone(),
             source: e.source.clone(),
             received_at: e.received_at,
+            note: None,
         };
         // As it is asked by replays: oldest first.
         let after = filter.after.expect("a replay goes on after a place");

@@ -1,5 +1,6 @@
 //! The event listener at its HTTP contract.
 
+mod aliases;
 mod bad_input;
 mod batch;
 mod connections;

@@ -1,5 +1,6 @@
 //! The store at its trait.
 
+mod aliases;
 mod append;
 mod failure;
 mod lists;

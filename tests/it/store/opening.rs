@@ -1,10 +1,10 @@
 //! Which directories and files are taken, and how the others are refused.
 
 use pipewright::store::sqlite::SqliteStore;
-use pipewright::store::{Store, StoreError};
+use pipewright::store::{Alias, NewEvent, Seq, Store, StoreError};
 use tempfile::TempDir;
 
-use super::support::{add, event, open, options};
+use super::support::{add, all_pending, event, open, options};
 
 fn refusal(dir: &TempDir) -> String {
     match SqliteStore::open(options(dir)) {
@@ -82,4 +82,31 @@ fn others_cannot_read_the_file() {
         let mode = std::fs::metadata(opened.dir.path().join(name)).expect("is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_file_from_before_aliases_is_brought_up_to_date_and_goes_on() {
+    let mut opened = open();
+    add(&opened.store, event("m1", &["person"])).await;
+    add(&opened.store, event("m2", &[])).await;
+    opened.store.close().await;
+    drop(opened.store);
+    // As the version before left it.
+    raw(&opened.dir)
+        .execute_batch(
+            "DROP TABLE aliases; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
+             ALTER TABLE unmatched DROP COLUMN note; PRAGMA user_version = 4;",
+        )
+        .expect("writes");
+    let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
+    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 5);
+    let pending = all_pending(&store, 10).await;
+    assert_eq!(pending.iter().map(|p| (p.id.to_string(), p.behind.len())).collect::<Vec<_>>(), [("1/person".to_owned(), 0)]);
+    assert_eq!(store.event(Seq(2)).await.expect("reads").expect("is there").note, None);
+    let alias = Alias { user: "u".to_owned(), previous: "p".to_owned(), kept: true };
+    let seq = add(&store, NewEvent { alias: Some(alias), ..event("m3", &["person"]) }).await;
+    assert_eq!(seq, Seq(3));
+    assert_eq!(store.aliases().len(), 2);
+    opened.store = store;
+    assert_eq!(opened.reopen().store.aliases().len(), 2);
 }

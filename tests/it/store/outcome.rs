@@ -17,8 +17,13 @@ async fn only_what_was_observed_is_released_and_it_keeps_its_place_over_a_reopen
     let store = &opened.store;
     store.append(vec![event("m1", &["person", "deal"]), event("m2", &["person"])]).await.expect("appends");
     let (first, second) = (id(Seq(1), "deal"), id(Seq(2), "person"));
-    let delivery =
-        NewDelivery { rule: "deal".into(), account: "other".into(), key: "u:9".to_owned(), after: vec!["a:1".to_owned()] };
+    let delivery = NewDelivery {
+        rule: "deal".into(),
+        account: "other".into(),
+        key: "u:9".to_owned(),
+        after: vec!["a:1".to_owned()],
+        behind: vec!["u:8".to_owned()],
+    };
     let release = |id: &DeliveryId| Write::Release { id: id.clone(), delivery: delivery.clone(), at: at(7) };
     assert!(store.commit(vec![release(&first)]).await.is_err(), "it is pending");
     store
@@ -34,7 +39,7 @@ async fn only_what_was_observed_is_released_and_it_keeps_its_place_over_a_reopen
     let row = &pending[1];
     assert_eq!(pending.iter().map(|p| p.id.to_string()).collect::<Vec<_>>(), ["1/person", "1/deal"]);
     assert_eq!((row.position, &*row.account, row.key.as_str(), row.released_at), (1, "other", "u:9", Some(at(7))));
-    assert_eq!(row.after, ["a:1"]);
+    assert_eq!((&row.after[..], &row.behind[..]), (&["a:1".to_owned()][..], &["u:8".to_owned()][..]));
     assert_eq!(opened.store.stats().await.expect("reads").pending, 2);
     opened.store.commit(vec![finish(first, DeliveryState::Done, at(9))]).await.expect("commits");
     assert_eq!(opened.store.stats().await.expect("reads").pending, 1);

@@ -74,11 +74,12 @@ pub(crate) fn event(message_id: &str, rules: &[&str]) -> NewEvent {
         deliveries: rules.iter().map(|rule| delivery(rule, "u:1")).collect(),
         dedupe: Dedupe::Window,
         replay_of: None,
+        alias: None,
     }
 }
 
 pub(crate) fn delivery(rule: &str, key: &str) -> NewDelivery {
-    NewDelivery { rule: Arc::from(rule), account: Arc::from("main"), key: key.to_owned(), after: Vec::new() }
+    NewDelivery { rule: Arc::from(rule), account: Arc::from("main"), key: key.to_owned(), after: Vec::new(), behind: Vec::new() }
 }
 
 pub(crate) fn id(seq: Seq, rule: &str) -> DeliveryId {
