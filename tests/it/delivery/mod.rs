@@ -5,6 +5,7 @@ mod by_id;
 mod aliases;
 mod control;
 mod deals;
+mod erasure;
 mod failures;
 mod harness;
 mod identity;

@@ -257,3 +257,55 @@ async fn commands_take_the_account_that_is_named_and_say_which_there_are() {
     run(&["resume", "account", "eu"]).await.ok();
     daemon.done("ada", 2).await;
 }
+
+#[tokio::test]
+async fn what_one_account_has_of_a_user_is_erased_and_the_other_goes_on_as_it_was() {
+    let (two, daemon) = Two::serve().await;
+    daemon.accept("/v1/identify", &identify("before", "Before")).await;
+    daemon.done("before", 2).await;
+    daemon.accept("/v1/alias", &json!({ "userId": "ada", "previousId": "before" })).await;
+    daemon.accept("/v1/identify", &identify("ada", "Ada")).await;
+    daemon.done("ada", 2).await;
+    // Something that waits in one of them.
+    two.folder.run(&["pause", "account", "eu"]).await.ok();
+    daemon.accept("/v1/identify", &identify("ada", "Ada L")).await;
+    let rows = daemon.settled("ada", 3).await;
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+
+    let wrong = two.folder.run(&["forget", "ada", "--account", "us", "--yes"]).await;
+    assert!(wrong.code != Some(0) && wrong.err.contains("there is no account `us`; there is eu, main"), "{wrong:?}");
+    let counted = two.folder.json(&["forget", "ada", "--account", "eu"]).await;
+    let gone = two.folder.json(&["forget", "ada", "--account", "eu", "--yes"]).await;
+    assert_eq!(gone["users"], json!(["ada", "before"]));
+    // No event goes: all of them are the other account's, too. Aliases, unmatched and refused events are no account's.
+    let expected = json!({ "events": 0, "unmatched": 0, "rejected": 0, "deliveries": 3, "discarded": 1, "entities": 1 });
+    assert_eq!((&gone["counts"], &gone["tombstone"]["account"]), (&expected, &json!("eu")));
+    assert_eq!(counted["counts"]["deliveries"], 3);
+    let left = two.folder.json(&["events", "list", "--user", "ada"]).await;
+    let left: Vec<_> = left["deliveries"].as_array().expect("a list").iter().map(|d| d["account"].clone()).collect();
+    assert_eq!(left, ["main", "main"]);
+    let again = two.folder.run(&["forget", "ada", "--account", "eu", "--yes"]).await.ok();
+    assert!(again.contains("erased: 0 events with 0 deliveries"), "{again}");
+
+    // What is known there is found anew, under either id, and the other account knows still.
+    two.folder.run(&["resume", "account", "eu"]).await.ok();
+    two.eu.mock.clear_log();
+    two.main.mock.clear_log();
+    daemon.accept("/v1/identify", &identify("ada", "Ada Lovelace")).await;
+    daemon.done("ada", 4).await;
+    let searches = |served: &Served| served.mock.log().iter().filter(|e| e.path.contains("/itemSearch")).count();
+    assert_eq!((searches(&two.eu), searches(&two.main)), (2, 0));
+    for served in [&two.eu, &two.main] {
+        assert_eq!(
+            (persons(&served.mock, "before")[0]["name"].clone(), persons(&served.mock, "ada").len()),
+            (json!("Ada Lovelace"), 0)
+        );
+    }
+
+    // Without an account all of it goes.
+    let all = two.folder.json(&["forget", "before", "--yes"]).await;
+    assert_eq!(
+        (&all["counts"]["events"], &all["counts"]["deliveries"], &all["counts"]["unmatched"]),
+        (&json!(4), &json!(5), &json!(1))
+    );
+}
