@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::aliased::{ByAlias, also};
+use super::converted::{Kin, LeadFate, find_deal_of_lead};
 use super::index;
 use super::standard::{StandardType, find as standard_field, finding};
 use super::{Account, Address, FieldType, Finding, Lookup, Metadata, OnMany, Term, WireValue, holds};
@@ -142,7 +143,7 @@ pub async fn find(
     on_many: OnMany,
 ) -> Result<Found, FindError> {
     let metadata = account.metadata();
-    let search = Finder { account, session, kind, metadata: &metadata };
+    let search = Finder { account, session, kind, metadata: &metadata, lookups };
     for (n, lookup) in lookups.iter().enumerate() {
         for (alias, lookup) in ways(account, kind, lookup, &metadata) {
             if let Some((result, candidates)) = search.by_any_way(&lookup).await? {
@@ -190,6 +191,8 @@ struct Finder<'a> {
     session: &'a Session,
     kind: Kind,
     metadata: &'a Metadata,
+    /// All of them: what one tells helps with another.
+    lookups: &'a [Lookup],
 }
 
 impl Finder<'_> {
@@ -200,7 +203,15 @@ impl Finder<'_> {
             return Ok(Some(("index", known)));
         }
         let found = self.by_request(lookup).await?;
-        let found: Vec<Candidate> = found.into_iter().map(|(id, entity)| (id, Some(entity))).collect();
+        let mut found: Vec<Candidate> = found.into_iter().map(|(id, entity)| (id, Some(entity))).collect();
+        if found.is_empty()
+            && let [term] = lookup.0.as_slice()
+            && self.way(term) == Finding::ById
+            && let Ok(id) = term.value.parse()
+            && self.became_deal(&id).await?
+        {
+            found.push((id, None));
+        }
         Ok((!found.is_empty()).then_some(("search", found)))
     }
 
@@ -209,20 +220,38 @@ impl Finder<'_> {
         let Some(ids) = index::candidates(store, &self.account.name, self.kind, lookup, self.metadata).await? else {
             return Ok(Vec::new());
         };
-        let all_indexed = lookup.0.iter().all(|term| index::is_indexed(self.kind, &term.address, self.type_of(term)));
-        if ids.len() == 1 && all_indexed {
+        let trusted = |term: &&Term| ids.len() == 1 && index::is_indexed(self.kind, &term.address, self.type_of(term));
+        let open: Vec<&Term> = lookup.0.iter().filter(|term| !trusted(term)).collect();
+        if open.is_empty() {
             return Ok(ids.into_iter().map(|id| (id, None)).collect());
         }
         // Several, or terms that the index does not hold: the entities themselves tell.
-        let ids: Vec<Id> = ids.into_iter().collect();
+        let ids: Vec<Id> = ids.iter().cloned().collect();
         let read = self.session.get_many(self.kind, &ids, Purpose::Lookup).await?;
-        let gone: Vec<_> = ids.iter().filter(|id| !read.iter().any(|(there, _)| there == *id)).collect();
-        if !gone.is_empty() {
-            self.account.metrics.match_looked_up(&self.account.name, self.kind.as_str(), "stale");
-            store.commit(gone.into_iter().map(|id| index::forget(&self.account.name, self.kind, id)).collect()).await?;
+        let gone = ids.into_iter().filter(|id| !read.iter().any(|(there, _)| there == id));
+        let mut converted = Vec::new();
+        let mut stale = Vec::new();
+        for id in gone {
+            if self.became_deal(&id).await? { converted.push((id, None)) } else { stale.push(id) }
         }
-        let read = read.into_iter().filter(|(_, entity)| self.all_hold(lookup, entity));
-        Ok(read.map(|(id, entity)| (id, Some(entity))).collect())
+        if !stale.is_empty() {
+            self.account.metrics.match_looked_up(&self.account.name, self.kind.as_str(), "stale");
+            store.commit(stale.iter().map(|id| index::forget(&self.account.name, self.kind, id)).collect()).await?;
+        }
+        let read = read.into_iter().filter(|(_, entity)| open.iter().all(|term| self.term_holds(term, entity)));
+        let read: Vec<Candidate> = read.map(|(id, entity)| (id, Some(entity))).collect();
+        // What is there goes before what is a deal by now.
+        Ok(if read.is_empty() { converted } else { read })
+    }
+
+    /// Whether what is gone is a lead that became a deal: whoever writes to it is led there.
+    async fn became_deal(&self, id: &Id) -> Result<bool, FindError> {
+        if self.kind != Kind::Lead {
+            return Ok(false);
+        }
+        let mut kin = Kin::default();
+        kin.add_lookups(self.lookups);
+        Ok(matches!(find_deal_of_lead(self.account, self.session, id, kin).await?, LeadFate::Deal(_)))
     }
 
     /// Entities on which every term holds, by the cheapest request.

@@ -57,6 +57,11 @@ impl Known {
         self.0.get(field)?.get("sent")
     }
 
+    /// What was last sent, of every field.
+    pub fn all_sent(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().filter_map(|(field, known)| Some((field.as_str(), known.get("sent")?)))
+    }
+
     /// What was last seen. An absent field is not known; null is known to be empty.
     #[must_use]
     pub fn seen(&self, field: &str) -> Option<&Value> {

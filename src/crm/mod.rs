@@ -6,6 +6,7 @@
 mod account;
 mod aliased;
 mod claims;
+mod converted;
 mod duplicates;
 mod ensure;
 mod fetch;
@@ -25,6 +26,7 @@ mod time;
 pub use account::{Account, REFRESH_AT_MOST};
 pub use aliased::{ByAlias, holds_alias, with_aliases};
 pub use claims::Claims;
+pub use converted::{Kin, LeadFate, became_deal, deal_field, deal_of_lead, find_deal_of_lead};
 pub use duplicates::{Duplicates, Group, Holder};
 pub use ensure::{FieldState, State, compare, create_field, unmatched};
 pub use fetch::{fetch_custom_fields, fetch_metadata};

@@ -188,7 +188,7 @@ impl Executor<'_> {
         self.lock_entities(kind, &[&id]).await;
         self.drop_old(kind, &id, via.as_mut());
         for fresh in [true, false] {
-            match self.update_by_policy(at, step, kind, &id, via.as_ref(), links).await? {
+            match self.update_where_it_is(at, step, kind, &id, via.as_ref(), links).await? {
                 Sent::Done => return Ok(()),
                 Sent::Conflict => {
                     // The weaker criterion's entity is somebody else's: the stronger one gets an entity of its own.
@@ -333,7 +333,7 @@ impl Executor<'_> {
     }
 
     /// Adds to a step's warnings what is not among them, and notes what its policies decided.
-    fn remark(&mut self, at: usize, notes: Vec<String>, decisions: Vec<String>) {
+    pub(super) fn remark(&mut self, at: usize, notes: Vec<String>, decisions: Vec<String>) {
         let plan = self.plan_mut();
         let warnings = &mut plan.steps[at].warnings;
         for note in notes {

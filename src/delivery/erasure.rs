@@ -391,7 +391,9 @@ impl<'a> Erasure<'a> {
                     let kind = serde_json::from_value::<Kind>(step["kind"].clone()).ok();
                     let Some(kind) = kind.filter(|kind| *kind != Kind::Organization) else { continue };
                     let ids = [&step["state"]["id"], &step["state"]["target"], &step["resolution"]["id"]];
-                    found.extend(ids.into_iter().filter_map(canonical_id).map(|id| (row.account.to_string(), kind, id)));
+                    // A step of a lead that is a deal by now has the deal's id.
+                    let of = |id: &str| if kind == Kind::Lead && id.parse::<u64>().is_ok() { Kind::Deal } else { kind };
+                    found.extend(ids.into_iter().filter_map(canonical_id).map(|id| (row.account.to_string(), of(&id), id)));
                 }
             }
         }

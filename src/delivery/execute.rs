@@ -220,14 +220,19 @@ impl<'a> Executor<'a> {
     async fn step(&mut self, at: usize) -> Result<(), Trouble> {
         let step = self.plan().steps[at].step.clone();
         let links = Links::resolve(self, &step).await?;
-        match self.carry_out(at, &step, &links).await {
-            Err(refusal) if refusal.refused => match self.relink(at, &step, &links).await? {
-                Some(links) => {
-                    self.attempt.held.clear();
-                    self.carry_out(at, &step, &links).await
-                }
-                None => Err(refusal),
-            },
+        let followed = self.follow_leads(at, &step, &links).await?;
+        match self.carry_out(at, &followed, &links).await {
+            Err(refusal) if refusal.refused => {
+                let (step, links) = match self.leads_anew(at, &step, &links).await? {
+                    Some(followed) => (followed, links),
+                    None => match self.relink(at, &followed, &links).await? {
+                        Some(links) => (followed, links),
+                        None => return Err(refusal),
+                    },
+                };
+                self.attempt.held.clear();
+                self.carry_out(at, &step, &links).await
+            }
             done => done,
         }
     }
@@ -247,7 +252,7 @@ impl<'a> Executor<'a> {
             },
             Operation::Merge { kind, keep, drop } => self.merge(at, step, *kind, keep, drop).await,
             Operation::Convert { target } => match self.target(at, step, Kind::Lead, target).await? {
-                Some((id, _)) => self.convert(at, step, id, links).await,
+                Some((id, via)) => self.convert(at, step, id, via, links).await,
                 None => self.missed(at, step, Kind::Lead, target),
             },
             Operation::Request { method, path, body } => self.request(at, *method, path, body.as_ref()).await,

@@ -1,7 +1,7 @@
 //! One writer per entity: named locks that tasks wait for in order.
 //!
-//! Invariants: a task takes the criteria locks of one action, sorted, then the locks of the entities it found, sorted, and
-//! nothing more until it has let go of all of them; so no two tasks can wait for each other. Names nobody holds are forgotten.
+//! Invariants: a task takes the criteria locks of one action, sorted, then the locks of the entities it found, sorted (a lead's, then that
+//! of the deal that it became), and nothing more until it has let go of all of them; so no two tasks can wait for each other. Names nobody holds are forgotten.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ mod attempt;
 mod backfill;
 mod change;
 mod control;
+mod converted;
 mod creates;
 mod decide;
 mod direct;

@@ -5,6 +5,7 @@
 
 mod action;
 mod body;
+mod converted;
 mod field;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +21,7 @@ mod value;
 
 pub use action::{Action, At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
 pub use body::{BodyFor, BodyOutcome, Change, body};
+pub use converted::{lead_as_deal, lead_link_as_deal, linked_leads};
 pub use field::{address, article, plural};
 pub use prepare::{LiteralProblem, PrepareContext, check_name, check_value, lookups, match_field, prepare};
 pub use present::present;

@@ -46,8 +46,18 @@ lead::upsert(
     #{ on_create: #{ title: p?.title ?? "A lead", person_id: by(event.userId) } });
 ```
 
-Once a lead is converted it is gone, and an update of it by its id finds nothing: write to the deal, to which Pipedrive moves its notes,
-activities and custom fields.
+**A lead that was converted is its deal**, whether `lead::convert` or somebody in Pipedrive did it. An update by its id, by a key or by a
+reference goes to the deal, and so do notes and activities that give it as `lead_id`; the decision record says `lead L was converted to
+deal D`. The value becomes value and currency, labels go by name, custom fields are the same; what deals do not have is left out, with a
+warning. People's edits of the deal stand as those of the lead did. `lead::delete` leaves the deal alone, and `lead::find` and `lead::get`
+answer `()`: read the deal. Limits:
+
+- A conversion in Pipedrive is noticed when the lead answers that it is gone. Its deal is then looked for among those of its person or
+  organization (10 tokens each; deals in the archive are not among them). Where an event tells of a lead by its id alone, and no rule
+  has written it with `person_id` or `org_id` before, the deal cannot be found, and the lead counts as gone: give `person_id` under `if_empty`.
+- A lead is known by a key once a rule has found or made it by that. One that people made and converted before any event came counts as
+  new: where keys are given by hand, match the deal first (`deal::find`).
+- A match by person or organization alone finds open leads only. What was one is not found by it.
 
 ### The archive
 

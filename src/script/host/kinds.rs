@@ -368,8 +368,9 @@ person::merge(#{ "Segment User ID": event.userId }, #{ "Segment User ID": event.
 ```
 "#;
     pub(super) const CONVERT: &str = r#"
-Converts a lead to a deal. `fields` may hold `stage` and `pipeline` of the deal. Options: `on_empty`, `on_many`, `on_miss`,
-`on_unknown`. Returns a reference to the deal.
+Converts a lead to a deal, and waits for the end of it. `fields` may hold `stage` and `pipeline` of the deal. Options: `on_empty`,
+`on_many`, `on_miss`, `on_unknown`. Returns a reference to the deal, also when the lead was converted before. It is sent once: when its
+answer is lost, the deal is looked for; where none is found it ends as `uncertain`. Later events that name the lead go to the deal.
 
 ```rhai
 lead::convert(#{ title: "Acme: 20 seats" }, #{ pipeline: "Sales" });

@@ -1,4 +1,4 @@
-//! Deletes, merges, conversions: what they do, and what a lost answer means for them.
+//! Deletes, merges, raw requests: what they do, and what a lost answer means for them.
 
 use pipewright::mock::{Fault, FaultMatch};
 use pipewright::pipedrive::Method;
@@ -108,52 +108,6 @@ async fn a_refused_merge_has_written_nothing() {
     let message = rig.track("u1", "Merged", json!({})).await;
     rig.settled().await;
     assert_eq!(rig.row(&message).await.state, DeliveryState::Dead);
-}
-
-const CONVERT: &str = r#"
-fn handle(event) {
-    let deal = lead::convert(#{ title: event.properties.title });
-    note::create(#{ content: "Won over", deal_id: deal });
-}
-"#;
-
-async fn converted(rig: &Rig) -> (DeliveryState, Value) {
-    let person = rig.aside("/api/v2/persons", json!({ "name": "Ada" }));
-    rig.aside("/api/v1/leads", json!({ "title": "Chance", "person_id": person["id"] }));
-    let message = rig.track("u1", "Won", json!({ "title": "Chance" })).await;
-    rig.settled().await;
-    let row = rig.row(&message).await;
-    (row.state, rig.record(&row.id).await)
-}
-
-#[tokio::test]
-async fn a_lead_becomes_a_deal_and_later_actions_refer_to_it() {
-    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
-    let (state, record) = converted(&rig).await;
-    assert_eq!(state, DeliveryState::Done, "{record:#}");
-    assert_eq!((rig.mock.count("deals"), rig.mock.count("leads")), (1, 0));
-    assert_eq!(rig.mock.entities("notes")[0]["deal_id"], rig.mock.entities("deals")[0]["id"]);
-}
-
-#[tokio::test]
-async fn a_conversion_whose_status_cannot_be_read_is_waited_for_not_begun_again() {
-    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
-    let which = FaultMatch { path: Some("/convert/status".into()), times: 2, ..FaultMatch::default() };
-    rig.mock.fail_matching(which, Fault::Cut { committed: false });
-    let (state, record) = converted(&rig).await;
-    assert_eq!(state, DeliveryState::Done, "{record:#}");
-    assert_eq!(rig.calls(Method::Post, "/convert/deal").len(), 1);
-    assert_eq!(rig.mock.count("deals"), 1);
-}
-
-#[tokio::test]
-async fn a_conversion_whose_answer_is_lost_is_uncertain() {
-    let rig = Setup::new().rule("convert", "type = \"track\"", CONVERT).start().await;
-    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/convert/deal"), Fault::Cut { committed: true });
-    let (state, record) = converted(&rig).await;
-    assert_eq!(state, DeliveryState::Uncertain, "{record:#}");
-    assert_eq!(rig.calls(Method::Post, "/convert/deal").len(), 1);
-    assert_eq!(rig.mock.count("notes"), 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ mod activities;
 mod by_id;
 mod aliases;
 mod control;
+mod conversions;
+mod converted;
 mod deals;
 mod erasure;
 mod failures;
