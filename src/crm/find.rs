@@ -156,17 +156,25 @@ pub async fn find(
     Ok(Found::Miss)
 }
 
-/// What the index alone knows: no request is made, and a miss means only that the index does not know.
+/// What the index knows, as [`find`] would take it: a miss means only that the index does not know. Requests are made only to read what it
+/// has where that does not settle all terms.
 ///
 /// # Errors
-/// When the store fails, or several fit and none may be chosen.
-pub async fn find_known(account: &Account, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, FindError> {
+/// When a request or the store fails, or several fit and none may be chosen.
+pub async fn find_known(
+    account: &Account,
+    session: &Session,
+    kind: Kind,
+    lookups: &[Lookup],
+    on_many: OnMany,
+) -> Result<Found, FindError> {
     let metadata = account.metadata();
+    let search = Finder { account, session, kind, metadata: &metadata, lookups };
     for (n, lookup) in lookups.iter().enumerate() {
         for (alias, lookup) in ways(account, kind, lookup, &metadata) {
-            let ids = index::candidates(&*account.store, &account.name, kind, &lookup, &metadata).await?.unwrap_or_default();
-            if !ids.is_empty() {
-                return choose(kind, ids.into_iter().map(|id| (id, None)).collect(), on_many, n, alias);
+            let known = search.by_index(&lookup).await?;
+            if !known.is_empty() {
+                return choose(kind, known, on_many, n, alias);
             }
         }
     }

@@ -43,15 +43,17 @@ impl Executor<'_> {
         {
             kin.add_lookups(lookups);
         }
-        for field in step.fields.iter().chain(&step.on_create).chain(&step.if_empty) {
+        for field in step.all_fields() {
             let WireValue::Link { kind: kind @ (Kind::Person | Kind::Organization), target, .. } = &field.value else { continue };
             let id = match target {
                 WireTarget::Id(id) => Some(id.clone()),
                 WireTarget::Reference(ordinal) => self.plan().reference(*ordinal),
-                WireTarget::Lookups(lookups) => match crm::find_known(self.account, *kind, lookups, OnMany::Oldest).await? {
-                    Found::Hit { id, .. } => Some(id),
-                    Found::Miss => None,
-                },
+                WireTarget::Lookups(lookups) => {
+                    match crm::find_known(self.account, &self.session, *kind, lookups, OnMany::Oldest).await? {
+                        Found::Hit { id, .. } => Some(id),
+                        Found::Miss => None,
+                    }
+                }
             };
             if let Some(id) = id {
                 kin.add(field.address.key(), id);

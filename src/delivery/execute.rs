@@ -182,7 +182,7 @@ impl<'a> Executor<'a> {
     /// The entity that a link leads to. One that was looked for in vain is looked for in the index only.
     pub(super) async fn find_link(&self, kind: Kind, lookups: &[Lookup]) -> Result<Found, Trouble> {
         if self.absent.iter().any(|absent| absent == lookups) {
-            return Ok(crm::find_known(self.account, kind, lookups, OnMany::Oldest).await?);
+            return Ok(crm::find_known(self.account, &self.session, kind, lookups, OnMany::Oldest).await?);
         }
         self.find(kind, lookups, OnMany::Oldest).await
     }
@@ -318,7 +318,7 @@ impl<'a> Executor<'a> {
         let when = earlier.as_ref().map_or_else(Timestamp::now, |(_, when)| *when);
         let found = match earlier {
             None => self.find(kind, lookups, on_many).await?,
-            Some((earlier, _)) => match (crm::find_known(self.account, kind, lookups, on_many).await?, earlier) {
+            Some((earlier, _)) => match (crm::find_known(self.account, &self.session, kind, lookups, on_many).await?, earlier) {
                 // What the index knows now by a criterion at least as strong is newer than what was found before.
                 (known @ Found::Hit { .. }, Found::Miss) => known,
                 (known @ Found::Hit { .. }, earlier) if known.strength() <= earlier.strength() && known.id() != earlier.id() => {
@@ -533,7 +533,7 @@ pub(super) struct Linked<'s> {
 
 /// The `by(..)` links of a step.
 pub(super) fn linked(step: &Step) -> impl Iterator<Item = Linked<'_>> {
-    step.fields.iter().chain(&step.on_create).chain(&step.if_empty).filter_map(|field| match &field.value {
+    step.all_fields().filter_map(|field| match &field.value {
         WireValue::Link { kind, target: WireTarget::Lookups(lookups), wait } => {
             Some(Linked { field: &field.name, kind: *kind, lookups, wait: *wait })
         }

@@ -133,6 +133,8 @@ pub struct Options {
     pub on_create: Vec<FieldEntry>,
     /// Fields sent only when they are empty.
     pub if_empty: Vec<FieldEntry>,
+    /// Fields sent unless a person edited them.
+    pub unless_edited: Vec<FieldEntry>,
     /// No criterion is left: `skip` (default), `fail`, `create`.
     pub on_empty: Option<OnEmpty>,
     /// Several hits: `oldest` (default), `newest`, `fail`.

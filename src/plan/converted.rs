@@ -17,9 +17,9 @@ pub fn lead_as_deal(step: &Step, deal: &Id, metadata: &Metadata) -> (Step, Vec<S
     let mut moved = |fields: &[WireField]| -> Vec<WireField> {
         fields.iter().flat_map(|field| of_deal(field, metadata, &mut notes)).collect()
     };
-    let (fields, if_empty) = (moved(&step.fields), moved(&step.if_empty));
+    let (fields, if_empty, unless_edited) = (moved(&step.fields), moved(&step.if_empty), moved(&step.unless_edited));
     let operation = Operation::Update { kind: Kind::Deal, target: WireTarget::Id(deal.clone()) };
-    (Step { operation, fields, if_empty, on_create: Vec::new(), ..step.clone() }, notes)
+    (Step { operation, fields, if_empty, unless_edited, on_create: Vec::new(), ..step.clone() }, notes)
 }
 
 /// One field of a lead as those of a deal.
@@ -73,8 +73,7 @@ fn labels(ids: &[Json], name: &str, metadata: &Metadata, notes: &mut Vec<String>
 /// The leads that a note or an activity links to.
 pub fn linked_leads(step: &Step) -> impl Iterator<Item = &WireTarget> {
     let applies = matches!(step.operation.kind(), Some(Kind::Note | Kind::Activity));
-    let all = step.fields.iter().chain(&step.on_create).chain(&step.if_empty);
-    all.filter(move |_| applies).filter_map(|field| match &field.value {
+    step.all_fields().filter(move |_| applies).filter_map(|field| match &field.value {
         WireValue::Link { kind: Kind::Lead, target, .. } => Some(target),
         _ => None,
     })
@@ -90,9 +89,9 @@ pub fn lead_link_as_deal(step: &Step, deal: &Id, resolves: impl Fn(&WireTarget) 
                 WireValue::Json(_) | WireValue::List { .. } | WireValue::Clear => true,
             }
     };
-    let own = step.fields.iter().chain(&step.on_create).chain(&step.if_empty).any(|field| names_deal(&field));
+    let own = step.all_fields().any(|field| names_deal(&field));
     let mut moved = step.clone();
-    for fields in [&mut moved.fields, &mut moved.on_create, &mut moved.if_empty] {
+    for fields in [&mut moved.fields, &mut moved.unless_edited, &mut moved.if_empty, &mut moved.on_create] {
         // A deal that was not found gives way to the one that is known.
         let replaced = fields.iter().any(|f| matches!(&f.value, WireValue::Link { kind: Kind::Lead, .. }));
         fields.retain(|field| own || !replaced || field.address.key() != "deal_id");

@@ -28,6 +28,9 @@ pub struct Step {
     /// Fields of creates, and of updates where the present value is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub if_empty: Vec<WireField>,
+    /// Fields of creates, and of updates where Pipedrive has nothing or what was sent last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless_edited: Vec<WireField>,
     /// No criterion is left.
     pub on_empty: OnEmpty,
     /// Several hits.
@@ -57,6 +60,13 @@ pub struct Step {
     /// A value was dropped because the account does not know it; fresh metadata may.
     #[serde(skip)]
     pub dropped: bool,
+}
+
+impl Step {
+    /// All of its fields, in the order in which a create takes the first one given.
+    pub fn all_fields(&self) -> impl Iterator<Item = &WireField> {
+        self.fields.iter().chain(&self.unless_edited).chain(&self.if_empty).chain(&self.on_create)
+    }
 }
 
 /// What a step does.

@@ -144,7 +144,12 @@ impl Lint<'_> {
 
     /// Names and words of a literal options map.
     fn options(&self, call: Call<'_>) -> Vec<Diagnostic> {
-        let found = call.module().and_then(Kind::parse).and_then(|_| options::of_call(&call.expr.name, call.expr.args.len()));
+        let (name, arguments) = (call.expr.name.as_str(), call.expr.args.len());
+        let found = match call.module() {
+            None if call.method || self.own.contains_key(name) => None,
+            None => options::of_global(name, arguments),
+            Some(module) => Kind::parse(module).and_then(|_| options::of_call(name, arguments)),
+        };
         let Some((index, takes)) = found else { return Vec::new() };
         let Some(Expr::Map(map, _)) = call.arg(index) else { return Vec::new() };
         let mut problems = Vec::new();

@@ -99,7 +99,8 @@ impl Collect<'_> {
         if let Some((index, _)) = options::of_call(name, call.expr.args.len())
             && let Some(Expr::Map(map, _)) = call.arg(index)
         {
-            for (_, value) in map.0.iter().filter(|(o, _)| matches!(o.name.as_str(), "on_create" | "if_empty")) {
+            for (_, value) in map.0.iter().filter(|(o, _)| matches!(o.name.as_str(), "on_create" | "if_empty" | "unless_edited"))
+            {
                 self.fields(kind, Some(value), NameRole::Field);
             }
         }

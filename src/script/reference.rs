@@ -320,11 +320,11 @@ fn test_a_refusal_ends_the_delivery() {
     given::person(#{ name: "Ada", "Segment User ID": "u1" });
     mock::fail_next(400, "PATCH");
 
-    let run = identify(#{ userId: "u1", traits: #{ name: "Ada King" } });
+    let run = identify(#{ userId: "u1", traits: #{ phone: "+372 5555 1234" } });
 
     assert_eq(run.state, "dead");
     assert_eq(run.deliveries[0].plan.len(), 2);
-    assert_eq(person::all()[0].name, "Ada");
+    assert_eq(person::all()[0].phone, ());
 }
 ```
 

@@ -34,6 +34,7 @@ fn every_policy_and_every_type_is_on_the_page() {
     let options = [
         "on_create",
         "if_empty",
+        "unless_edited",
         "on_empty",
         "on_many",
         "on_conflict",

@@ -67,14 +67,21 @@ fn program() -> Program {
 
 async fn outcome(script: &str, event: Value) -> Outcome {
     let pool = Pool::start(1);
-    let request = RunRequest {
-        rule: "rule".into(),
-        script: script.into(),
-        payload: event.to_string().into(),
-        message_id: "m1".into(),
-        memo: Memo::default(),
-    };
-    pool.run(Arc::new(program()), request).await.outcome
+    let mut memo = Memo::default();
+    loop {
+        let request = RunRequest {
+            rule: "rule".into(),
+            script: script.into(),
+            payload: event.to_string().into(),
+            message_id: "m1".into(),
+            memo: memo.clone(),
+        };
+        match pool.run(Arc::new(program()), request).await.outcome {
+            // Whoever is read is person 420 at organization 520.
+            Outcome::Read { read, .. } => memo.0.push((read, json!({"id": 420, "org_id": 520}))),
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn try_prepare(script: &str, event: Value) -> Result<Vec<Step>, Vec<PlanProblem>> {
@@ -276,7 +283,9 @@ async fn a_lead_is_made_from_traits_or_properties() {
         prepare("lead.rhai", track("Lead Upserted", json!({"lead_id": LEAD, "amount": "3256.41", "currency": "EUR"}))).await;
     let Operation::Update { target: WireTarget::Id(Id::Uuid(id)), .. } = &steps[0].operation else { panic!("{:?}", steps[0]) };
     assert_eq!(id.to_string(), LEAD);
-    assert_eq!(updated(&steps[0], &json!({"id": LEAD})), json!({"value": {"amount": 3256.41, "currency": "EUR"}}));
+    let value = json!({"amount": 3256.41, "currency": "EUR"});
+    assert_eq!(updated(&steps[0], &json!({"id": LEAD})), json!({"value": value, "person_id": 420}));
+    assert_eq!(updated(&steps[0], &json!({"id": LEAD, "person_id": 9})), json!({"value": value}), "its person stays");
     assert!(
         matches!(outcome("lead.rhai", identify(json!({}))).await, Outcome::Skip(_)),
         "an identify without a title is no lead"
@@ -324,7 +333,7 @@ async fn every_reference_to_another_entity_is_looked_up_not_guessed() {
     for (script, name) in [("deal.rhai", "Deal Upserted"), ("activity.rhai", "Activity Upserted"), ("note.rhai", "Note Upserted")]
     {
         let steps = prepare(script, track(name, json!({"title": "t", "content": "c", "deal_id": "1", "subject": "s"}))).await;
-        let fields = steps[0].fields.iter().chain(&steps[0].if_empty);
+        let fields = steps[0].all_fields();
         let links = fields.filter_map(|f| match &f.value {
             WireValue::Link { target, .. } => Some(target),
             _ => None,
@@ -332,6 +341,28 @@ async fn every_reference_to_another_entity_is_looked_up_not_guessed() {
         for target in links {
             assert!(matches!(target, WireTarget::Lookups(_)), "{script}: {target:?}");
         }
+    }
+}
+
+/// How long the step's organization is waited for, when it is looked for.
+fn org_wait(step: &Step) -> Option<u32> {
+    step.all_fields().find_map(|field| match &field.value {
+        WireValue::Link { kind: Kind::Organization, target: WireTarget::Lookups(_), wait } => Some(*wait),
+        _ => None,
+    })?
+}
+
+#[tokio::test]
+async fn beside_a_user_the_group_is_waited_for_half_a_minute_and_alone_for_link_wait() {
+    for (script, name) in [("deal.rhai", "Deal Upserted"), ("activity.rhai", "Activity Upserted"), ("note.rhai", "Note Upserted")]
+    {
+        let mut event = track(name, json!({"deal_id": "d1", "title": "t", "content": "c", "subject": "s"}));
+        assert_eq!(org_wait(&prepare(script, event.clone()).await[0]), Some(30), "{script}");
+        event.as_object_mut().expect("a map").remove("userId");
+        let steps = prepare(script, event).await;
+        assert_eq!(org_wait(&steps[0]), None, "{script}");
+        let looked_for = steps[0].all_fields().any(|f| matches!(&f.value, WireValue::Link { kind: Kind::Organization, .. }));
+        assert!(looked_for, "{script}: it is linked all the same");
     }
 }
 

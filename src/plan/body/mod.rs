@@ -101,10 +101,12 @@ pub fn body(
     let builder = Builder { kind: fields_kind, links, metadata };
     let fields = builder.resolve(&step.fields).map_err(refused)?;
     let if_empty = builder.resolve(&step.if_empty).map_err(refused)?;
+    let unless_edited = builder.resolve(&step.unless_edited).map_err(refused)?;
     match purpose {
         BodyFor::Create => {
             let on_create = builder.resolve(&step.on_create).map_err(refused)?;
-            let mut outcome = create(fields, if_empty, on_create, metadata);
+            let all = fields.into_iter().chain(unless_edited).chain(if_empty).chain(on_create);
+            let mut outcome = create(all, metadata);
             if fields_kind == kind {
                 if kind == Kind::Note {
                     unpin(&mut outcome);
@@ -114,7 +116,7 @@ pub fn body(
             Ok(outcome)
         }
         BodyFor::Update { present, known } => {
-            Ok(Update::new(step, present, known, metadata).build(&fields, &if_empty, &on_create_only(step)))
+            Ok(Update::new(step, present, known, metadata).build(&fields, &unless_edited, &if_empty, &on_create_only(step)))
         }
     }
 }
@@ -214,10 +216,10 @@ fn gone(kind: Kind, wire: &WireField) -> Refusal {
 }
 
 /// Everything that a create can carry. The script's fields come first; lists are put together.
-fn create(fields: Vec<Ready<'_>>, if_empty: Vec<Ready<'_>>, on_create: Vec<Ready<'_>>, metadata: &Metadata) -> BodyOutcome {
+fn create<'r>(fields: impl Iterator<Item = Ready<'r>>, metadata: &Metadata) -> BodyOutcome {
     let mut outcome = BodyOutcome::default();
     let mut all: Vec<(Ready<'_>, Json)> = Vec::new();
-    for ready in fields.into_iter().chain(if_empty).chain(on_create) {
+    for ready in fields {
         if ready.field.write == Writable::Update {
             continue;
         }

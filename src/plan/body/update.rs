@@ -31,14 +31,22 @@ impl<'a> Update<'a> {
         Self { policy: step.write, metadata, present, known, decided: Decided::default(), outcome: BodyOutcome::default() }
     }
 
-    pub(super) fn build(mut self, fields: &[Ready<'_>], if_empty: &[Ready<'_>], on_create: &[&str]) -> BodyOutcome {
+    pub(super) fn build(
+        mut self,
+        fields: &[Ready<'_>],
+        unless_edited: &[Ready<'_>],
+        if_empty: &[Ready<'_>],
+        on_create: &[&str],
+    ) -> BodyOutcome {
         for ready in fields {
             self.field(ready);
         }
-        for ready in if_empty {
-            if !fields.iter().any(|f| f.field.address == ready.field.address) {
-                self.only_if_empty(ready);
-            }
+        let given = |before: &[Ready<'_>], ready: &Ready<'_>| before.iter().any(|f| f.field.address == ready.field.address);
+        for ready in unless_edited.iter().filter(|ready| !given(fields, ready)) {
+            self.unless_edited(ready);
+        }
+        for ready in if_empty.iter().filter(|ready| !given(fields, ready) && !given(unless_edited, ready)) {
+            self.only_if_empty(ready);
         }
         for name in on_create {
             self.decided.field("on_create", "not new, left out", name);
@@ -111,6 +119,39 @@ impl<'a> Update<'a> {
             }
             stage::Move::Reached => self.decided.whole("stage_at_least", "the deal is there or further on, left alone"),
             stage::Move::Stays(why) => self.outcome.notes.push(why),
+        }
+        self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
+    }
+
+    /// Follows the event while Pipedrive has what was sent last, or never had anything. What somebody else wrote stands.
+    fn unless_edited(&mut self, ready: &Ready<'_>) {
+        // What is added to a list or taken out of it overwrites nobody's item; a stage only goes forward.
+        if stage::is_at_least(&ready.field) || matches!(ready.wanted, Wanted::List { op, .. } if op != ListOp::Replace) {
+            return self.field(ready);
+        }
+        if ready.field.write == Writable::Create {
+            return;
+        }
+        let source = ready.wanted.source();
+        let sent = self.last_sent(ready);
+        if sent.is_some_and(|sent| same_source(&ready.field, sent, &source)) {
+            return self.decided.field("unless_edited", "the event says what was last sent, left alone", &ready.name);
+        }
+        let Some(present) = self.present(ready) else { return self.outcome.needs_present = true };
+        let target = match &ready.wanted {
+            Wanted::Value(value) => value.clone(),
+            Wanted::List { op, items } => Json::Array(lists::merge(&ready.field, &present, *op, items)),
+        };
+        let ours = match sent {
+            Some(sent) => same::same(&ready.field, &present, sent),
+            None => is_empty(&present),
+        };
+        if same::same(&ready.field, &present, &target) {
+            self.decided.field("unless_edited", "Pipedrive has this value, left alone", &ready.name);
+        } else if ours {
+            return self.send(ready, source, Some(present), target);
+        } else {
+            self.decided.field("unless_edited", "written by somebody else, left alone", &ready.name);
         }
         self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
     }

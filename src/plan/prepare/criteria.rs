@@ -132,7 +132,11 @@ impl<'a> Reader<'a> {
 
 fn not_known_yet(field: &FieldRef<'_>) -> Refusal {
     let message = format!("`{}` in a match takes an id: what a reference or `by(..)` comes to is not known yet", field.label);
-    Refusal::link(message).help("read it first, as in `person::find(#{ email: .. })?.id`")
+    let kind = match field.shape {
+        Shape::Link(kind) | Shape::Named(kind) => kind,
+        _ => field.kind,
+    };
+    Refusal::link(message).help(format!("read it first, as in `{kind}::find(#{{ .. }})?.id`"))
 }
 
 fn term(field: &FieldRef<'_>, wire: WireValue) -> Result<Option<Term>> {

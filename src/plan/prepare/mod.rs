@@ -82,6 +82,7 @@ pub(super) fn problem(at: &At, ordinal: u32, refusal: Refusal) -> PlanProblem {
 static NO_OPTIONS: Options = Options {
     on_create: Vec::new(),
     if_empty: Vec::new(),
+    unless_edited: Vec::new(),
     on_empty: None,
     on_many: None,
     on_conflict: None,
@@ -114,8 +115,10 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
     let (kind, fields) = fields_of(&action.verb);
     let mut read = |entries: &[FieldEntry]| reader.fields(kind, entries, refusals);
     let (fields, mut on_create, if_empty) = (read(fields), read(&options.on_create), read(&options.if_empty));
+    let unless_edited = read(&options.unless_edited);
     if let Some(Operation::Upsert { kind, lookups, .. }) = &operation {
-        required::write_match_values(*kind, lookups, context.metadata, &fields, &if_empty, &mut on_create);
+        let given = [fields.as_slice(), &unless_edited, &if_empty].concat();
+        required::write_match_values(*kind, lookups, context.metadata, &given, &mut on_create);
     }
     let operation = operation?;
     let destructive = matches!(operation, Operation::Delete { .. } | Operation::Merge { .. } | Operation::Convert { .. });
@@ -125,6 +128,7 @@ fn step(plan: &Plan, action: &Action, ordinal: u32, context: &PrepareContext<'_>
         fields,
         on_create,
         if_empty,
+        unless_edited,
         on_empty: options.on_empty.unwrap_or(OnEmpty::Skip),
         on_many: options.on_many.unwrap_or(if destructive { OnMany::Fail } else { OnMany::Oldest }),
         on_conflict: options.on_conflict.unwrap_or(OnConflict::Fail),

@@ -13,11 +13,10 @@ pub(super) fn write_match_values(
     kind: Kind,
     lookups: &[Lookup],
     metadata: &Metadata,
-    fields: &[WireField],
-    if_empty: &[WireField],
+    given: &[WireField],
     on_create: &mut Vec<WireField>,
 ) {
-    let explicit: Vec<Address> = fields.iter().chain(if_empty).chain(on_create.iter()).map(|f| f.address.clone()).collect();
+    let explicit: Vec<Address> = given.iter().chain(on_create.iter()).map(|f| f.address.clone()).collect();
     let mut written: Vec<WireField> = Vec::new();
     for term in lookups.iter().flat_map(|lookup| &lookup.0) {
         let Some(wire) = &term.wire else { continue };
@@ -49,7 +48,7 @@ pub(super) fn check(step: &Step, refusals: &mut Vec<Refusal>) {
         lost_reason(step, refusals);
     }
     let Operation::Create { kind } = step.operation else { return };
-    let all = || step.fields.iter().chain(&step.if_empty).chain(&step.on_create);
+    let all = || step.all_fields();
     if let Some(key) = shape::required(kind)
         && !all().any(|f| f.address == Address::Standard(key.to_owned()) && f.value != WireValue::Clear)
     {
@@ -66,7 +65,7 @@ pub(super) fn check(step: &Step, refusals: &mut Vec<Refusal>) {
 /// Pipedrive takes a reason of lost deals only. An update that names no status may go to a deal that is lost already.
 fn lost_reason(step: &Step, refusals: &mut Vec<Refusal>) {
     let given = |key: &str| {
-        let mut all = step.fields.iter().chain(&step.on_create).chain(&step.if_empty);
+        let mut all = step.all_fields();
         all.find(|f| f.address.key() == key).and_then(|f| match &f.value {
             WireValue::Json(json) => json.as_str(),
             _ => None,

@@ -339,3 +339,38 @@ fn a_criterion_with_an_empty_value_is_dropped_whole() {
     assert_eq!(lookups(vec![json!({"Segment User ID": ""})]), Vec::<Vec<String>>::new());
     assert_eq!(lookups(vec![json!({"Segment User ID": 42})]), [["42"]]);
 }
+
+#[test]
+fn unless_edited_follows_the_event_until_somebody_else_writes() {
+    let named = |name: &str| {
+        let options = Options { unless_edited: entries(json!({ "name": name })), ..Options::default() };
+        step(upsert(Kind::Person, criteria([json!({ "Segment User ID": "u1" })]), vec![], options))
+    };
+    let name = |outcome: &BodyOutcome| outcome.body.get("name").cloned();
+    let ada = created(&named("Ada"));
+    assert_eq!(name(&ada), Some(json!("Ada")));
+    // What was last sent is there still: it follows. Without a look nothing can be told, unless the event says the same.
+    let known_ada = Some(json!({ "name": { "sent": "Ada" } }));
+    assert!(updated(&named("Ada King"), None, known_ada.clone()).needs_present);
+    assert_eq!(name(&updated(&named("Ada King"), Some(json!({ "name": "Ada" })), known_ada.clone())), Some(json!("Ada King")));
+    let same = updated(&named("Ada"), None, known_ada.clone());
+    assert!(!same.needs_present && same.body.is_empty());
+    // Somebody wrote another one, or emptied it: that stands, for every name that comes.
+    for present in ["Countess Lovelace", ""] {
+        let mut known = known_ada.clone();
+        for event in ["Ada King", "Ada Lovelace"] {
+            let outcome = updated(&named(event), Some(json!({ "name": present })), known);
+            assert_eq!(name(&outcome), None, "{present}");
+            known = Some(self::known(&outcome));
+        }
+    }
+    // Nothing was sent before: what is there is somebody's; nothing there is nobody's.
+    let first = updated(&named("Ada"), Some(json!({ "name": "Countess Lovelace" })), None);
+    assert_eq!(name(&first), None);
+    assert!(
+        first.decisions.iter().any(|line| line == "unless_edited: written by somebody else, left alone: `name`"),
+        "{first:?}"
+    );
+    assert_eq!(name(&updated(&named("Ada King"), Some(json!({ "name": "Countess Lovelace" })), Some(known(&first)))), None);
+    assert_eq!(name(&updated(&named("Ada"), Some(json!({ "name": "" })), None)), Some(json!("Ada")));
+}

@@ -302,7 +302,8 @@ fn check_path(path: &str) -> Result<(), Unfit> {
 mod docs {
     pub(super) const UPSERT: &str = r#"
 Updates what the match finds, or creates it. `criteria` is a map (all its fields must be equal) or an array of maps (the first
-that hits decides). `fields` are sent on create and update. Options: `on_create` and `if_empty` (further fields), `on_empty`
+that hits decides). `fields` are sent on create and update. Options: `on_create`, `if_empty` and `unless_edited` (further
+fields: for new ones; where nothing is; while nobody else has written them), `on_empty`
 (no criterion has a value: `"skip"`, `"fail"`, `"create"`), `on_many` (`"oldest"`, `"newest"`, `"fail"`), `on_conflict`
 (`"fail"`, `"create"`, `"take"`), `on_archived` (a deal or lead that it finds is archived: `"fail"`, `"skip"`, `"unarchive"`),
 `on_missing` (`"fail"`, `"omit"`), `on_unknown` (`"drop"`, `"fail"`, `"create"`), `unlinked`
@@ -327,7 +328,7 @@ note::create(#{ content: "Asked for a demo", person_id: person }, #{ key: event.
 ```
 "#;
     pub(super) const UPDATE: &str = r#"
-Updates what a match finds, the entity of a reference, or the one with a Pipedrive id; never creates. Options: `if_empty`,
+Updates what a match finds, the entity of a reference, or the one with a Pipedrive id; never creates. Options: `if_empty`, `unless_edited`,
 `on_empty`, `on_many`, `on_conflict`, `on_archived`, `on_miss` (nothing found: `"fail"`, `"skip"`), `on_missing`, `on_unknown`, `write`.
 Returns a reference.
 

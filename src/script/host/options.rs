@@ -11,6 +11,7 @@ use crate::script::value::{Unfit, fields, type_word};
 pub(in crate::script) const UPSERT: &[&str] = &[
     "on_create",
     "if_empty",
+    "unless_edited",
     "on_empty",
     "on_many",
     "on_conflict",
@@ -24,8 +25,18 @@ pub(in crate::script) const UPSERT: &[&str] = &[
 /// `create`.
 pub(in crate::script) const CREATE: &[&str] = &["on_missing", "on_unknown", "unlinked", "key"];
 /// `update`.
-pub(in crate::script) const UPDATE: &[&str] =
-    &["if_empty", "on_empty", "on_many", "on_conflict", "on_archived", "on_miss", "on_missing", "on_unknown", "write"];
+pub(in crate::script) const UPDATE: &[&str] = &[
+    "if_empty",
+    "unless_edited",
+    "on_empty",
+    "on_many",
+    "on_conflict",
+    "on_archived",
+    "on_miss",
+    "on_missing",
+    "on_unknown",
+    "write",
+];
 /// `delete` and `merge`.
 pub(in crate::script) const TARGETED: &[&str] = &["on_empty", "on_many", "on_miss"];
 /// `lead::convert`.
@@ -50,6 +61,7 @@ pub(super) fn read(value: &Dynamic, takes: &'static [&'static str]) -> Result<Op
         match name.as_str() {
             "on_create" => options.on_create = fields(value).map_err(|u| within("on_create", u))?,
             "if_empty" => options.if_empty = fields(value).map_err(|u| within("if_empty", u))?,
+            "unless_edited" => options.unless_edited = fields(value).map_err(|u| within("unless_edited", u))?,
             "on_empty" => options.on_empty = Some(word(name, value, OnEmpty::parse)?),
             "on_many" => options.on_many = Some(word(name, value, OnMany::parse)?),
             "on_conflict" => options.on_conflict = Some(word(name, value, OnConflict::parse)?),
@@ -93,10 +105,17 @@ pub(in crate::script) fn check_name(name: &str, takes: &'static [&'static str]) 
     if takes.contains(&name) {
         return Ok(());
     }
-    let elsewhere = [UPSERT, CREATE, UPDATE, TARGETED, CONVERT].iter().any(|list| list.contains(&name));
+    let all = || [UPSERT, CREATE, UPDATE, TARGETED, CONVERT, BY].into_iter().flatten().copied();
+    let elsewhere = all().any(|option| option == name);
     let reason = if elsewhere { format!("option `{name}` has no meaning here") } else { format!("unknown option `{name}`") };
-    let help = match did_you_mean(name, takes.iter().copied()) {
-        Some(near) if !elsewhere => format!("did you mean `{near}`?"),
+    let near = did_you_mean(name, takes.iter().copied()).filter(|_| !elsewhere);
+    let help = match (near, did_you_mean(name, all())) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(near)) if !elsewhere => {
+            format!("did you mean `{near}`? That is an option of other calls; this one takes {}", list(takes))
+        }
+        // A link's fate is the action's to say.
+        _ if takes == BY => format!("`by` takes {}; give `{name}` among the options of the action itself", list(takes)),
         _ => format!("it takes {}", list(takes)),
     };
     Err(Unfit { reason, help: Some(help) })
@@ -114,6 +133,11 @@ pub(in crate::script) fn of_call(function: &str, arguments: usize) -> Option<(us
         _ => return None,
     };
     (index < arguments).then_some((index, takes))
+}
+
+/// The options that a global function takes, likewise.
+pub(in crate::script) fn of_global(function: &str, arguments: usize) -> Option<(usize, &'static [&'static str])> {
+    (function == "by" && arguments == 2).then_some((1, BY))
 }
 
 /// The words that an option takes, when it takes words.

@@ -6,6 +6,7 @@ use pipewright::store::DeliveryState;
 use serde_json::{Value, json};
 
 use super::harness::{PERSON, Rig, Setup};
+use crate::support::wait_until;
 
 /// A person with this user id whom the index does not know.
 fn stranger(rig: &Rig, user: &str) -> Value {
@@ -119,4 +120,37 @@ async fn a_raw_request_is_sent_once() {
     let bad = r#"fn handle(event) { pipedrive::request("POST", "/api/v2/persons", #{ nam: "Raw" }); }"#;
     rig.edit("person", bad).await;
     assert_eq!(rig.run("u1", json!({})).await.state, DeliveryState::Dead);
+}
+
+#[tokio::test]
+async fn a_link_or_a_reference_as_a_match_value_is_refused_with_what_to_write() {
+    for (script, said, help) in [
+        (
+            r#"activity::upsert(#{ deal_id: by(#{ "Segment Deal ID": "d1" }), subject: "Call" }, #{ done: true });"#,
+            "nothing can be found by `deal_id`: Pipedrive does not search activities",
+            "match by `id`, or create with a `key`",
+        ),
+        (
+            r#"let ada = person::upsert(#{ email: "ada@acme.com" }, #{ name: "Ada" }); lead::update(#{ person_id: ada }, #{ title: "x" });"#,
+            "`person_id` in a match takes an id: what a reference or `by(..)` comes to is not known yet",
+            "read it first, as in `person::find(#{ .. })?.id`",
+        ),
+        (
+            r#"deal::update(#{ org_id: by(#{ name: "Acme" }) }, #{ title: "x" });"#,
+            "`org_id` in a match takes an id: what a reference or `by(..)` comes to is not known yet",
+            "read it first, as in `organization::find(#{ .. })?.id`",
+        ),
+    ] {
+        let rig = Setup::person(&format!("fn handle(event) {{ {script} }}")).start().await;
+        let id = rig.identify("u1", json!({})).await;
+        let record = wait_until("it is recorded", async || {
+            let row = rig.rows(&id).await.into_iter().next()?;
+            rig.records(&row.id).await.pop()
+        })
+        .await;
+        let text = record.to_string();
+        assert!(text.contains(said), "{record:#}");
+        assert!(text.contains(help), "{record:#}");
+        assert!(rig.writes().is_empty());
+    }
 }

@@ -126,3 +126,30 @@ async fn a_lead_is_matched_by_id_then_by_key_then_as_the_persons_open_one() {
     let new = rig.mock.entities("leads").into_iter().find(|l| l["title"] == "New").expect("a new lead");
     assert_eq!((&new["person_id"], &new["value"]["amount"]), (&ada, &json!(4)));
 }
+
+#[tokio::test]
+async fn a_lead_of_another_person_is_not_taken_for_one_of_the_same_title() {
+    let script = r#"
+        fn handle(event) {
+            let who = person::find(#{ "Segment User ID": event.userId });
+            lead::upsert(#{ title: "Chance", person_id: who?.id }, #{ value: money(event.properties.amount, "EUR") });
+        }"#;
+    let rig = Setup::new().rule("it", "type = \"track\"", script).start().await;
+    let key = rig.key("persons", "Segment User ID");
+    let person =
+        |user: &str| rig.aside("/api/v2/persons", json!({ "name": user, "custom_fields": { key.as_str(): user } }))["id"].clone();
+    let people = [("u1", person("u1"), 1), ("u2", person("u2"), 2)];
+    // Twice: made, then found by what the index and the lead itself say.
+    for more in [0, 10] {
+        for (user, _, amount) in &people {
+            rig.track(user, "Lead", json!({ "amount": amount + more })).await;
+            rig.settled().await;
+        }
+        for (_, person, amount) in &people {
+            let leads = rig.mock.entities("leads");
+            assert_eq!(leads.len(), 2, "{leads:#?}");
+            let theirs = leads.iter().find(|lead| lead["person_id"] == *person).expect("a lead of theirs");
+            assert_eq!(theirs["value"]["amount"], json!(amount + more));
+        }
+    }
+}

@@ -272,7 +272,7 @@ async fn a_reference_that_is_looked_into() {
             "deal::find(#{ person_id: p });",
             11,
             "`person_id` in a match takes an id: what a reference or `by(..)` comes to is not known yet".to_owned(),
-            "read it first, as in `person::find(#{ email: .. })?.id`",
+            "read it first, as in `person::find(#{ .. })?.id`",
         ),
     ] {
         let body = format!("let p = person::create(#{{ name: \"x\" }});\n    {used}");

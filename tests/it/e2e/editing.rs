@@ -9,7 +9,7 @@ use crate::support::{get, in_time, wait_until};
 
 const SCRIPT: &str = "scripts/person.rhai";
 /// The line of the shipped script that names persons, and one that calls what does not exist.
-const NAME: &str = "            name: person_name(t),";
+const NAME: &str = "                name: person_name(t),";
 const BROKEN: &str = "            name: person_nam(t),";
 
 fn identify(user: &str) -> Value {
@@ -43,7 +43,7 @@ async fn a_saved_edit_changes_the_next_event_without_a_restart() {
     assert_eq!(name_of(&daemon, "before").await, "before");
     let first = get(daemon.admin, "/readyz").await.json()["version"].clone();
 
-    folder.edit(SCRIPT, NAME, "            name: `VIP ${person_name(t)}`,");
+    folder.edit(SCRIPT, NAME, "                name: `VIP ${person_name(t)}`,");
     until(&daemon, "the edit is live", |state| state["version"] != first).await;
     assert_eq!(name_of(&daemon, "after").await, "VIP after");
 

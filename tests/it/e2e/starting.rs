@@ -28,11 +28,7 @@ async fn a_first_start_with_a_typo_in_the_settings_shows_it_and_exits_with_2() {
 async fn a_first_start_with_a_typo_in_a_script_shows_it_and_exits_with_2() {
     for (from, to, parts) in [
         ("        upsert", "", &[][..]),
-        (
-            "person_name(t),\n            // Added",
-            "person_nam(t),\n            // Added",
-            &["person_nam", "did you mean `person_name`?"],
-        ),
+        ("person_name(t),\n            }", "person_nam(t),\n            }", &["person_nam", "did you mean `person_name`?"]),
         ("let t = event.traits;", "let t = event.traits", &["scripts/person.rhai:"]),
         ("when = 'type = \"identify\"'", "when = 'typ = \"identify\"'", &["rules.toml:", "expected `type`"]),
     ] {

@@ -92,6 +92,25 @@ fn options_and_tables_written_as_literals_are_checked() {
 }
 
 #[test]
+fn options_of_by_are_checked_too() {
+    let found = lint(&[(
+        "a.rhai",
+        r##"fn handle(event) {
+            deal::create(#{ title: "x", person_id: by(#{ email: "a" }, #{ on_mising: "omit" }), org_id: by(#{ name: "b" }, #{ wiat: 3 }) });
+            note::create(#{ content: "x", person_id: by(#{ email: "a" }, #{ on_missing: "omit", wait: 3 }) });
+        }"##,
+    )]);
+    let text = found.join("\n");
+    assert_eq!(found.len(), 3, "{text}");
+    let other = "unknown option `on_mising` | did you mean `on_missing`? That is an option of other calls; this one takes `wait`";
+    assert!(text.contains(other), "{text}");
+    assert!(text.contains("unknown option `wiat` | did you mean `wait`?"), "{text}");
+    let own =
+        "option `on_missing` has no meaning here | `by` takes `wait`; give `on_missing` among the options of the action itself";
+    assert!(text.contains(own), "{text}");
+}
+
+#[test]
 fn names_written_as_literals_are_listed_with_kind_role_and_place() {
     let program = compile(&[(
         "a.rhai",

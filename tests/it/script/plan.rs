@@ -32,6 +32,7 @@ fn an_upsert_keeps_matches_in_order_fields_and_options() {
             "options": {
                 "on_create": [{ "name": "labels", "value": { "json": ["Customer"] } }],
                 "if_empty": [{ "name": "job", "value": { "json": "x" } }],
+                "unless_edited": [],
                 "on_empty": null, "on_many": "newest", "on_archived": null, "on_conflict": null, "on_miss": null, "on_missing": null,
                 "on_unknown": null, "unlinked": false, "write": "always", "key": "7"
             }
