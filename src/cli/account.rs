@@ -9,11 +9,12 @@ use tokio::runtime::Runtime;
 
 use super::Folder;
 use super::exit::Failure;
+use super::output::complain;
 use crate::config::{AccountConfig, Config, Secret};
 use crate::crm::{Metadata, fetch_metadata};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::mock::{Mock, MockOptions};
-use crate::pipedrive::{ApiError, Client, ClientOptions, HttpTransport, Session, Trace, Transport, base_url};
+use crate::pipedrive::{ApiError, Client, ClientOptions, ErrorKind, HttpTransport, Session, Trace, Transport, base_url};
 
 /// Reads the folder's `rules.toml`, and only that: scripts may be broken.
 pub(super) fn config(dir: &Path) -> Result<Config, Failure> {
@@ -59,6 +60,23 @@ pub(super) fn of_mock(schema: Option<Arc<Value>>) -> Result<Metadata, Failure> {
 /// A real account's metadata. Reads only.
 pub(super) fn of_account(name: &str, account: &AccountConfig, token: &Secret) -> Result<Metadata, Failure> {
     Connection::to(name, account, token)?.metadata()
+}
+
+/// Why a call failed, for a command that ends with it: where the daemon would go on by itself, somebody has to come back.
+pub(super) fn reason(error: &ApiError) -> String {
+    match &error.kind {
+        ErrorKind::Throttled { .. } => format!(
+            "{}: Pipedrive keeps answering 429: the account's tokens for today are spent, or others use all of its burst limit; run the \
+             command again later",
+            error.call
+        ),
+        ErrorKind::Blocked { retry_after } => format!(
+            "{}: Pipedrive's firewall has shut this address out (403 with a web page); run the command again in {} minutes or later",
+            error.call,
+            retry_after.as_secs().div_ceil(60)
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Whose account a command reads.
@@ -121,13 +139,14 @@ impl Connection {
 
     /// Makes a call whose failure the caller looks into.
     pub(super) fn try_call<T>(&self, call: impl AsyncFnOnce(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let session = self.client.session(Trace::default());
+        // The burst limit is shared with whatever else uses the token, such as a running daemon.
+        let session = self.client.session(Trace::default()).patient(|waits| complain(&waits.to_string()));
         self.runtime.block_on(call(&session))
     }
 
     /// A failed call as the end of a command.
     pub(super) fn failed(&self, error: &ApiError) -> Failure {
-        Failure::found(format!("account {}: {error}", self.name))
+        Failure::found(format!("account {}: {}", self.name, reason(error)))
     }
 
     /// What the account has: fields, options, stages, users.

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::archived;
 use super::backfill::{Stronger, vacant};
+use super::creates::{Braked, Place};
 use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
@@ -52,7 +53,7 @@ impl Executor<'_> {
             return Ok(());
         }
         let outcome = self.body(step, BodyFor::Create, links)?;
-        self.brake()?;
+        let place = self.brake()?;
         let tries = match self.plan().steps[at].state {
             StepState::Sending { tries, target: None, .. } => tries,
             _ => 0,
@@ -72,7 +73,12 @@ impl Executor<'_> {
             claims.lost(by);
         }
         match answer {
-            Ok((id, entity)) => self.created(at, step, kind, lookups, id, &entity, links).await,
+            Ok((id, entity)) => {
+                if let Some(place) = place {
+                    place.made(Timestamp::now());
+                }
+                self.created(at, step, kind, lookups, id, &entity, links).await
+            }
             Err(error) if error.class() == FailureClass::UnknownOutcome => {
                 if self.reconcile(at, step, kind, lookups, links).await? {
                     return Ok(());
@@ -87,15 +93,32 @@ impl Executor<'_> {
         }
     }
 
-    /// Holds the rule when it has created more in the last hour than it may.
-    fn brake(&self) -> Result<(), Trouble> {
-        let limit = self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour);
-        let Some(limit) = limit.filter(|_| !self.observe) else { return Ok(()) };
-        self.attempt.runtime.creates.take(&self.attempt.pending.id.rule, limit, Timestamp::now()).map_err(|wait| {
-            let reason =
-                format!("the rule has created {limit} records within an hour (max_creates_per_hour); look whether it should");
-            Trouble { wait: Some(wait), ..Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason).plain() }
-        })
+    /// The rule's limit of creates, unless nothing is sent.
+    fn create_limit(&self) -> Option<u32> {
+        self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour).filter(|_| !self.observe)
+    }
+
+    /// Holds the rule when it has created in the last hour what it may.
+    fn brake(&self) -> Result<Option<Place>, Trouble> {
+        let Some(limit) = self.create_limit() else { return Ok(None) };
+        let (rule, now) = (&self.attempt.pending.id.rule, Timestamp::now());
+        match self.attempt.runtime.creates.begin(rule, limit, now) {
+            Ok(place) => Ok(Some(place)),
+            Err(Braked::UnderWay) => Err(Trouble::gives_way_for(
+                "creates of the rule are under way that may fill its max_creates_per_hour; it waits for what becomes of them",
+            )),
+            Err(Braked::Made { count, until }) => {
+                let reason = format!(
+                    "the rule has created {count} records within an hour (max_creates_per_hour = {limit}); look whether it should. It goes \
+                     on by itself at {}; when all is well, `pipewright resume rule {rule}` lets it create {limit} more now, and a higher \
+                     max_creates_per_hour in rules.toml counts once it is live",
+                    until.strftime("%Y-%m-%d %H:%M:%SZ")
+                );
+                // Nothing is set up wrongly: it is slowed down, and nothing is charged.
+                let wait = Some(until.duration_since(now).unsigned_abs());
+                Err(Trouble { wait, ..Trouble::new(FailureClass::Throttled, Whose::Rule, reason).plain() })
+            }
+        }
     }
 
     /// Looks for a create whose outcome is not known. True: it had been carried out, and the step is done.
@@ -118,6 +141,9 @@ impl Executor<'_> {
             Some((id, entity)) => {
                 let warning = "its answer was lost; it was found in the list of what changed since, and taken".to_owned();
                 self.plan_mut().steps[at].warnings.push(warning);
+                if self.create_limit().is_some() {
+                    self.attempt.runtime.creates.made(&self.attempt.pending.id.rule, Timestamp::now());
+                }
                 self.created(at, step, kind, lookups, id, &entity, links).await?;
                 Ok(true)
             }

@@ -24,10 +24,10 @@ use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
 use super::{PauseInfo, Scope};
 use crate::config::Writes;
-use crate::crm::Account;
+use crate::crm::{Account, Lookup};
 use crate::event::Event;
 use crate::failure::FailureClass;
-use crate::pipedrive::Trace;
+use crate::pipedrive::{Kind, Trace};
 use crate::rules::{Live, Rule, ScriptSet, Version};
 use crate::script::{LogLine, Pool, Read};
 use crate::store::{DeliveryState, Finish, Pending, Store, StoreError, StoredEvent, Write};
@@ -100,11 +100,11 @@ pub(super) enum Verdict {
     StoreFailed { error: StoreError, pinned: bool },
 }
 
-/// A verdict, and whether Pipedrive let the account in on the way.
+/// A verdict, and when the last request was sent on which Pipedrive let the account in.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) verdict: Verdict,
-    pub(super) reached: bool,
+    pub(super) reached: Option<Timestamp>,
 }
 
 /// What to hold, and why.
@@ -141,6 +141,8 @@ pub(super) struct Attempt {
     pub(super) message_id: String,
     pub(super) trace: Trace,
     pub(super) reads: Vec<(Read, Json)>,
+    /// Look-ups that found nothing, for reads and links: asked again they are looked for in the index only.
+    pub(super) absent: Vec<(Kind, Lookup)>,
     pub(super) logs: Vec<LogLine>,
     pub(super) plan: Option<PinnedPlan>,
     /// The plan is pinned in the store.
@@ -179,6 +181,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         message_id: String::new(),
         trace: Trace::default(),
         reads: Vec::new(),
+        absent: Vec::new(),
         logs: Vec::new(),
         plan: None,
         outbox: Vec::new(),
@@ -192,8 +195,8 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
     let verdict = verdict.unwrap_or_else(|error| Verdict::StoreFailed { error, pinned: attempt.pinned });
     attempt.held.clear();
     // A page of the firewall is no answer of Pipedrive's either; it ends in a pause, which is not lifted by what came before it.
-    let reached =
-        attempt.trace.exchanges().iter().any(|e| e.status.is_some_and(|s| s < 500 && !(401..=403).contains(&s) && s != 429));
+    let let_in = |status: u16| status < 500 && !(401..=403).contains(&status) && status != 429;
+    let reached = attempt.trace.exchanges().iter().rev().find(|e| e.status.is_some_and(let_in)).map(|e| e.at);
     Ended { verdict, reached }
 }
 
@@ -216,6 +219,7 @@ impl Attempt {
             {
                 self.set = runtime.live.load_full();
                 self.reads.clear();
+                self.absent.clear();
                 let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
                     .map_err(|e| Trouble::permanent(e.to_string()))?;
                 // What a person replays is wanted, however old it is.

@@ -44,8 +44,10 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
     scheduler.pauses.clear(&scope);
     resumed(&scheduler.runtime.metrics, &scope);
     hold(&mut scheduler.lanes, &scope, false, now);
-    if let Scope::Account(name) = &scope {
-        scheduler.lanes.hurry_account(name, now);
+    match &scope {
+        Scope::Account(name) => scheduler.lanes.hurry_account(name, now),
+        // Somebody has looked: what it created before is no reason to hold it again.
+        Scope::Rule(name) => scheduler.runtime.creates.forget(name),
     }
     Ok(())
 }

@@ -36,8 +36,6 @@ pub(super) struct Executor<'a> {
     pub(super) observe: bool,
     /// What the matches came to before the first write, by step.
     found: Vec<Option<(Found, Timestamp)>>,
-    /// Links that were looked for before the first write and are not there.
-    absent: Vec<Vec<Lookup>>,
     /// The step whose lost create this attempt has looked for in vain.
     pub(super) looked_for: Option<usize>,
 }
@@ -49,17 +47,7 @@ impl<'a> Executor<'a> {
     pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
         let session = account.client.session(attempt.trace.clone());
         let session = if observe { session.observing() } else { session };
-        Self {
-            attempt,
-            account,
-            session,
-            stored,
-            metadata: account.metadata(),
-            observe,
-            found: Vec::new(),
-            absent: Vec::new(),
-            looked_for: None,
-        }
+        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new(), looked_for: None }
     }
 
     /// Runs what is left of the plan; one that is not pinned is resolved before.
@@ -144,9 +132,10 @@ impl<'a> Executor<'a> {
             if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
                 continue;
             }
-            if !matches!(self.find(kind, lookups, OnMany::Oldest).await?, Found::Miss) {
+            if !matches!(self.find_link(kind, lookups).await?, Found::Miss) {
                 continue;
             }
+            self.attempt.absent.extend(lookups.iter().map(|lookup| (kind, lookup.clone())));
             let wait = wait.map_or(link_wait, |seconds| Duration::from_secs(seconds.into()));
             let deadline = later(since, wait);
             // When it only observes, its time begins anew with its release.
@@ -157,7 +146,6 @@ impl<'a> Executor<'a> {
                 until = until.max(Some((deadline, kind)));
                 continue;
             }
-            self.absent.push(lookups.to_vec());
             if step.on_missing == OnMissing::Fail {
                 let reason = format!("the {kind} that action {} links to was not found within {wait:?}", step.ordinal + 1);
                 return Err(Trouble::permanent(reason));
@@ -181,7 +169,8 @@ impl<'a> Executor<'a> {
 
     /// The entity that a link leads to. One that was looked for in vain is looked for in the index only.
     pub(super) async fn find_link(&self, kind: Kind, lookups: &[Lookup]) -> Result<Found, Trouble> {
-        if self.absent.iter().any(|absent| absent == lookups) {
+        let absent = &self.attempt.absent;
+        if lookups.iter().all(|lookup| absent.iter().any(|(of, known)| *of == kind && known == lookup)) {
             return Ok(crm::find_known(self.account, &self.session, kind, lookups, OnMany::Oldest).await?);
         }
         self.find(kind, lookups, OnMany::Oldest).await

@@ -84,11 +84,15 @@ impl Pauses {
         Write::KvDelete { space: SPACE.to_owned(), key: name(scope) }
     }
 
-    /// A delivery of the account got through. True: it had been paused for trouble and may go on.
-    pub(super) fn works(&mut self, account: &Arc<str>) -> bool {
-        self.troubles.remove(account);
+    /// A delivery of the account got through with what it sent at `at`. True: it had been paused for trouble and may go on. What was sent
+    /// before the pause says nothing of it.
+    pub(super) fn works(&mut self, account: &Arc<str>, at: Timestamp) -> bool {
         let scope = Scope::Account(account.to_string());
-        let automatic = self.get(&scope).is_some_and(|p| p.class.is_some());
+        let automatic = match self.get(&scope) {
+            Some(pause) if pause.class.is_some() && at < pause.since => return false,
+            pause => pause.is_some_and(|pause| pause.class.is_some()),
+        };
+        self.troubles.remove(account);
         if automatic {
             self.held.remove(&name(&scope));
         }
@@ -152,13 +156,16 @@ impl Pauses {
         self.held.values().filter_map(|(_, info)| info.until).min()
     }
 
-    /// Another set is live: automatic pauses for misconfiguration end. Answers what may go on.
+    /// Another set is live: automatic pauses of rules and those for misconfiguration end. Answers what may go on.
     pub(super) fn reloaded(&mut self) -> Vec<Scope> {
         self.script_failures.clear();
         let mended: Vec<Scope> = self
             .held
             .values()
-            .filter(|(_, info)| info.class == Some(FailureClass::Misconfigured))
+            .filter(|(scope, info)| match scope {
+                Scope::Account(_) => info.class == Some(FailureClass::Misconfigured),
+                Scope::Rule(_) => info.class.is_some(),
+            })
             .map(|(scope, _)| scope.clone())
             .collect();
         for scope in &mended {

@@ -18,7 +18,7 @@ use crate::script::Read;
 
 /// Answers one read; null when there is no such entity.
 pub(super) async fn answer(
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     account: &Arc<Account>,
     read: &Read,
     at: &At,
@@ -45,7 +45,10 @@ pub(super) async fn answer(
             let entity = match crm::find(account, &session, *kind, &lookups, OnMany::Oldest).await? {
                 Found::Hit { entity: Some(entity), .. } => Some(entity),
                 Found::Hit { id, entity: None, .. } => session.get(*kind, &id, Purpose::Lookup).await?,
-                Found::Miss => None,
+                Found::Miss => {
+                    attempt.absent.extend(lookups.iter().map(|lookup| (*kind, lookup.clone())));
+                    None
+                }
             };
             let id = entity.as_ref().and_then(|e| e.get("id")).and_then(Id::from_json);
             let same = |step: &Step| id.as_ref().is_some_and(|id| targets_id(step, id)) || targets_lookups(step, &lookups);

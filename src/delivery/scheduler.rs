@@ -176,7 +176,7 @@ impl Scheduler {
             Err(error) => {
                 let task = error.id();
                 let Some((_, pending)) = self.under_way.get(&task) else { return };
-                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: false })
+                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: None })
             }
         };
         let Some((lane, pending)) = self.under_way.remove(&task) else { return };
@@ -191,8 +191,8 @@ impl Scheduler {
             Verdict::StoreFailed { .. } => true,
             Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } => false,
         };
-        if reached && !troubled {
-            self.account_works(&pending.account, now);
+        if let Some(at) = reached.filter(|_| !troubled) {
+            self.account_works(&pending.account, at, now);
         }
         let mut parked = None;
         let next = match verdict {
@@ -276,8 +276,8 @@ impl Scheduler {
         }
     }
 
-    fn account_works(&mut self, account: &Arc<str>, now: Timestamp) {
-        if self.pauses.works(account) {
+    fn account_works(&mut self, account: &Arc<str>, at: Timestamp, now: Timestamp) {
+        if self.pauses.works(account, at) {
             resumed(&self.runtime.metrics, &Scope::Account(account.to_string()));
             hold(&mut self.lanes, &Scope::Account(account.to_string()), false, now);
             self.lanes.hurry_account(account, now);

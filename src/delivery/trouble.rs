@@ -75,7 +75,11 @@ impl Trouble {
 
     /// Another delivery's create with the same criteria is in doubt: that one goes first.
     pub(super) fn gives_way() -> Self {
-        let reason = "another delivery finds out first whether what it created by the same criteria is there";
+        Self::gives_way_for("another delivery finds out first whether what it created by the same criteria is there")
+    }
+
+    /// What other deliveries have under way comes first.
+    pub(super) fn gives_way_for(reason: &str) -> Self {
         Self { give_way: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
     }
 

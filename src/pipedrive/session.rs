@@ -24,6 +24,7 @@ pub struct Session {
     client: Client,
     trace: Trace,
     observing: bool,
+    told: Option<fn(&ApiError)>,
 }
 
 /// What to search in.
@@ -78,13 +79,20 @@ pub enum ConversionState {
 
 impl Session {
     pub(super) const fn new(client: Client, trace: Trace) -> Self {
-        Self { client, trace, observing: false }
+        Self { client, trace, observing: false, told: None }
     }
 
     /// The same, but only GETs are sent; writes are recorded in the trace and answered with what a success would say.
     #[must_use]
     pub fn observing(self) -> Self {
         Self { observing: true, ..self }
+    }
+
+    /// The same, but a request that meets the burst limit is sent again when there is room: a 429 has carried nothing out. `told` hears
+    /// of each. It ends by itself: 429s in a row count as a spent budget, which is not waited for.
+    #[must_use]
+    pub fn patient(self, told: fn(&ApiError)) -> Self {
+        Self { told: Some(told), ..self }
     }
 
     /// Where exchanges are recorded.
@@ -107,7 +115,13 @@ impl Session {
         if self.observing && request.method != Method::Get {
             return Ok(observe::answer(&self.trace, request, purpose));
         }
-        self.client.send(&self.trace, request, purpose).await
+        loop {
+            match (self.client.send(&self.trace, request, purpose).await, self.told) {
+                // The limiter waits before the next turn.
+                (Err(error @ ApiError { kind: ErrorKind::Throttled { daily: false, .. }, .. }), Some(told)) => told(&error),
+                (result, _) => return result,
+            }
+        }
     }
 
     /// One entity; none when it is gone or marked deleted.

@@ -212,7 +212,7 @@ impl Stopped {
             0 => "nothing was made before it".to_owned(),
             _ => format!("made before it: {}", made.iter().map(Made::shown).collect::<Vec<_>>().join(", ")),
         };
-        format!("account {name}: {what} could not be made: {error}\n{so_far}; {then}")
+        format!("account {name}: {what} could not be made: {}\n{so_far}; {then}", account::reason(error))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipewright::failure::FailureClass;
-use pipewright::mock::{Fault, FaultMatch};
+use pipewright::mock::{Fault, FaultMatch, Hold};
 use pipewright::pipedrive::Method;
 use pipewright::store::DeliveryState;
 use serde_json::json;
@@ -89,6 +89,24 @@ async fn a_spent_budget_and_the_firewall_hold_the_account_and_nothing_hammers() 
         wait_until("it is paused again", async || rig.account_status().await.paused).await;
         assert_eq!(rig.mock.requests(), requests);
     }
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_pause_does_not_end_it() {
+    let rig = Setup::person(PERSON).start().await;
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::HoldAnswer(hold.clone()));
+    let first = rig.identify("u1", json!({ "name": "Ada" })).await;
+    hold.reached().await;
+    let spent = Fault::TooMany { remaining: 50, reset: 1, retry_after: None };
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), spent);
+    let second = rig.identify("u2", json!({ "name": "Grace" })).await;
+    rig.outcome(&second, "wait").await;
+    wait_until("the account is paused", async || rig.account_status().await.paused).await;
+    hold.release();
+    wait_until("nothing runs", async || (rig.account_status().await.running == 0).then_some(())).await;
+    assert_eq!(rig.row(&first).await.state, DeliveryState::Done);
+    assert!(rig.account_status().await.paused.is_some(), "its answer says nothing of what came after it was sent");
 }
 
 #[tokio::test]

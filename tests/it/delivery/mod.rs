@@ -6,6 +6,7 @@ mod aliases;
 mod control;
 mod conversions;
 mod converted;
+mod creates;
 mod deals;
 mod erasure;
 mod failures;

@@ -119,21 +119,3 @@ async fn what_is_released_long_after_it_came_still_waits_for_what_it_links_to() 
     rig.settled().await;
     assert_eq!(rig.row("m-old").await.state, DeliveryState::Done);
 }
-
-#[tokio::test]
-async fn a_rule_that_creates_too_much_pauses_until_a_person_looks() {
-    let rig = Setup::new().rule_with("person", "type = \"identify\"", PERSON, "max_creates_per_hour = 2").start().await;
-    for user in ["u1", "u2"] {
-        assert_eq!(rig.run(user, json!({ "name": "a" })).await.state, DeliveryState::Done);
-    }
-    // An update is no create.
-    assert_eq!(rig.run("u1", json!({ "name": "b" })).await.state, DeliveryState::Done);
-    let third = rig.identify("u3", json!({ "name": "c" })).await;
-    let record = rig.outcome(&third, "wait").await;
-    assert!(record["reason"].as_str().expect("a reason").contains("max_creates_per_hour"), "{record:#}");
-    let paused = crate::support::wait_until("the rule is paused", async || rig.rule_status("person").await.paused).await;
-    assert!(paused.reason.contains("has created 2 records within an hour"), "{}", paused.reason);
-    let left = paused.until.expect("an end").duration_since(jiff::Timestamp::now());
-    assert!(left > jiff::SignedDuration::from_mins(58), "for the rest of the hour: {left}");
-    assert_eq!((rig.persons("u3"), rig.row(&third).await.state), (0, DeliveryState::Pending));
-}

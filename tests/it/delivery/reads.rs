@@ -98,3 +98,23 @@ async fn a_read_sees_what_earlier_deliveries_of_the_lane_have_written() {
     rig.settled().await;
     assert_eq!(rig.person("u1")["name"], "Ada!!!");
 }
+
+#[tokio::test]
+async fn what_a_read_did_not_find_is_not_searched_again_for_a_link() {
+    let script = r#"
+        fn handle(event) {
+            let id = #{ "Segment User ID": event.userId };
+            let there = person::find(id) != ();
+            note::create(#{ content: `${there}`, person_id: by(id) });
+        }"#;
+    let rig = Setup::person(script).start().await;
+    let waits = rig.identify("u1", json!({})).await;
+    rig.outcome(&waits, "parked").await;
+    assert_eq!(rig.calls(Method::Get, "/itemSearch/field").len(), 1);
+
+    // Nor under another id of the user.
+    rig.send(json!({ "type": "alias", "userId": "u2", "previousId": "p2" })).await;
+    let waits = rig.identify("u2", json!({})).await;
+    rig.outcome(&waits, "parked").await;
+    assert_eq!(rig.calls(Method::Get, "/itemSearch/field").len(), 1 + 2);
+}

@@ -241,3 +241,23 @@ async fn the_schema_file_of_another_account_stops_it() {
     assert!(refused.err.contains("--> schema.json:") && refused.err.contains("\"company_id\": 17"), "{}", refused.err);
     assert!(account.mock.writes().is_empty());
 }
+
+#[tokio::test]
+async fn a_command_waits_at_the_burst_limit_and_says_so_and_ends_when_it_never_ends() {
+    let (folder, account) = declared("  { name = \"Segment User ID\", type = \"varchar\" },", Some(bare())).await;
+    let burst = Fault::TooMany { remaining: 0, reset: 1, retry_after: None };
+    for method in [Method::Get, Method::Post] {
+        account.mock.fail_matching(FaultMatch::next(method, "/api/v2/personFields"), burst.clone());
+    }
+    let made = folder.run(&["fields", "ensure", "--apply"]).await;
+    assert_eq!(made.err.matches("too many requests (429); going on in 1s").count(), 2, "{}", made.err);
+    made.ok();
+    assert_eq!(custom(&account, "person").len(), 1, "made once");
+
+    account.mock.fail_matching(FaultMatch::always("/api/v2/"), Fault::TooMany { remaining: 50, reset: 1, retry_after: None });
+    for command in [&["fields", "list"][..], &["check", "--live"]] {
+        let ended = folder.run(command).await;
+        found(&ended);
+        assert!(ended.err.contains("run the command again later") && !ended.err.contains("going on"), "{}", ended.err);
+    }
+}
