@@ -3,7 +3,7 @@
 //! Invariants: a list or a value with parts is compared with what is there, or was seen not too long ago; so is every value under
 //! `write = "differs"`; what is left alone, and why, is noted.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::decided::Decided;
 use super::{BodyOutcome, Ready, Wanted, entity, is_empty, lists, same, shown, stage, wire};
@@ -142,9 +142,13 @@ impl<'a> Update<'a> {
             Wanted::Value(value) => value.clone(),
             Wanted::List { op, items } => Json::Array(lists::merge(&ready.field, &present, *op, items)),
         };
-        let ours = match sent {
-            Some(sent) => same::same(&ready.field, &present, sent),
-            None => is_empty(&present),
+        let ours = match (sent, &ready.wanted) {
+            (None, _) => is_empty(&present),
+            // Pipedrive adds labels and which is the first: it is ours while to write it again would change nothing.
+            (Some(Json::Array(sent)), Wanted::List { op, .. }) => {
+                same::same(&ready.field, &present, &Json::Array(lists::merge(&ready.field, &present, *op, sent)))
+            }
+            (Some(sent), _) => same::same(&ready.field, &present, sent),
         };
         if same::same(&ready.field, &present, &target) {
             self.decided.field("unless_edited", "Pipedrive has this value, left alone", &ready.name);
@@ -169,7 +173,8 @@ impl<'a> Update<'a> {
         let Some(present) = self.present(ready) else { return self.outcome.needs_present = true };
         if !is_empty(&present) {
             self.decided.field("if_empty", "holds a value, left alone", &ready.name);
-            self.outcome.sent.insert(ready.field.address.key().to_owned(), present);
+            // What others wrote counts nowhere as sent.
+            self.outcome.sent.insert(ready.field.address.key().to_owned(), json!({ "op": HELD }));
             return;
         }
         let target = match &ready.wanted {
@@ -183,7 +188,8 @@ impl<'a> Update<'a> {
     }
 
     fn send(&mut self, ready: &Ready<'_>, source: Json, present: Option<Json>, target: Json) {
-        let before = present.or_else(|| self.last_sent(ready).cloned()).unwrap_or(Json::Null);
+        let sent = self.last_sent(ready).filter(|sent| sent.get("op").is_none_or(|op| op != HELD));
+        let before = present.or_else(|| sent.cloned()).unwrap_or(Json::Null);
         self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
         let change = shown::change(&ready.field, ready.name.clone(), before, target.clone(), self.metadata);
         self.outcome.changes.push(change);
@@ -214,6 +220,9 @@ impl<'a> Update<'a> {
         whole.then(|| entity::plain(seen, ready.field.shape))
     }
 }
+
+/// Stands where a sent value would, for a field that `if_empty` found to hold something.
+const HELD: &str = "held";
 
 /// Whether the source says what it said last time: the same operation with the same items, or the same value.
 fn same_source(field: &FieldRef<'_>, sent: &Json, source: &Json) -> bool {

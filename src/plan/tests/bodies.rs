@@ -153,6 +153,10 @@ fn update_of(fields: Vec<FieldEntry>, write: WritePolicy) -> Step {
     step(Verb::Update { kind: Kind::Person, target: Target::Id(Id::Number(1)), fields, options })
 }
 
+fn update_with(options: Options) -> Step {
+    step(Verb::Update { kind: Kind::Person, target: Target::Id(Id::Number(1)), fields: vec![], options })
+}
+
 fn email_change(op: ListOp, items: Json) -> Vec<FieldEntry> {
     let Json::Array(items) = items else { panic!("an array") };
     vec![entry("emails", Value::List { op, items })]
@@ -373,4 +377,32 @@ fn unless_edited_follows_the_event_until_somebody_else_writes() {
     );
     assert_eq!(name(&updated(&named("Ada King"), Some(json!({ "name": "Countess Lovelace" })), Some(known(&first)))), None);
     assert_eq!(name(&updated(&named("Ada"), Some(json!({ "name": "" })), None)), Some(json!("Ada")));
+}
+
+#[test]
+fn unless_edited_follows_a_list_that_pipedrive_has_added_to() {
+    let with = |address: &str| {
+        let emails = email_change(ListOp::Replace, json!([address]));
+        update_with(Options { unless_edited: emails, ..Options::default() })
+    };
+    let there = |address: &str| json!({ "emails": [{ "value": address, "label": "work", "primary": true }] });
+    let known = Some(known(&updated(&with("ada@acme.com"), Some(json!({ "emails": [] })), None)));
+    let outcome = updated(&with("ada@new.org"), Some(there("ada@acme.com")), known.clone());
+    assert_eq!(outcome.body["emails"][0]["value"], "ada@new.org", "{outcome:?}");
+    assert_eq!(Json::Object(updated(&with("ada@new.org"), Some(there("hers@home.org")), known).body), json!({}));
+}
+
+#[test]
+fn what_if_empty_left_alone_is_somebody_elses_whatever_the_script_says_next() {
+    let present = || Some(json!({ "name": "Countess" }));
+    let held = update_with(Options { if_empty: entries(json!({ "name": "Ada" })), ..Options::default() });
+    let known = Some(known(&updated(&held, present(), None)));
+    let again = updated(&held, None, known.clone());
+    assert!(!again.needs_present && again.body.is_empty(), "it is not read again: {again:?}");
+    let next = update_with(Options { unless_edited: entries(json!({ "name": "Ada King" })), ..Options::default() });
+    assert_eq!(Json::Object(updated(&next, present(), known.clone()).body), json!({}));
+    // A plain field is the event's to say, and a change names no value that nobody sent.
+    let plain = update_of(entries(json!({ "name": "Ada King" })), WritePolicy::Changed);
+    let outcome = updated(&plain, None, known);
+    assert_eq!((&outcome.body["name"], &outcome.changes[0].before), (&json!("Ada King"), &Json::Null));
 }
