@@ -1,16 +1,16 @@
 //! Leads that became deals, by a rule or by people in Pipedrive.
 //!
 //! Invariants: a lead is taken for converted only when Pipedrive said which deal it became (a conversion's end, or a deal's
-//! `source_lead_id`). The deal's index entry under [`LEAD_FIELD`] says so; it goes with the deal and follows its merges. The lead's own
+//! `source_lead_id`), or when it is gone and a deal holds the key that it is matched by, as conversions and merges leave it. The deal's index entry under [`LEAD_FIELD`] says so; it goes with the deal and follows its merges. The lead's own
 //! entries stay and lead to the lead, and by it to the deal and nowhere else: so what was matched as a lead is not created again. What was
 //! last sent to the lead counts as sent to the deal, so people's edits of the deal stand.
 
 use serde_json::Value;
 
 use super::index;
-use super::known::Known;
+use super::known::{Known, held_value};
 use super::standard::{find as standard_field, finding};
-use super::{Account, Address, FindError, Finding, Lookup, Metadata, normalise};
+use super::{Account, Address, FindError, Finding, Found, Lookup, Metadata, OnMany, Term, find, normalise};
 use crate::pipedrive::{Entity, Id, Kind, Purpose, Session};
 use crate::store::{Store, StoreError, Write};
 
@@ -19,13 +19,15 @@ const LEAD_FIELD: &str = "#lead";
 /// A person with more deals than this is no person.
 const LONGEST_LIST: usize = 5_000;
 
-/// Whose deals may be the one that a lead became.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// By what the deal may be found that a lead became.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Kin {
     /// Persons.
     pub persons: Vec<Id>,
     /// Organizations.
     pub organizations: Vec<Id>,
+    /// Look-ups of the lead by custom fields, which deals share.
+    pub keys: Vec<Lookup>,
 }
 
 impl Kin {
@@ -48,6 +50,8 @@ impl Kin {
                 self.add(field, id);
             }
         }
+        let by_key = |lookup: &&Lookup| lookup.0.iter().all(|term| matches!(term.address, Address::Custom(_)));
+        self.keys.extend(lookups.iter().filter(by_key).cloned());
     }
 
     /// Adds those that a lead, as Pipedrive answers it, or a body names.
@@ -61,7 +65,8 @@ impl Kin {
 
     fn add_known(&mut self, known: &Known) {
         for field in ["person_id", "organization_id"] {
-            for value in [known.seen(field), known.sent(field)].into_iter().flatten() {
+            let sent = known.sent(field).map(|sent| held_value(sent).unwrap_or(sent));
+            for value in [known.seen(field), sent].into_iter().flatten() {
                 if let Some(id) = Id::from_json(value) {
                     self.add(field, id);
                 }
@@ -75,9 +80,9 @@ impl Kin {
 pub enum LeadFate {
     /// This deal.
     Deal(Id),
-    /// No deal of its person or organization was that lead.
+    /// No deal of its person or organization was that lead, and none holds its key.
     NoDeal,
-    /// Neither its person nor its organization is known, and Pipedrive finds deals by nothing else that a lead leaves behind.
+    /// Neither its person nor its organization nor a key is known, and Pipedrive finds deals by nothing else that a lead leaves behind.
     CannotTell,
 }
 
@@ -91,7 +96,8 @@ pub async fn deal_of_lead(store: &dyn Store, account: &str, lead: &Id) -> Result
 }
 
 /// What became of a lead that Pipedrive says is gone: as it is known, else by a look at the deals of its person or organization
-/// (10 tokens each). What is found is learned at once.
+/// (10 tokens each), else by a search of deals by its key (20): people may have moved the deal or merged it into another one. What is
+/// found is learned at once.
 ///
 /// # Errors
 /// When a request or the store fails; then nothing is known still.
@@ -114,7 +120,20 @@ pub async fn find_deal_of_lead(account: &Account, session: &Session, lead: &Id, 
             return Ok(LeadFate::Deal(deal));
         }
     }
-    Ok(LeadFate::NoDeal)
+    let metadata = account.metadata();
+    let searched = |term: &Term| finding(Kind::Deal, &term.address, metadata.type_of(Kind::Deal, &term.address));
+    kin.keys.retain(|lookup| lookup.0.iter().any(|term| searched(term) == Finding::SearchCustom));
+    if kin.keys.is_empty() {
+        return Ok(LeadFate::NoDeal);
+    }
+    // Finding a lead may lead here.
+    match Box::pin(find(account, session, Kind::Deal, &kin.keys, OnMany::Oldest)).await? {
+        Found::Hit { id: deal, .. } => {
+            store.commit(became_deal(account, lead, &deal).await?).await?;
+            Ok(LeadFate::Deal(deal))
+        }
+        Found::Miss => Ok(LeadFate::NoDeal),
+    }
 }
 
 /// What is to be learned when a lead has become a deal.

@@ -1,7 +1,7 @@
 //! Known values: what we last sent and last saw in each field of an entity.
 //!
 //! - `sent` is the value that a rule last gave for the field, as it was sent. `write = "changed"` sends a field only when the rule's value
-//!   differs from it, so what people edit in Pipedrive since stands.
+//!   differs from it, so what people edit in Pipedrive since stands. For a field that `if_empty` found full, [`held`] stands there.
 //! - `seen` is what Pipedrive last answered, with its time. While it is no older than the rule's `reread_after`, it stands for the present
 //!   value: of a list or of a value with parts, which need not be read before it is replaced, and of any value that `write = "differs"`
 //!   compares with.
@@ -14,6 +14,20 @@ use serde_json::{Map, Value, json};
 
 use crate::pipedrive::{Entity, Id, Kind};
 use crate::store::{Store, StoreError, Write};
+
+/// What stands for a sent value where a rule found that the field held one already, and sent none.
+#[must_use]
+pub fn held(present: &Value) -> Value {
+    json!({ "op": HELD, "value": present })
+}
+
+/// The value that [`held`] was told; none of what was sent.
+#[must_use]
+pub fn held_value(sent: &Value) -> Option<&Value> {
+    if sent.get("op").is_some_and(|op| op == HELD) { sent.get("value") } else { None }
+}
+
+const HELD: &str = "held";
 
 /// When it was seen, in Unix seconds.
 const AT: &str = "at";

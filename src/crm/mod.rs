@@ -31,7 +31,7 @@ pub use duplicates::{Duplicates, Group, Holder};
 pub use ensure::{FieldState, State, compare, create_field, unmatched};
 pub use fetch::{fetch_custom_fields, fetch_metadata};
 pub use find::{FindError, Found, find, find_known, searchable};
-pub use known::Known;
+pub use known::{Known, held, held_value};
 pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};
 pub use normalise::{field_value, holds, normalise, values};

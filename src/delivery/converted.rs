@@ -26,9 +26,11 @@ impl Executor<'_> {
         let kin = self.kin_of(step, kin).await?;
         let why = match crm::find_deal_of_lead(self.account, &self.session, lead, kin).await? {
             LeadFate::Deal(deal) => return Ok(Some(deal)),
-            LeadFate::NoDeal => format!("the lead {lead} is gone; none of the deals of its person or organization was that lead"),
+            LeadFate::NoDeal => format!(
+                "the lead {lead} is gone; none of the deals of its person or organization was that lead, and none has its key"
+            ),
             LeadFate::CannotTell => format!(
-                "the lead {lead} is gone; whether it became a deal cannot be known, since neither its person nor its organization is"
+                "the lead {lead} is gone; whether it became a deal cannot be known, since neither its person nor its organization is, nor a key"
             ),
         };
         self.remark(at, vec![why], Vec::new());
@@ -92,14 +94,28 @@ impl Executor<'_> {
                 sent => return Ok(sent),
             },
         };
-        self.say_converted(at, id, &deal);
-        let (of_deal, notes) = plan::lead_as_deal(step, &deal, &self.metadata);
+        let sent = self.update_deal(at, step, id, &deal, links).await?;
+        if !matches!(sent, Sent::Gone) {
+            return Ok(sent);
+        }
+        // Deleted, or merged into another one, which has the key then.
+        self.attempt.outbox.push(index::forget(&self.account.name, Kind::Deal, &deal));
+        self.attempt.commit(Vec::new()).await?;
+        match self.deal_of_gone(at, step, id, Kin::default()).await? {
+            Some(other) if other != deal => self.update_deal(at, step, id, &other, links).await,
+            _ => Ok(Sent::Gone),
+        }
+    }
+
+    /// An update of a lead, at the deal that it became.
+    async fn update_deal(&mut self, at: usize, step: &Step, lead: &Id, deal: &Id, links: &Links) -> Result<Sent, Trouble> {
+        self.say_converted(at, lead, deal);
+        let (of_deal, notes) = plan::lead_as_deal(step, deal, &self.metadata);
         self.remark(at, notes, Vec::new());
-        self.lock_entities(Kind::Deal, &[&deal]).await;
-        let sent = self.update_by_policy(at, &of_deal, Kind::Deal, &deal, None, links).await?;
+        self.lock_entities(Kind::Deal, &[deal]).await;
+        let sent = self.update_by_policy(at, &of_deal, Kind::Deal, deal, None, links).await?;
         if matches!(sent, Sent::Gone) {
             self.remark(at, vec![format!("the deal {deal} is gone, too")], Vec::new());
-            self.attempt.outbox.push(index::forget(&self.account.name, Kind::Deal, &deal));
             // The lead's lock is the next one to be let go.
             self.attempt.held.pop();
         }

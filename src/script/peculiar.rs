@@ -53,8 +53,10 @@ warning. People's edits of the deal stand as those of the lead did. `lead::delet
 answer `()`: read the deal. Limits:
 
 - A conversion in Pipedrive is noticed when the lead answers that it is gone. Its deal is then looked for among those of its person or
-  organization (10 tokens each; deals in the archive are not among them). Where an event tells of a lead by its id alone, and no rule
-  has written it with `person_id` or `org_id` before, the deal cannot be found, and the lead counts as gone: give `person_id` under `if_empty`.
+  organization (10 tokens each; deals in the archive are not among them), else by the key that the lead is matched by (20 tokens): so it is
+  found also when people gave it to somebody else or merged it into another one that has the key. Where an event tells of a lead by its id
+  alone, and no rule has written it with `person_id` or `org_id` before, the deal cannot be found, and the lead counts as gone: give
+  `person_id` under `if_empty`.
 - A lead is known by a key once a rule has found or made it by that. One that people made and converted before any event came counts as
   new: where keys are given by hand, match the deal first (`deal::find`).
 - A match by person or organization alone finds open leads only. What was one is not found by it.

@@ -3,12 +3,12 @@
 //! Invariants: a list or a value with parts is compared with what is there, or was seen not too long ago; so is every value under
 //! `write = "differs"`; what is left alone, and why, is noted.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::decided::Decided;
 use super::{BodyOutcome, Ready, Wanted, entity, is_empty, lists, same, shown, stage, wire};
 use crate::config::WritePolicy;
-use crate::crm::{Address, ListOp, Metadata, Writable};
+use crate::crm::{Address, ListOp, Metadata, Writable, held, held_value};
 use crate::plan::Step;
 use crate::plan::field::FieldRef;
 
@@ -144,6 +144,7 @@ impl<'a> Update<'a> {
         };
         let ours = match (sent, &ready.wanted) {
             (None, _) => is_empty(&present),
+            (Some(sent), _) if held_value(sent).is_some() => false,
             // Pipedrive adds labels and which is the first: it is ours while to write it again would change nothing.
             (Some(Json::Array(sent)), Wanted::List { op, .. }) => {
                 same::same(&ready.field, &present, &Json::Array(lists::merge(&ready.field, &present, *op, sent)))
@@ -174,7 +175,7 @@ impl<'a> Update<'a> {
         if !is_empty(&present) {
             self.decided.field("if_empty", "holds a value, left alone", &ready.name);
             // What others wrote counts nowhere as sent.
-            self.outcome.sent.insert(ready.field.address.key().to_owned(), json!({ "op": HELD }));
+            self.outcome.sent.insert(ready.field.address.key().to_owned(), held(&present));
             return;
         }
         let target = match &ready.wanted {
@@ -188,7 +189,7 @@ impl<'a> Update<'a> {
     }
 
     fn send(&mut self, ready: &Ready<'_>, source: Json, present: Option<Json>, target: Json) {
-        let sent = self.last_sent(ready).filter(|sent| sent.get("op").is_none_or(|op| op != HELD));
+        let sent = self.last_sent(ready).map(|sent| held_value(sent).unwrap_or(sent));
         let before = present.or_else(|| sent.cloned()).unwrap_or(Json::Null);
         self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
         let change = shown::change(&ready.field, ready.name.clone(), before, target.clone(), self.metadata);
@@ -220,9 +221,6 @@ impl<'a> Update<'a> {
         whole.then(|| entity::plain(seen, ready.field.shape))
     }
 }
-
-/// Stands where a sent value would, for a field that `if_empty` found to hold something.
-const HELD: &str = "held";
 
 /// Whether the source says what it said last time: the same operation with the same items, or the same value.
 fn same_source(field: &FieldRef<'_>, sent: &Json, source: &Json) -> bool {

@@ -401,8 +401,8 @@ fn what_if_empty_left_alone_is_somebody_elses_whatever_the_script_says_next() {
     assert!(!again.needs_present && again.body.is_empty(), "it is not read again: {again:?}");
     let next = update_with(Options { unless_edited: entries(json!({ "name": "Ada King" })), ..Options::default() });
     assert_eq!(Json::Object(updated(&next, present(), known.clone()).body), json!({}));
-    // A plain field is the event's to say, and a change names no value that nobody sent.
+    // A plain field is the event's to say.
     let plain = update_of(entries(json!({ "name": "Ada King" })), WritePolicy::Changed);
     let outcome = updated(&plain, None, known);
-    assert_eq!((&outcome.body["name"], &outcome.changes[0].before), (&json!("Ada King"), &Json::Null));
+    assert_eq!((&outcome.body["name"], &outcome.changes[0].before), (&json!("Ada King"), &json!("Countess")));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipewright::pipedrive::Method;
+use pipewright::pipedrive::{Method, Request};
 use pipewright::store::DeliveryState;
 use serde_json::{Value, json};
 
@@ -224,7 +224,37 @@ async fn a_lead_that_is_gone_is_what_it_was_before_when_no_deal_is_found() {
     by_people(&rig, &stranger);
     let record = sent(&rig, "Updated", json!({ "lead_id": stranger, "fields": { "title": "Late" } })).await;
     assert_eq!(record["outcome"], DeliveryState::Dead.as_str());
-    assert!(warnings(&record).contains("neither its person nor its organization is"), "{record:#}");
+    assert!(warnings(&record).contains("neither its person nor its organization is, nor a key"), "{record:#}");
+}
+
+#[tokio::test]
+async fn a_deal_that_people_moved_to_another_person_or_merged_is_found_by_the_leads_key() {
+    for (known, merged) in [(false, false), (false, true), (true, true)] {
+        let (rig, lead) = rig().await;
+        rig.mock.set_search_lag(Duration::ZERO);
+        let other = rig.aside("/api/v2/persons", json!({ "name": "Boss" }))["id"].clone();
+        if known {
+            done(&rig, "Won", json!({ "key": "k1" })).await;
+        } else {
+            by_people(&rig, &lead);
+        }
+        let converted = deal(&rig)["id"].clone();
+        if merged {
+            let stays = rig.aside("/api/v2/deals", json!({ "title": "Big", "person_id": other }))["id"].clone();
+            let body = json!({ "merge_with_id": stays });
+            let merge = Request::new(Method::Put, format!("/api/v1/deals/{converted}/merge")).body(body);
+            assert_eq!(rig.mock.aside(&merge).status, 200);
+        } else {
+            let moved = json!({ "person_id": other }).as_object().expect("a map").clone();
+            assert_eq!(rig.mock.edit("deals", &converted, moved).status, 200);
+        }
+        let record = done(&rig, "Lead", json!({ "key": "k1", "fields": { "title": "Bigger" } })).await;
+        assert_eq!(deal(&rig)["title"], "Bigger", "known: {known}, merged: {merged}: {record:#}");
+        // It is known from then on.
+        rig.mock.clear_log();
+        done(&rig, "Lead", json!({ "key": "k1", "fields": { "title": "Biggest" } })).await;
+        assert_eq!(rig.mock.log().len(), 1, "{:?}", rig.mock.log());
+    }
 }
 
 #[tokio::test]
