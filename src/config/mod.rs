@@ -30,6 +30,7 @@ pub use units::{Bytes, Span};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -67,6 +68,14 @@ impl Config {
     /// Everything that is wrong with it, each with its place, in the order of the file.
     pub fn parse(file_name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         parse::parse(file_name, text)
+    }
+
+    /// How long events that no rule wants are kept: one time for all of them, the longest that a source names. Without sources, for which
+    /// somebody may have commented them out for a moment, it is the time that a source has by itself.
+    #[must_use]
+    pub fn keep_unmatched(&self) -> Duration {
+        let longest = self.sources.values().map(|source| source.keep_unmatched).max();
+        longest.unwrap_or(SourceConfig::default().keep_unmatched).get()
     }
 
     /// The data folder that a text names, even when the rest of it is broken; the default when that cannot be told.

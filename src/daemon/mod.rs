@@ -26,7 +26,7 @@ use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Schedul
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
-use crate::rules::Live;
+use crate::rules::{Live, Version};
 use crate::script::Pool;
 use crate::store::Store;
 use crate::store::sqlite::{FaultHook, OpenOptions, SqliteStore};
@@ -78,7 +78,9 @@ impl Daemon {
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let data_dir = prepared.data_dir();
         let store_dir = if mocked { data_dir.join("mock") } else { data_dir.clone() };
-        let (store, feed) = open_store(&prepared, store_dir, options.store_fault.clone()).await?;
+        let chosen = choose(prepared, store_dir.clone()).await?;
+        let dedupe_window = chosen.config().server.dedupe_window.get();
+        let (store, feed) = open_store(store_dir, dedupe_window, options.store_fault.clone()).await?;
         let store: Arc<dyn Store> = store;
         let (stop_rest, stopping) = watch::channel(false);
         let mut rest = Vec::new();
@@ -96,7 +98,7 @@ impl Daemon {
         let accounts = Accounts::default();
         let known = accounts.clone();
         let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));
-        let started = prepared.start(store.clone(), metrics.clone(), metadata).await.map_err(StartError::Refused)?;
+        let started = chosen.start(store.clone(), metrics.clone(), metadata).await;
         let set = started.live.load_full();
         accounts::update(&accounts, &BTreeMap::new(), &set, &endpoint, &store, &metrics).await?;
 
@@ -152,6 +154,7 @@ impl Daemon {
             stopping: ingest_stopping.clone(),
         };
         rest.push(watched("reload", started.reloader.run(stopping.clone()), fatal_sender.clone()));
+        let swapped = started.swapped.clone();
         rest.push(tokio::spawn(accounts::follow(accounts::Follow {
             swapped: started.swapped,
             followed: started.followed,
@@ -169,7 +172,7 @@ impl Daemon {
             started.live.clone(),
             stopping.clone(),
         )));
-        rest.push(tokio::spawn(housekeeping(store.clone(), started.live.clone(), metrics.clone(), stopping)));
+        rest.push(tokio::spawn(housekeeping(store.clone(), started.live.clone(), swapped, metrics.clone(), stopping)));
         let ingest_task = watched("ingest", ingest::serve(ingest_listener, ingest, ingest_stopping), fatal_sender);
 
         Ok(Self {
@@ -297,17 +300,25 @@ fn watched(
     })
 }
 
+/// The set to start with. The last good one is in the store, and how to open the store is in the set: where the files are refused, the
+/// store is opened twice, the first time only to read, with nothing too old to be remembered.
+async fn choose(prepared: reload::Prepared, store_dir: PathBuf) -> Result<reload::Chosen, StartError> {
+    let refused = match prepared {
+        reload::Prepared::Good(chosen) => return Ok(*chosen),
+        reload::Prepared::Refused(refused) => refused,
+    };
+    let (store, _) = open_store(store_dir, Duration::MAX, None).await?;
+    let chosen = refused.last_good(&*store).await;
+    store.close().await;
+    chosen.map_err(StartError::Refused)
+}
+
 async fn open_store(
-    prepared: &reload::Prepared,
     dir: PathBuf,
+    dedupe_window: Duration,
     fault: Option<FaultHook>,
 ) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {
-    let defaults = crate::config::Config::default();
-    let config = prepared.config().unwrap_or(&defaults);
-    // One bound for all sources: what a source keeps shorter is not kept in the first place when it is zero.
-    let keep_unmatched = config.sources.values().map(|s| s.keep_unmatched.get()).max().unwrap_or_default();
-    let dedupe_window = config.server.dedupe_window.get();
-    let options = OpenOptions { dir, dedupe_window, keep_unmatched, fault, ..OpenOptions::default() };
+    let options = OpenOptions { dir, dedupe_window, fault, ..OpenOptions::default() };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
     let (store, feed) = opened.map_err(|e| StartError::Internal(e.to_string()))??;
     Ok((Arc::new(store), feed))
@@ -337,16 +348,24 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|e| StartError::Internal(e.to_string()))
 }
 
-async fn housekeeping(store: Arc<dyn Store>, live: Live, metrics: Metrics, mut stopping: watch::Receiver<bool>) {
+async fn housekeeping(
+    store: Arc<dyn Store>,
+    live: Live,
+    mut swapped: watch::Receiver<Version>,
+    metrics: Metrics,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
+            // Another set may keep things for another time.
+            Ok(()) = swapped.changed() => {}
         }
-        let policy = live.load().config.retention.clone();
-        match store.prune(&policy, jiff::Timestamp::now()).await {
+        let config = live.load().config.clone();
+        match store.prune(&config.retention, config.keep_unmatched(), jiff::Timestamp::now()).await {
             Ok(0) => {}
             Ok(pruned) => metrics.events_pruned(pruned),
             Err(error) => tracing::warn!(%error, "retention could not run; it is tried again"),

@@ -5,7 +5,8 @@
 //!   everything as it was, and status, log and metrics say why.
 //! - The watcher only says *when* to look. Whatever it reports, all files are read again and the hash of their content decides;
 //!   what it misses is found by a slow poll.
-//! - The last set that went live is in the store. A start whose files are refused goes on with it, loudly.
+//! - The last set that went live is in the store. A start whose files are refused goes on with it, loudly: with its scripts and with all
+//!   of its settings, those of the store included.
 //! - Nothing is read, compiled or hashed on the runtime's workers.
 
 mod handle;
@@ -16,4 +17,4 @@ mod watch;
 
 pub use handle::{Handle, HandleEnd, Refused, ReloadOutcome, ReloadStatus};
 pub use reloader::Reloader;
-pub use start::{MetadataSource, Prepared, Started, prepare};
+pub use start::{Chosen, MetadataSource, Prepared, RefusedFiles, Started, prepare};

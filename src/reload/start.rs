@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::reloader::Parts;
+use super::reloader::{Parts, Seen};
 use super::{Handle, Refused, ReloadStatus, Reloader, stored};
 use crate::config::Config;
 use crate::crm::Metadata;
@@ -21,16 +21,34 @@ use crate::telemetry::Metrics;
 /// What is known of the accounts at the moment, by name.
 pub type MetadataSource = Arc<dyn Fn() -> BTreeMap<String, Arc<Metadata>> + Send + Sync>;
 
-/// The files as found at the start, built or refused.
+/// The files as found at the start. They say where the store is, even when they are refused.
 #[derive(Debug)]
-pub struct Prepared {
+pub enum Prepared {
+    /// They build.
+    Good(Box<Chosen>),
+    /// They are refused; the store may have a last good set.
+    Refused(RefusedFiles),
+}
+
+/// The set to start with.
+#[derive(Debug)]
+pub struct Chosen {
     dir: PathBuf,
     mock: bool,
-    /// Where the store is when the files are refused.
-    data_dir_hint: PathBuf,
-    /// None when they cannot be read.
-    version: Option<Version>,
-    built: Result<Built, Vec<Diagnostic>>,
+    built: Built,
+    /// What was seen on disk and refused, when the set is of the store.
+    refused: Option<(Seen, Refused)>,
+}
+
+/// Files that were refused at the start.
+#[derive(Debug)]
+pub struct RefusedFiles {
+    dir: PathBuf,
+    mock: bool,
+    /// From this folder on.
+    data_dir: PathBuf,
+    seen: Seen,
+    diagnostics: Vec<Diagnostic>,
 }
 
 /// A running start: what the daemon is wired with.
@@ -67,66 +85,63 @@ pub fn prepare(dir: &Path, mock: bool) -> Prepared {
     );
     let options = BuildOptions { dir: dir.to_owned(), mock, metadata: None };
     let version = files.as_ref().ok().map(SetFiles::version);
-    let built = files.and_then(|files| ScriptSet::build(files, &options));
-    Prepared { dir: dir.to_owned(), mock, data_dir_hint, version, built }
+    let dir = dir.to_owned();
+    match files.and_then(|files| ScriptSet::build(files, &options)) {
+        Ok(built) => Prepared::Good(Box::new(Chosen { dir, mock, built, refused: None })),
+        Err(diagnostics) => {
+            let seen = version.ok_or_else(|| diagnostics.clone());
+            Prepared::Refused(RefusedFiles { dir, mock, data_dir: data_dir_hint, seen, diagnostics })
+        }
+    }
 }
 
 impl Prepared {
     /// The folder of the store.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        let data_dir = self.built.as_ref().map_or(&self.data_dir_hint, |built| &built.set.config.server.data_dir);
-        self.dir.join(data_dir)
+        match self {
+            Self::Good(chosen) => chosen.dir.join(&chosen.config().server.data_dir),
+            Self::Refused(refused) => refused.dir.join(&refused.data_dir),
+        }
     }
+}
 
-    /// The configuration; none when the files are refused.
-    #[must_use]
-    pub fn config(&self) -> Option<&Config> {
-        self.built.as_ref().ok().map(|built| &*built.set.config)
-    }
-
-    /// What is wrong with the files; empty when nothing is.
-    #[must_use]
-    pub fn problems(&self) -> &[Diagnostic] {
-        self.built.as_ref().err().map_or(&[], Vec::as_slice)
-    }
-
-    /// Goes live with the files, else with the last good set of the store. `metadata` is asked at each reload.
+impl RefusedFiles {
+    /// The last good set of the store, in their place.
     ///
     /// # Errors
-    /// When the files are refused and the store has no set that builds: what is wrong with them.
-    pub async fn start(
-        self,
-        store: Arc<dyn Store>,
-        metrics: Metrics,
-        metadata: MetadataSource,
-    ) -> Result<Started, Vec<Diagnostic>> {
+    /// When the store has no set that builds: what is wrong with the files, and with it.
+    pub async fn last_good(self, store: &dyn Store) -> Result<Chosen, Vec<Diagnostic>> {
+        let Self { dir, mock, seen, diagnostics, .. } = self;
+        let options = BuildOptions { dir: dir.clone(), mock, metadata: None };
+        match last_good(store, options).await {
+            Ok(built) => Ok(Chosen { dir, mock, built, refused: Some((seen, Refused { at: Timestamp::now(), diagnostics })) }),
+            Err(more) => Err(diagnostics.into_iter().chain(more).collect()),
+        }
+    }
+}
+
+impl Chosen {
+    /// Its configuration: what the daemon starts with, whatever is on disk.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.built.set.config
+    }
+
+    /// Goes live with it. `metadata` is asked at each reload.
+    pub async fn start(self, store: Arc<dyn Store>, metrics: Metrics, metadata: MetadataSource) -> Started {
         let started = Instant::now();
-        let (built, refused) = match self.built {
-            Ok(built) => {
-                if let Err(error) = stored::save(&*store, &built.set.files, &built.set.version).await {
-                    tracing::warn!(%error, "the live script set could not be stored; a restart has no last good set");
-                }
-                (built, None)
-            }
-            Err(diagnostics) => {
-                let options = BuildOptions { dir: self.dir.clone(), mock: self.mock, metadata: None };
-                match last_good(&*store, options).await {
-                    Ok(built) => {
-                        let version = &built.set.version;
-                        tracing::error!(%version, "the files on disk are refused; running the last good script set from the store");
-                        (built, Some(Refused { at: Timestamp::now(), diagnostics }))
-                    }
-                    Err(more) => return Err(diagnostics.into_iter().chain(more).collect()),
-                }
-            }
-        };
-        metrics.set_swapped(&built.set.version, built.set.rules.len(), started.elapsed());
-        let seen = refused.as_ref().map(|refused| {
+        let Self { dir, mock, built, refused } = self;
+        let version = &built.set.version;
+        metrics.set_swapped(version, built.set.rules.len(), started.elapsed());
+        if let Some((_, refused)) = &refused {
+            tracing::error!(%version, "the files on disk are refused; running the last good script set from the store");
             // Told after the swap, which would say that all is well.
             metrics.set_refused(&refused.diagnostics, started.elapsed());
-            self.version.ok_or_else(|| refused.diagnostics.clone())
-        });
+        } else if let Err(error) = stored::save(&*store, &built.set.files, version).await {
+            tracing::warn!(%error, "the live script set could not be stored; a restart has no last good set");
+        }
+        let (seen, refused) = refused.unzip();
         let status = ReloadStatus {
             live_since: Timestamp::now(),
             warnings: built.warnings,
@@ -139,8 +154,8 @@ impl Prepared {
         let (followed, followed_receiver) = watch::channel(built.set.version.clone());
         let live: Live = Arc::new(ArcSwap::from_pointee(built.set));
         let parts = Parts {
-            dir: self.dir,
-            mock: self.mock,
+            dir,
+            mock,
             live: live.clone(),
             store,
             metrics,
@@ -148,7 +163,7 @@ impl Prepared {
             swapped: swapped_sender,
             followed: followed_receiver,
         };
-        Ok(Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen) })
+        Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen) }
     }
 }
 

@@ -89,8 +89,13 @@ pub trait Store: Send + Sync + 'static {
     /// Counts and sizes.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 
-    /// Drops what retention allows, in small steps; answers how many events went.
-    async fn prune(&self, policy: &crate::config::RetentionConfig, now: jiff::Timestamp) -> Result<u64, StoreError>;
+    /// Drops what retention allows, in small steps, and unmatched events older than `keep_unmatched`; answers how many events went.
+    async fn prune(
+        &self,
+        policy: &crate::config::RetentionConfig,
+        keep_unmatched: std::time::Duration,
+        now: jiff::Timestamp,
+    ) -> Result<u64, StoreError>;
 
     /// Events of either kind whose search column `user` holds this text, newest first, below `before`, at most `limit`.
     async fn events_of(&self, user: &str, before: Option<Seq>, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipewright::diagnostic::Diagnostic;
-use pipewright::reload::{Handle, ReloadOutcome, Started, prepare};
+use pipewright::reload::{Handle, Prepared, ReloadOutcome, Started, prepare};
 use pipewright::rules::{Live, Version};
 use pipewright::store::Store;
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
@@ -51,14 +51,18 @@ impl Running {
         let (store, _feed) = SqliteStore::open(options).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
         let metrics = Metrics::default();
-        let started = prepared.start(store.clone(), metrics.clone(), Arc::new(BTreeMap::new)).await;
-        let Started { live, handle, swapped, reloader, .. } = match started {
-            Ok(started) => started,
-            Err(problems) => {
-                store.close().await;
-                return Err(problems);
-            }
+        let chosen = match prepared {
+            Prepared::Good(chosen) => *chosen,
+            Prepared::Refused(refused) => match refused.last_good(&*store).await {
+                Ok(chosen) => chosen,
+                Err(problems) => {
+                    store.close().await;
+                    return Err(problems);
+                }
+            },
         };
+        let Started { live, handle, swapped, reloader, .. } =
+            chosen.start(store.clone(), metrics.clone(), Arc::new(BTreeMap::new)).await;
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(reloader.run(stopping));
         Ok(Self { live, handle, swapped, stop, task, metrics, store })

@@ -73,7 +73,7 @@ fn one(
         Some(alias) => join(conn, cache, alias, seq, &event.source)?,
         None => None,
     };
-    let kept = keep.unmatched_span != 0 && event.alias.as_ref().is_none_or(|alias| alias.kept);
+    let kept = event.alias.as_ref().is_none_or(|alias| alias.kept);
     if event.deliveries.is_empty() && !kept {
         // Not kept, so not in the window either: when a rule wants it after all, a resent one is new.
         return Ok(Appended::Fresh(to_seq(seq)));

@@ -76,8 +76,6 @@ pub struct OpenOptions {
     pub dir: PathBuf,
     /// How long a (source, messageId) is remembered.
     pub dedupe_window: Duration,
-    /// How long events that no rule wants are kept; zero: not at all.
-    pub keep_unmatched: Duration,
     /// How many events that no rule wants are kept at most.
     pub max_unmatched: u64,
     /// How many ids aliases may join. In memory, an id takes some 150 bytes besides its text.
@@ -107,7 +105,6 @@ impl Default for OpenOptions {
         Self {
             dir: PathBuf::from("data"),
             dedupe_window: Duration::from_secs(24 * 3600),
-            keep_unmatched: Duration::from_secs(7 * 24 * 3600),
             max_unmatched: 200_000,
             max_aliases: 200_000,
             max_rejected: 10_000,
@@ -189,11 +186,7 @@ impl SqliteStore {
             queue: Arc::clone(&queue),
             feed,
             cache,
-            keep: Keep {
-                unmatched_span: from_span(options.keep_unmatched),
-                unmatched_rows: options.max_unmatched,
-                rejected_rows: i64::from(options.max_rejected),
-            },
+            keep: Keep { unmatched_rows: options.max_unmatched, rejected_rows: i64::from(options.max_rejected) },
             checkpoints: Arc::clone(&checkpoints),
             reserve,
             fault: options.fault,
@@ -371,15 +364,16 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn prune(&self, policy: &RetentionConfig, now: jiff::Timestamp) -> Result<u64, StoreError> {
+    async fn prune(&self, policy: &RetentionConfig, keep_unmatched: Duration, now: jiff::Timestamp) -> Result<u64, StoreError> {
         let now = from_time(now);
+        let unmatched = now.saturating_sub(from_span(keep_unmatched));
         let finished = now.saturating_sub(from_span(policy.events.0));
         let failed = now.saturating_sub(from_span(policy.dead.0));
         let max_bytes = Some(i64::try_from(policy.max_bytes.0).unwrap_or(i64::MAX));
         self.prune_all(|_| PruneStep::Window { now }).await?;
-        let mut gone = self.prune_all(|_| PruneStep::Unmatched { now, max_bytes: None }).await?;
+        let mut gone = self.prune_all(|_| PruneStep::Unmatched { cutoff: unmatched, max_bytes: None }).await?;
         gone += self.prune_all(|after| PruneStep::Events { after, finished, failed, max_bytes: None }).await?;
-        gone += self.prune_all(|_| PruneStep::Unmatched { now, max_bytes }).await?;
+        gone += self.prune_all(|_| PruneStep::Unmatched { cutoff: unmatched, max_bytes }).await?;
         for (finished, failed) in [(i64::MAX, i64::MIN), (i64::MAX, i64::MAX)] {
             gone += self.prune_all(|after| PruneStep::Events { after, finished, failed, max_bytes }).await?;
         }

@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params};
 
 use super::counters;
-use super::writer::{Cache, Keep};
+use super::writer::Cache;
 
 /// Events looked at in one step.
 const STEP: i64 = 500;
@@ -22,8 +22,8 @@ pub(super) const SPARE: i64 = 512;
 pub(super) enum PruneStep {
     /// The dedupe window.
     Window { now: i64 },
-    /// Unmatched events older than they are kept; all that stand in the way, when `max_bytes` is given.
-    Unmatched { now: i64, max_bytes: Option<i64> },
+    /// Unmatched events received before the cutoff; all that stand in the way, when `max_bytes` is given.
+    Unmatched { cutoff: i64, max_bytes: Option<i64> },
     /// Events after `after` whose deliveries all ended before their cutoff.
     Events { after: i64, finished: i64, failed: i64, max_bytes: Option<i64> },
     /// Search blocks without events.
@@ -42,13 +42,13 @@ pub(super) struct Pruned {
 }
 
 /// Carries out one step, in the writer's transaction.
-pub(super) fn step(conn: &Connection, cache: &mut Cache, keep: &Keep, step: PruneStep) -> rusqlite::Result<Pruned> {
+pub(super) fn step(conn: &Connection, cache: &mut Cache, step: PruneStep) -> rusqlite::Result<Pruned> {
     match step {
         PruneStep::Window { now } => {
             let more = cache.window.sweep(conn, now)?;
             Ok(Pruned { gone: 0, next: more.then_some(0) })
         }
-        PruneStep::Unmatched { now, max_bytes } => unmatched(conn, cache, now.saturating_sub(keep.unmatched_span), max_bytes),
+        PruneStep::Unmatched { cutoff, max_bytes } => unmatched(conn, cache, cutoff, max_bytes),
         PruneStep::Events { after, finished, failed, max_bytes } => events(conn, cache, after, finished, failed, max_bytes),
         PruneStep::Segments => {
             conn.execute(

@@ -45,8 +45,7 @@ pub(super) struct Cache {
 /// Bounds of what is kept without a promise.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keep {
-    /// Unmatched events: how long, and how many.
-    pub(super) unmatched_span: i64,
+    /// Unmatched events: how many.
     pub(super) unmatched_rows: u64,
     /// Refused events: how many.
     pub(super) rejected_rows: i64,
@@ -186,7 +185,7 @@ impl Writer {
                     }
                 },
                 Job::Erase(step, _) => Answer::Erased(erase::step(conn, cache, step)?),
-                Job::Prune(step, _) => Answer::Pruned(retention::step(conn, cache, keep, *step)?),
+                Job::Prune(step, _) => Answer::Pruned(retention::step(conn, cache, *step)?),
             });
         }
         if self.swept.elapsed() >= SWEEP {

@@ -169,3 +169,66 @@ async fn turning_writes_off_waits_for_no_account_that_does_not_answer() {
     assert_eq!(daemon.settled("ada", 1).await[0]["state"], "observed");
     assert_eq!(account.mock.writes(), []);
 }
+
+/// A track event that no rule of the shipped set wants.
+fn unwanted(message: &str) -> Value {
+    json!({ "type": "track", "userId": "u1", "messageId": message, "event": "Nobody Wants This" })
+}
+
+/// Once the next round of retention is through, which sizes are measured after.
+async fn housekept(daemon: &Daemon) {
+    wait_until("retention has run", || async {
+        let metrics = get(daemon.admin, "/metrics").await.text();
+        metrics.lines().any(|l| l.starts_with("pipewright_store_bytes") && !l.ends_with(" 0")).then_some(())
+    })
+    .await;
+}
+
+async fn unmatched(daemon: &Daemon) -> Value {
+    get(daemon.admin, "/api/status").await.json()["store"]["unmatched"].take()
+}
+
+#[tokio::test]
+async fn a_restart_with_a_broken_file_keeps_and_remembers_for_as_long_as_the_last_good_set_says() {
+    let account = Process::account(&[]).await;
+    let folder = Folder::init().await;
+    folder.use_account(&account);
+    // Not the default: what was processed once may come again at once.
+    folder.edit("rules.toml", "dedupe_window = \"24h\"", "dedupe_window = \"0s\"");
+    let daemon = Daemon::serve(&folder, &[]).await;
+    daemon.accept("/v1/track", &unwanted("m1")).await;
+    let twice = json!({ "userId": "twice", "messageId": "m2", "traits": { "name": "Twice" } });
+    daemon.accept("/v1/identify", &twice).await;
+    daemon.done("twice", 1).await;
+    daemon.process.kill().await;
+
+    for broken in [("[[rules]]\nname = \"person\"", "[[rules]]\nnam = \"person\""), ("[retention]", "[retention")] {
+        folder.edit("rules.toml", broken.0, broken.1);
+        let daemon = Daemon::serve(&folder, &[]).await;
+        assert!(daemon.process.said().contains("last good script set"), "{}", daemon.process.said());
+        housekept(&daemon).await;
+        assert_eq!(unmatched(&daemon).await, 1, "kept for 7d, as the last good set says");
+        daemon.process.kill().await;
+    }
+    let daemon = Daemon::serve(&folder, &[]).await;
+    daemon.accept("/v1/identify", &twice).await;
+    daemon.done("twice", 2).await;
+}
+
+#[tokio::test]
+async fn how_long_unmatched_events_are_kept_changes_without_a_restart() {
+    let folder = Folder::init().await;
+    folder.edit("rules.toml", "keep_unmatched = \"7d\"", "keep_unmatched = \"0s\"");
+    let daemon = Daemon::mocked(&folder).await;
+    daemon.accept("/v1/track", &unwanted("m1")).await;
+    assert_eq!(unmatched(&daemon).await, 0);
+
+    folder.edit("rules.toml", "keep_unmatched = \"0s\"", "keep_unmatched = \"7d\"");
+    folder.run(&["reload"]).await.ok();
+    daemon.accept("/v1/track", &unwanted("m2")).await;
+    assert_eq!(unmatched(&daemon).await, 1);
+
+    folder.edit("rules.toml", "keep_unmatched = \"7d\"", "keep_unmatched = \"0s\"");
+    folder.run(&["reload"]).await.ok();
+    wait_until("what was kept is dropped", || async { (unmatched(&daemon).await == 0).then_some(()) }).await;
+}

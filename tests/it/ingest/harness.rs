@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -354,7 +355,7 @@ impl Store for Kept {
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn prune(&self, _: &RetentionConfig, _: jiff::Timestamp) -> Result<u64, StoreError> {
+    async fn prune(&self, _: &RetentionConfig, _: Duration, _: jiff::Timestamp) -> Result<u64, StoreError> {
         Err(StoreError::Closed)
     }
     async fn close(&self) {}

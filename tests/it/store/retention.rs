@@ -1,9 +1,11 @@
 //! What is dropped, and what never is.
 
+use std::time::Duration;
+
 use pipewright::config::{Bytes, RetentionConfig, Span};
 use pipewright::store::{Appended, DeliveryFilter, DeliveryState, NewEvent, Seq, Store, UnmatchedFilter, Write};
 
-use super::support::{Opened, add, all_pending, at, event, finish, id, open, timed};
+use super::support::{Opened, WEEK, add, all_pending, at, event, finish, id, open, timed};
 
 const HOUR: i64 = 3_600;
 
@@ -44,14 +46,14 @@ async fn age_counts_from_the_end_and_the_undelivered_stay() {
         Write::Record { id: id(Seq(1), "a"), attempt: 1, record: b"r".to_vec() },
     ];
     opened.store.commit(writes).await.expect("commits");
-    let gone = opened.store.prune(&policy(24, 72), at(100 * HOUR)).await.expect("prunes");
+    let gone = opened.store.prune(&policy(24, 72), WEEK, at(100 * HOUR)).await.expect("prunes");
     assert_eq!((gone, left(&opened).await), (2, vec![2, 3, 5, 6]));
     assert!(opened.store.event(Seq(1)).await.expect("reads").is_none());
     assert_eq!(opened.store.records(&id(Seq(1), "a")).await.expect("reads"), Vec::<Vec<u8>>::new());
     let stats = opened.store.stats().await.expect("reads");
     assert_eq!((stats.events, stats.pending, stats.failed), (4, 3, 1));
 
-    let gone = opened.store.prune(&policy(24, 72), at(10_000 * HOUR)).await.expect("prunes");
+    let gone = opened.store.prune(&policy(24, 72), WEEK, at(10_000 * HOUR)).await.expect("prunes");
     assert_eq!((gone, left(&opened).await), (2, vec![2, 6]), "however old");
     assert_eq!(all_pending(&opened.store, 10).await.len(), 3);
     let opened = opened.reopen();
@@ -63,23 +65,24 @@ async fn numbers_are_not_given_twice_when_everything_is_gone() {
     let opened = open();
     let seq = add(&opened.store, event("m1", &["a"])).await;
     opened.store.commit(vec![finish(id(seq, "a"), DeliveryState::Done, at(0))]).await.expect("commits");
-    assert_eq!(opened.store.prune(&policy(1, 1), at(100 * HOUR)).await.expect("prunes"), 1);
+    assert_eq!(opened.store.prune(&policy(1, 1), WEEK, at(100 * HOUR)).await.expect("prunes"), 1);
     let opened = opened.reopen();
     assert_eq!(add(&opened.store, event("m2", &["a"])).await, Seq(2));
 }
 
 #[tokio::test]
 async fn unmatched_events_and_the_window_age_too() {
-    // Unmatched events are kept for a week.
     let (opened, pass) = timed(3_600);
     let late = |id: &str, hour| NewEvent { received_at: at(hour * HOUR), ..event(id, &[]) };
     add(&opened.store, late("m1", 0)).await;
     pass(190 * 3_600);
     add(&opened.store, late("m2", 190)).await;
     pass(10 * 3_600);
-    assert_eq!(opened.store.prune(&policy(1, 1), at(200 * HOUR)).await.expect("prunes"), 1);
+    assert_eq!(opened.store.prune(&policy(1, 1), WEEK, at(200 * HOUR)).await.expect("prunes"), 1);
     let rows = opened.store.unmatched(&UnmatchedFilter { limit: 10, ..UnmatchedFilter::default() }).await.expect("reads");
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [Seq(2)]);
+    assert_eq!(opened.store.prune(&policy(1, 1), 10 * WEEK, at(900 * HOUR)).await.expect("prunes"), 0, "each call says how long");
+    assert_eq!(opened.store.prune(&policy(1, 1), Duration::ZERO, at(200 * HOUR)).await.expect("prunes"), 1);
     let again = opened.store.append(vec![late("m2", 190)]).await.expect("appends");
     assert_eq!(again, [Appended::Fresh(Seq(3))], "the window was swept to ten hours later");
 }
@@ -102,7 +105,7 @@ async fn a_file_too_large_loses_the_least_missed_first() {
     let full = opened.store.stats().await.expect("reads").bytes;
     let prune = async |mb: u64| {
         let policy = RetentionConfig { max_bytes: Bytes(mb * 1_000_000), ..RetentionConfig::default() };
-        opened.store.prune(&policy, at(1)).await.expect("prunes");
+        opened.store.prune(&policy, WEEK, at(1)).await.expect("prunes");
         let stats = opened.store.stats().await.expect("reads");
         (stats.unmatched, stats.events, stats.failed, stats.pending)
     };

@@ -10,6 +10,9 @@ use pipewright::store::{
 };
 use tempfile::TempDir;
 
+/// How long unmatched events are kept.
+pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 /// A store in a directory of its own.
 pub(crate) struct Opened {
     pub(crate) store: SqliteStore,
