@@ -6,8 +6,9 @@ use super::Format;
 use super::client::Daemon;
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{self, Table, say, say_json, size, time};
+use crate::config::Writes;
 use crate::console;
-use crate::delivery::PauseInfo;
+use crate::delivery::{DeliveryStatus, PauseInfo};
 use crate::diagnostic::{Severity, render_all};
 
 /// How the running daemon stands: script set, queue, accounts, rules, store
@@ -15,6 +16,9 @@ use crate::diagnostic::{Severity, render_all};
 #[command(after_help = "\
 Example:
   pipewright status --json | jq .delivery.pending
+
+WRITES says whether anything is written to the account; OBSERVED counts deliveries since the start that were planned and not sent because \
+writes were off (`events release` counts those that can be released, older ones too).
 
 Exits with 1 while something needs a person: the files on disk are refused, or something is paused.")]
 pub(super) struct Status {
@@ -46,7 +50,7 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
         "pipewright   {}, up {} (since {})\n\
          script set   {}, {} of {} rules on, live since {}{}\n\
          events       {} accepted since the start; {} kept, {} unmatched, {} rejected\n\
-         deliveries   {} ended since the start; {} unfinished ({} running, {} waiting, in {} lanes), {} failed\n\
+         deliveries   {} ended since the start; {} unfinished ({}, in {} lanes), {} failed\n\
          store        {}{}\n",
         status.pipewright,
         humantime::format_duration(up),
@@ -62,8 +66,7 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
         store.rejected,
         status.finished,
         delivery.pending,
-        delivery.running,
-        delivery.waiting,
+        standing(delivery),
         delivery.lanes,
         store.failed,
         size(store.bytes),
@@ -88,11 +91,26 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
     text
 }
 
+/// Where the unfinished deliveries stand; the rest of them is next in its lane, or behind another one.
+fn standing(delivery: &DeliveryStatus) -> String {
+    let mut text = format!("{} running, {} waiting for a retry", delivery.running, delivery.waiting);
+    for (count, what) in [(delivery.parked, "for what they link to"), (delivery.held, "behind a pause")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
 fn accounts_and_rules(status: &console::Status) -> String {
     let mut text = String::new();
-    let mut accounts = Table::new(["ACCOUNT", "UNFINISHED", "RUNNING", "PAUSED"]);
+    let mut accounts = Table::new(["ACCOUNT", "WRITES", "UNFINISHED", "RUNNING", "OBSERVED", "PAUSED"]);
     for a in &status.delivery.accounts {
-        accounts.row([a.name.clone(), a.pending.to_string(), a.running.to_string(), pause(a.paused.as_ref())]);
+        let writes = a.writes.map_or("", |writes| if writes == Writes::On { "on" } else { "off" });
+        // Of an account that is written to, none is nothing to say.
+        let observed = if a.observed == 0 && a.writes != Some(Writes::Off) { String::new() } else { a.observed.to_string() };
+        let [pending, running] = [a.pending, a.running].map(|n| n.to_string());
+        accounts.row([a.name.clone(), writes.to_owned(), pending, running, observed, pause(a.paused.as_ref())]);
     }
     let mut rules = Table::new(["RULE", "UNFINISHED", "PAUSED"]);
     for r in &status.delivery.rules {

@@ -1,6 +1,6 @@
 //! `[pipedrive.NAME]`: one Pipedrive account.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{DeclaredFields, SecretRef, Span};
 
@@ -78,7 +78,7 @@ impl Default for MatchFields {
 }
 
 /// Whether plans are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Writes {
     /// Plans are carried out.

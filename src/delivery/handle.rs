@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::Writes;
 use crate::failure::FailureClass;
 use crate::store::DeliveryId;
 
@@ -38,6 +39,12 @@ pub struct AccountStatus {
     pub pending: u64,
     /// Under way now.
     pub running: u64,
+    /// Whether anything is written to it; none while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<Writes>,
+    /// Deliveries that ended as observed since the start.
+    #[serde(default)]
+    pub observed: u64,
     /// Set when paused.
     pub paused: Option<PauseInfo>,
     /// How it differs from its schema file: what was renamed or deleted in Pipedrive, and what to do, a sentence each.
@@ -52,6 +59,9 @@ pub struct RuleStatus {
     pub name: String,
     /// Deliveries that are not finished.
     pub pending: u64,
+    /// Under way now.
+    #[serde(default)]
+    pub running: u64,
     /// Set when paused.
     pub paused: Option<PauseInfo>,
 }
@@ -67,6 +77,12 @@ pub struct DeliveryStatus {
     pub running: u64,
     /// Waiting for a retry.
     pub waiting: u64,
+    /// Waiting for what they link to.
+    #[serde(default)]
+    pub parked: u64,
+    /// Held by a pause of their account or rule; those that wait besides are among them.
+    #[serde(default)]
+    pub held: u64,
     /// By account.
     pub accounts: Vec<AccountStatus>,
     /// By rule.
@@ -157,7 +173,7 @@ impl Handle {
         self.ask(Command::Status).await
     }
 
-    /// Holds an account or a rule until [`Handle::resume`].
+    /// Holds an account or a rule until [`Handle::resume`]. What is under way goes on to its end: the status says how much that is.
     ///
     /// # Errors
     /// When there is no such account or rule.

@@ -3,7 +3,7 @@
 //! Invariants: the lanes have one owner, this task; what a delivery came to is in the store before the scheduler hears of it;
 //! stopping is no failed attempt (a delivery that is cut off is found pending at the next start).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::pinned::PinnedPlan;
 use super::policy::later;
 use super::wake::{Wakes, Want};
 use super::{PauseInfo, Scope};
-use crate::config::DeliveryConfig;
+use crate::config::{DeliveryConfig, Writes};
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
 use crate::telemetry::Metrics;
@@ -45,6 +45,10 @@ pub struct Scheduler {
     wakes: Wakes,
     running: JoinSet<Ended>,
     under_way: HashMap<TaskId, (LaneId, Pending)>,
+    /// What the accounts' `writes` were when last looked at.
+    writes: BTreeMap<Arc<str>, Writes>,
+    /// Deliveries that ended as observed since the start, by account.
+    observed: HashMap<Arc<str>, u64>,
 }
 
 impl Scheduler {
@@ -84,7 +88,7 @@ impl Scheduler {
         if pending > 0 {
             tracing::info!(pending, "going on with what was accepted before");
         }
-        Ok(Self {
+        let mut scheduler = Self {
             runtime,
             lanes,
             pauses,
@@ -94,7 +98,11 @@ impl Scheduler {
             wakes: Wakes::default(),
             running: JoinSet::new(),
             under_way: HashMap::new(),
-        })
+            writes: BTreeMap::new(),
+            observed: HashMap::new(),
+        };
+        scheduler.look_at_writes();
+        Ok(scheduler)
     }
 
     /// Runs until `stop` turns true, then waits for what is under way, at most `grace`.
@@ -120,6 +128,20 @@ impl Scheduler {
             }
         }
         self.drain().await;
+    }
+
+    /// Says of each account whether anything is written to it: at the start, and when that changes.
+    fn look_at_writes(&mut self) {
+        let accounts = self.runtime.accounts.read();
+        let now: BTreeMap<Arc<str>, Writes> = accounts.iter().map(|(name, a)| (name.clone(), a.config.writes)).collect();
+        drop(accounts);
+        for (name, writes) in now.iter().filter(|(name, writes)| self.writes.get(*name) != Some(*writes)) {
+            self.runtime.metrics.account_writes(name, *writes == Writes::On);
+        }
+        for gone in self.writes.keys().filter(|name| !now.contains_key(*name)) {
+            self.runtime.metrics.account_gone(gone);
+        }
+        self.writes = now;
     }
 
     /// The store closes the feed when it has failed, too: with nothing to deliver, nothing else would show it.
@@ -197,6 +219,9 @@ impl Scheduler {
         let mut parked = None;
         let next = match verdict {
             Verdict::Ended { state, script_failed } => {
+                if state == DeliveryState::Observed {
+                    *self.observed.entry(pending.account.clone()).or_default() += 1;
+                }
                 self.rule_ran(&pending, state, script_failed, now);
                 Next::Ended
             }
@@ -367,6 +392,7 @@ impl Scheduler {
                 control::answer(reply, result);
             }
             Command::Reloaded => {
+                self.look_at_writes();
                 self.lanes.set_priorities(priorities(&self.runtime));
                 for scope in self.pauses.reloaded() {
                     resumed(&self.runtime.metrics, &scope);
@@ -377,25 +403,14 @@ impl Scheduler {
     }
 
     fn status(&self) -> DeliveryStatus {
-        let Counts { lanes, pending, running, waiting, .. } = self.lanes.counts();
+        let Counts { lanes, pending, running, waiting, parked, .. } = self.lanes.counts();
         let set = self.runtime.live.load();
-        let mut accounts: Vec<AccountStatus> = set
-            .config
-            .pipedrive
-            .keys()
-            .map(|name| AccountStatus { name: name.clone(), pending: 0, running: 0, paused: None, schema: Vec::new() })
-            .collect();
+        let mut accounts: Vec<AccountStatus> = set.config.pipedrive.keys().map(|name| idle_account(name)).collect();
         for (name, pending, running) in self.lanes.by_account() {
             let at = match accounts.iter().position(|a| *a.name == **name) {
                 Some(at) => at,
                 None => {
-                    accounts.push(AccountStatus {
-                        name: name.to_string(),
-                        pending: 0,
-                        running: 0,
-                        paused: None,
-                        schema: Vec::new(),
-                    });
+                    accounts.push(idle_account(name));
                     accounts.len() - 1
                 }
             };
@@ -406,21 +421,30 @@ impl Scheduler {
             account.paused = self.pauses.get(&Scope::Account(account.name.clone())).cloned();
             let known = self.runtime.accounts.read().get(account.name.as_str()).cloned();
             let changes = known.map(|known| known.schema_changes()).unwrap_or_default();
+            account.writes = self.writes.get(account.name.as_str()).copied();
+            account.observed = self.observed.get(account.name.as_str()).copied().unwrap_or_default();
             account.schema = changes.iter().filter(|change| change.matters()).map(ToString::to_string).collect();
         }
-        let mut rules: Vec<RuleStatus> =
-            set.rules.iter().map(|r| RuleStatus { name: r.name.to_string(), pending: 0, paused: None }).collect();
+        let mut rules: Vec<RuleStatus> = set.rules.iter().map(|r| idle_rule(&r.name)).collect();
         for (name, pending) in self.lanes.by_rule() {
             match rules.iter_mut().find(|r| *r.name == **name) {
                 Some(rule) => rule.pending = pending,
-                None if pending > 0 => rules.push(RuleStatus { name: name.to_string(), pending, paused: None }),
+                None if pending > 0 => rules.push(RuleStatus { pending, ..idle_rule(name) }),
                 None => {}
             }
         }
         for rule in &mut rules {
             rule.paused = self.pauses.get(&Scope::Rule(rule.name.clone())).cloned();
+            rule.running = self.under_way.values().filter(|(_, pending)| *pending.id.rule == *rule.name).count() as u64;
         }
-        DeliveryStatus { lanes, pending, running, waiting, accounts, rules }
+        let held_account = |name: &str| accounts.iter().any(|a| a.name == name && a.paused.is_some());
+        // A rule's deliveries are counted once, with its account when that is paused, too.
+        let of_rules =
+            rules.iter().filter(|r| r.paused.is_some() && !set.rule(&r.name).is_some_and(|rule| held_account(&rule.account)));
+        let of_accounts = accounts.iter().filter(|a| a.paused.is_some());
+        let held = of_accounts.map(|a| a.pending.saturating_sub(a.running)).sum::<u64>()
+            + of_rules.map(|r| r.pending.saturating_sub(r.running)).sum::<u64>();
+        DeliveryStatus { lanes, pending, running, waiting, parked, held, accounts, rules }
     }
 
     async fn drain(&mut self) {
@@ -441,6 +465,15 @@ impl Scheduler {
             }
         }
     }
+}
+
+fn idle_account(name: &str) -> AccountStatus {
+    let name = name.to_owned();
+    AccountStatus { name, pending: 0, running: 0, writes: None, observed: 0, paused: None, schema: Vec::new() }
+}
+
+fn idle_rule(name: &str) -> RuleStatus {
+    RuleStatus { name: name.to_owned(), pending: 0, running: 0, paused: None }
 }
 
 fn priorities(runtime: &Runtime) -> HashMap<Arc<str>, u8> {

@@ -57,6 +57,7 @@ pub(super) struct Instruments {
     pub(super) lanes: Gauge,
     pub(super) paused: Level<2>,
     pub(super) pauses: Count<3>,
+    pub(super) writes: Level<1>,
     // Scripts.
     pub(super) script_runs: Count<2>,
     pub(super) script_seconds: Times<1>,
@@ -134,6 +135,8 @@ impl Instruments {
             lanes: r.add(Gauge::default(), "queue_lanes", "Lanes with something in them"),
             paused: r.level("paused", "1 while an account or a rule is paused"),
             pauses: r.count("pauses", "Times that an account or a rule was paused, by scope, name and failure class"),
+            writes: r
+                .level("account_writes", "1 while what rules ask for is carried out in the account, 0 while it is only observed"),
             script_runs: r.count("script_runs", "Script runs, by rule and outcome"),
             script_seconds: r.times(local, "script_run_duration", "Time of a run on its script thread, by rule"),
             script_operations: r.count("script_operations", "Operations used by script runs, by rule"),

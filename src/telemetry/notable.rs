@@ -55,6 +55,21 @@ impl Metrics {
 
 // === accounts ===
 impl Metrics {
+    /// Whether anything is written to an account: at the start, and when that changes.
+    pub fn account_writes(&self, account: &str, on: bool) {
+        self.0.on.writes.get_or_create(&[("account", name(account))]).set(i64::from(on));
+        if on {
+            tracing::info!(account, "writes are on: what rules ask for is carried out in Pipedrive");
+        } else {
+            tracing::warn!(account, "writes are off: nothing is sent to Pipedrive but reads, and deliveries end as observed");
+        }
+    }
+
+    /// An account is no longer in rules.toml.
+    pub fn account_gone(&self, account: &str) {
+        self.0.on.writes.remove(&[("account", name(account))]);
+    }
+
     /// An account's metadata was fetched.
     pub fn metadata_refreshed(&self, account: &str) {
         self.0.on.metadata.get_or_create(&[("account", name(account)), ("result", word("ok"))]).inc();

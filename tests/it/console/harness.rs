@@ -205,10 +205,12 @@ fn answer(seen: &Seen, command: Command) {
                     name: "main".to_owned(),
                     pending: 3,
                     running: 0,
+                    writes: None,
+                    observed: 0,
                     paused: Some(pause),
                     schema: Vec::new(),
                 }],
-                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, paused: None }],
+                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, running: 0, paused: None }],
                 ..DeliveryStatus::default()
             };
             drop(reply.send(Ok(status)));

@@ -6,8 +6,10 @@ use pipewright::mock::{Fault, FaultMatch, Hold};
 use pipewright::pipedrive::Method;
 use pipewright::store::DeliveryState;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::harness::{PERSON, Rig, Setup};
+use super::harness::{PERSON, Rig, Setup, pipewright};
+use crate::support::binary::{code, err, out};
 use crate::support::wait_until;
 
 const NOTE: &str = r#"
@@ -234,4 +236,70 @@ async fn a_backfill_through_import_is_held_to_the_age_of_its_events() {
     assert_eq!((rig.persons("old"), rig.persons("recent")), (0, 1));
     assert!(rig.calls(pipewright::pipedrive::Method::Post, "/persons").len() == 1, "nothing was sent for the old one");
     assert!(rig.record(&old.id).await["reason"].as_str().expect("a reason").contains("max_event_age"));
+}
+
+#[tokio::test]
+async fn a_pause_returns_when_what_was_under_way_has_ended() {
+    for (word, name) in [("account", "main"), ("rule", "person")] {
+        let rig = Setup::person(PERSON).start().await;
+        let hold = Hold::new();
+        rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Hold(hold.clone()));
+        let first = rig.identify("u1", json!({ "name": "a" })).await;
+        hold.reached().await;
+        let at_once = pipewright(&rig, &["pause", word, name, "--no-wait"]).output().await.expect("the binary starts");
+        assert_eq!((code(&at_once), out(&at_once)), (0, format!("paused: {word} {name}; 1 under way go on to their end\n")));
+
+        let mut waiting = pipewright(&rig, &["pause", word, name]).spawn().expect("the binary starts");
+        let mut lines = BufReader::new(waiting.stderr.take().expect("its errors")).lines();
+        let said = lines.next_line().await.expect("readable").expect("a line");
+        assert!(said.contains("waiting for 1 under way to end"), "{said}");
+        assert_eq!(waiting.try_wait().expect("its state"), None);
+        let second = rig.identify("u1", json!({ "name": "b" })).await;
+        hold.release();
+        let ended = waiting.wait_with_output().await.expect("it ends");
+        assert_eq!((code(&ended), out(&ended)), (0, format!("paused: {word} {name}\n")));
+        assert_eq!((rig.row(&first).await.state, rig.row(&second).await.state), (DeliveryState::Done, DeliveryState::Pending));
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_somebody_else_ends_is_waited_for_no_longer() {
+    let rig = Setup::person(PERSON).start().await;
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Hold(hold.clone()));
+    rig.identify("u1", json!({ "name": "a" })).await;
+    hold.reached().await;
+    let mut waiting = pipewright(&rig, &["pause", "rule", "person"]).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(waiting.stderr.take().expect("its errors")).lines();
+    lines.next_line().await.expect("readable").expect("a line");
+    resume(&rig, rule("person")).await;
+    let said = lines.next_line().await.expect("readable").expect("a line");
+    assert!(said.contains("person was resumed by somebody else meanwhile"), "{said}");
+    assert_eq!(code(&waiting.wait_with_output().await.expect("it ends")), 1);
+    hold.release();
+}
+
+#[tokio::test]
+async fn status_says_where_the_unfinished_stand() {
+    let deal = "fn handle(event) { deal::create(#{ title: \"Big\", person_id: by(#{ \"Segment User ID\": event.userId }) }); }";
+    let rig = Setup::person(PERSON).rule("deal", "type = \"track\"", deal).start().await;
+    let parked = rig.track("u1", "Bought", json!({})).await;
+    rig.outcome(&parked, "parked").await;
+    wait_until("it has left its lane", async || (rig.status().await.running == 0).then_some(())).await;
+    let said = async || {
+        let output = pipewright(&rig, &["status"]).output().await.expect("the binary starts");
+        out(&output).lines().find(|line| line.starts_with("deliveries")).unwrap_or_else(|| panic!("{}", err(&output))).to_owned()
+    };
+    let line = said().await;
+    assert!(line.contains("1 unfinished (0 running, 0 waiting for a retry, 1 for what they link to, in 1 lanes)"), "{line}");
+
+    rig.daemon().delivery().pause(rule("person"), "lunch".to_owned()).await.expect("paused");
+    for user in ["u2", "u3"] {
+        rig.identify(user, json!({ "name": "a" })).await;
+    }
+    let line = said().await;
+    assert!(line.contains("3 unfinished (0 running, 0 waiting for a retry, 1 for what they link to, 2 behind a pause"), "{line}");
+    // Nothing is counted twice when its account is paused, too.
+    rig.daemon().delivery().pause(Scope::Account("main".to_owned()), "lunch".to_owned()).await.expect("paused");
+    assert_eq!(rig.status().await.held, 3);
 }

@@ -14,6 +14,7 @@ use pipewright::store::sqlite::{Fault as StoreFault, FaultHook};
 use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Store};
 use serde_json::{Value, json};
 
+use crate::support::binary::command_async;
 use crate::support::{request, temp_dir, wait_until, write};
 
 /// A person by user id, named by the event.
@@ -22,6 +23,14 @@ fn handle(event) {
     person::upsert(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name });
 }
 "#;
+
+/// A command to the daemon under test, ready to be started.
+pub(super) fn pipewright(rig: &Rig, args: &[&str]) -> tokio::process::Command {
+    let mut command = command_async(args);
+    command.arg("--socket").arg(pipewright::console::socket_path(rig.daemon().data_dir()));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+}
 
 /// What a daemon is made of, before it starts.
 pub(super) struct Setup {
