@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 
 use super::field;
+use super::prepare::COMPANION;
 use super::{Address, Operation, Step, WireField, WireTarget, WireValue};
 use crate::crm::{Metadata, deal_field, same_name};
 use crate::pipedrive::{Id, Kind};
@@ -33,8 +34,10 @@ fn of_deal(wire: &WireField, metadata: &Metadata, notes: &mut Vec<String>) -> Ve
     };
     match (to, &wire.value) {
         ("value", WireValue::Json(Json::Object(money))) => {
+            // Of deals these are two fields: each is named as a script for deals would have it named.
             let part = |to: &str, from: &str| Some(field(to, WireValue::Json(money.get(from)?.clone())));
-            part("value", "amount").into_iter().chain(part("currency", "currency")).collect()
+            let currency = part("currency", "currency").map(|field| WireField { name: COMPANION.to_owned(), ..field });
+            part("value", "amount").into_iter().chain(currency).collect()
         }
         ("label_ids", WireValue::List { op, items }) => {
             let items = labels(items, &wire.name, metadata, notes);
@@ -121,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     /// The lead's fields as those of deal 5.
-    fn moved(fields: Json, cleared: &[&str]) -> (Vec<(String, WireValue)>, Vec<String>) {
+    fn moved_fields(fields: Json, cleared: &[&str]) -> (Vec<WireField>, Vec<String>) {
         let mut fields = entries(fields);
         fields.extend(cleared.iter().map(|name| crate::plan::FieldEntry {
             name: (*name).to_owned(),
@@ -132,7 +135,13 @@ mod tests {
         let lead = step(Verb::Update { kind: Kind::Lead, target, fields, options: Options::default() });
         let (step, notes) = lead_as_deal(&lead, &Id::Number(5), &metadata());
         assert_eq!(step.operation, Operation::Update { kind: Kind::Deal, target: WireTarget::Id(Id::Number(5)) });
-        (step.fields.into_iter().map(|field| (field.address.key().to_owned(), field.value)).collect(), notes)
+        (step.fields, notes)
+    }
+
+    /// The same by their keys.
+    fn moved(fields: Json, cleared: &[&str]) -> (Vec<(String, WireValue)>, Vec<String>) {
+        let (fields, notes) = moved_fields(fields, cleared);
+        (fields.into_iter().map(|field| (field.address.key().to_owned(), field.value)).collect(), notes)
     }
 
     #[test]
@@ -144,6 +153,13 @@ mod tests {
         assert_eq!(names, [&crate::plan::fixture::key(4), "currency", "org_id", "title", "value"]);
         assert_eq!(fields[4].1, WireValue::Json(json!(5)));
         assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn both_parts_of_a_leads_money_have_names_of_their_own() {
+        let (fields, _) = moved_fields(json!({ "value": { "amount": 5, "currency": "EUR" } }), &[]);
+        let names: Vec<_> = fields.iter().map(|field| (field.address.key(), field.name.as_str())).collect();
+        assert_eq!(names, [("value", "value"), ("currency", "currency (of value)")]);
     }
 
     #[test]

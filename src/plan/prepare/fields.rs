@@ -132,7 +132,7 @@ pub(super) fn writable(field: &FieldRef<'_>, name: &str) -> Result<(), Refusal> 
 }
 
 /// The name of a currency that came inside a deal's money.
-const COMPANION: &str = "currency (of value)";
+pub(in crate::plan) const COMPANION: &str = "currency (of value)";
 
 fn is_companion(first: &WireField, second: &WireField) -> bool {
     first.name == COMPANION && second.name != COMPANION
