@@ -55,7 +55,7 @@ impl Executor<'_> {
                 "{what} (on_archived: fail); take it out of the archive and replay, or set on_archived to skip or unarchive"
             ))),
             OnArchived::Skip => {
-                self.skip(at, format!("{what}: skipped (on_archived)"));
+                self.skip(at, format!("on_archived: skip: {what}"));
                 Ok(Sent::Done)
             }
             OnArchived::Unarchive => {

@@ -480,6 +480,12 @@ impl Attempt {
         Ok(())
     }
 
+    /// Why nothing was sent by an attempt that only observed.
+    pub(super) const fn why_observed(&self) -> &'static str {
+        // Only what has no daemon around it cannot wait.
+        if self.patient { "writes are off for this account: nothing was sent" } else { "a dry run: nothing was sent" }
+    }
+
     fn version(&self) -> &Version {
         self.plan.as_ref().map_or(&self.set.version, |plan| &plan.version)
     }

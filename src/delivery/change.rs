@@ -31,7 +31,8 @@ impl Executor<'_> {
             && let Some(deal) = self.deal_known(&id).await?
         {
             self.say_converted(at, &id, &deal);
-            self.skip(at, format!("the deal {deal} stays: `deal::delete` deletes deals"));
+            self.remark(at, vec![format!("the deal {deal} stays: `deal::delete` deletes deals")], Vec::new());
+            self.plan_mut().done(at, Effect::Skipped, None);
             return Ok(());
         }
         self.lock_entities(kind, &[&id]).await;

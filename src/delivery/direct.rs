@@ -1,7 +1,8 @@
 //! One delivery from start to end without the scheduler: for dry runs and script tests, where nothing else runs.
 //!
 //! Invariants: it is the same attempt that the daemon makes; nothing sleeps: a retry follows at once, links that are not there
-//! count as waited for, and what would hold a rule or an account ends as pending.
+//! count as waited for (where nothing is sent they stay open, as in any delivery that only observes), and what would hold a rule or
+//! an account ends as pending.
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ use super::trouble::{Trouble, Whose};
 use super::wake::Want;
 use crate::crm::{self, Account, Found, Lookup, Metadata, OnMany, Term, WireTarget, WireValue};
 use crate::failure::FailureClass;
-use crate::pipedrive::{Id, Kind, Session};
+use crate::pipedrive::{Id, Kind, Session, awaited_id};
 use crate::plan::{OnEmpty, OnMiss, OnMissing, Operation, Step};
 use crate::store::{DeliveryState, StoredEvent, Write};
 
@@ -36,6 +36,8 @@ pub(super) struct Executor<'a> {
     pub(super) observe: bool,
     /// What the matches came to before the first write, by step.
     found: Vec<Option<(Found, Timestamp)>>,
+    /// When it only observes: links that it would wait for. They stand open under made-up ids.
+    awaited: Vec<(Kind, Vec<Lookup>)>,
     /// The step whose lost create this attempt has looked for in vain.
     pub(super) looked_for: Option<usize>,
 }
@@ -47,7 +49,17 @@ impl<'a> Executor<'a> {
     pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
         let session = account.client.session(attempt.trace.clone());
         let session = if observe { session.observing() } else { session };
-        Self { attempt, account, session, stored, metadata: account.metadata(), observe, found: Vec::new(), looked_for: None }
+        Self {
+            attempt,
+            account,
+            session,
+            stored,
+            metadata: account.metadata(),
+            observe,
+            found: Vec::new(),
+            awaited: Vec::new(),
+            looked_for: None,
+        }
     }
 
     /// Runs what is left of the plan; one that is not pinned is resolved before.
@@ -71,10 +83,14 @@ impl<'a> Executor<'a> {
             })
             .collect();
         if self.observe {
-            return End::State(DeliveryState::Observed, Some("writes are off for this account: nothing was sent".to_owned()));
+            let mut reason = self.attempt.why_observed().to_owned();
+            if let Some((kind, _)) = self.awaited.first() {
+                reason.push_str(&format!("; it would wait for the {kind} it links to"));
+            }
+            return End::State(DeliveryState::Observed, Some(reason));
         }
         if effects.iter().all(|e| *e == Effect::Skipped) {
-            let reason = self.plan().steps.iter().flat_map(|s| s.warnings.last()).next().cloned();
+            let reason = self.plan().steps.iter().find_map(|s| s.decisions.last().or(s.warnings.last())).cloned();
             return End::State(DeliveryState::Skipped, reason);
         }
         End::State(DeliveryState::Done, None)
@@ -119,7 +135,8 @@ impl<'a> Executor<'a> {
         Ok(None)
     }
 
-    /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it.
+    /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it. One that only observes goes on with
+    /// the link left open.
     async fn check_links(&mut self, step: &Step, before: &[Step]) -> Result<Option<End>, Trouble> {
         let link_wait = self.attempt.rule()?.config.link_wait.get();
         let since = self.attempt.pending.released_at.unwrap_or(self.stored.received_at);
@@ -127,6 +144,7 @@ impl<'a> Executor<'a> {
         let mut until: Option<(Timestamp, Kind)> = None;
         let mut wanted = Vec::new();
         let mut omitted = Vec::new();
+        let mut open = Vec::new();
         for Linked { field, kind, lookups, wait } in linked(step) {
             // What an earlier action makes sure of will be there.
             if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
@@ -139,8 +157,12 @@ impl<'a> Executor<'a> {
             let wait = wait.map_or(link_wait, |seconds| Duration::from_secs(seconds.into()));
             let deadline = later(since, wait);
             // When it only observes, its time begins anew with its release.
-            let in_time = now < deadline || self.observe && !wait.is_zero();
-            if in_time && self.attempt.patient {
+            if self.observe && !wait.is_zero() {
+                self.awaited.push((kind, lookups.to_vec()));
+                open.push(format!("`{field}` ({kind}, at most {})", humantime::format_duration(wait)));
+                continue;
+            }
+            if now < deadline && self.attempt.patient {
                 let lookups = crm::with_aliases(self.account, kind, lookups, &self.metadata);
                 wanted.extend(wants(&self.account.name, kind, &lookups));
                 until = until.max(Some((deadline, kind)));
@@ -152,6 +174,10 @@ impl<'a> Executor<'a> {
             }
             omitted.push(format!("`{field}` ({kind}, within {wait:?})"));
         }
+        if !open.is_empty() {
+            let line = format!("link_wait: it would wait for what it links to: {}", open.join(", "));
+            self.plan_mut().steps[before.len()].step.decisions.push(line);
+        }
         let Some((until, kind)) = until else {
             if !omitted.is_empty() {
                 let line = format!("on_missing: omit: not found in time, left out: {}", omitted.join(", "));
@@ -159,10 +185,6 @@ impl<'a> Executor<'a> {
             }
             return Ok(None);
         };
-        if self.observe {
-            let reason = format!("writes are off for this account; it would wait for the {kind} it links to");
-            return Ok(Some(End::State(DeliveryState::Observed, Some(reason))));
-        }
         let reason = format!("waits for the {kind} it links to, at most until {}", until.strftime("%Y-%m-%d %H:%M:%SZ"));
         Ok(Some(End::Park { until, reason, wants: wanted }))
     }
@@ -174,6 +196,19 @@ impl<'a> Executor<'a> {
             return Ok(crm::find_known(self.account, &self.session, kind, lookups, OnMany::Oldest).await?);
         }
         self.find(kind, lookups, OnMany::Oldest).await
+    }
+
+    /// When it only observes: the made-up id of what a link would be waited for, or of what an earlier action would have created. Nothing
+    /// comes into being, so neither is to be looked for.
+    pub(super) fn made_up(&self, kind: Kind, lookups: &[Lookup]) -> Option<Id> {
+        if !self.observe {
+            return None;
+        }
+        let awaited = self.awaited.iter().position(|(of, awaited)| *of == kind && awaited == lookups);
+        let made = || {
+            self.plan().steps.iter().filter(|s| makes(&s.step, kind, lookups)).find_map(|s| self.plan().reference(s.step.ordinal))
+        };
+        awaited.map(|n| awaited_id(kind, n)).or_else(made)
     }
 
     /// Commits what the steps before came to, and lets go of their locks.
@@ -253,7 +288,7 @@ impl<'a> Executor<'a> {
             let reason = format!("no match criterion of the {kind} holds a value");
             return match step.on_empty {
                 OnEmpty::Skip => {
-                    self.skip(at, format!("{reason}: skipped (on_empty)"));
+                    self.skip(at, format!("on_empty: skip: {reason}"));
                     Ok(())
                 }
                 OnEmpty::Fail => Err(Trouble::permanent(format!("{reason} (on_empty: fail)"))),
@@ -369,15 +404,15 @@ impl<'a> Executor<'a> {
         match target {
             // What it refers to was skipped: so is this.
             WireTarget::Reference(ordinal) => {
-                self.skip(at, format!("action {} was skipped, and so is this {verb}", ordinal + 1));
+                self.skip(at, format!("reference: action {} was skipped, and so is this {verb}", ordinal + 1));
                 Ok(())
             }
             WireTarget::Lookups(lookups) if lookups.is_empty() && step.on_empty == OnEmpty::Skip => {
-                self.skip(at, format!("no match criterion of the {kind} holds a value: skipped (on_empty)"));
+                self.skip(at, format!("on_empty: skip: no match criterion of the {kind} holds a value"));
                 Ok(())
             }
             _ if step.on_miss == OnMiss::Skip => {
-                self.skip(at, format!("no {kind} was found to {verb}: skipped (on_miss)"));
+                self.skip(at, format!("on_miss: skip: no {kind} was found to {verb}"));
                 Ok(())
             }
             _ => Err(Trouble::permanent(format!("no {kind} was found to {verb} (on_miss: fail)"))),
@@ -415,8 +450,9 @@ impl<'a> Executor<'a> {
         self.attempt.held.push(held);
     }
 
+    /// A policy skips the step: `POLICY: why`.
     pub(super) fn skip(&mut self, at: usize, why: String) {
-        self.plan_mut().steps[at].warnings.push(why);
+        self.plan_mut().decided(at, why);
         self.plan_mut().done(at, Effect::Skipped, None);
     }
 

@@ -5,7 +5,7 @@
 
 use super::execute::{Executor, Linked, linked};
 use super::trouble::Trouble;
-use crate::crm::{Found, Lookup, WireTarget, index};
+use crate::crm::{Lookup, WireTarget, index};
 use crate::pipedrive::{Id, Kind, Purpose};
 use crate::plan::{OnMissing, Step};
 
@@ -23,7 +23,11 @@ impl Links {
             if lookups.is_empty() || found.iter().any(|(_, l, _): &(Kind, Vec<Lookup>, Id)| l == lookups) {
                 continue;
             }
-            if let Found::Hit { id, .. } = executor.find_link(kind, lookups).await? {
+            let id = match executor.made_up(kind, lookups) {
+                None => executor.find_link(kind, lookups).await?.id().cloned(),
+                made_up => made_up,
+            };
+            if let Some(id) = id {
                 found.push((kind, lookups.to_vec(), id));
             }
         }

@@ -392,14 +392,24 @@ async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
         .replace("api_token = \"env:PIPEWRIGHT_TEST_UNSET\"", "api_token = \"file:token\"");
     write(dir.path(), "rules.toml", &rules);
     write(dir.path(), "token", "t0ken\n");
-    let path = dir.path().to_owned();
-    let args = ["try", "-", "--source", "website"];
-    let output = tokio::task::spawn_blocking(move || pipewright(&args, &path, Some(ADA))).await.expect("it ran");
+    // An account whose writes are on, once for a person, and once for a deal of one who is not there yet.
+    let deal = "fn handle(event) { deal::create(#{ title: \"Big\", person_id: by(#{ \"Segment User ID\": event.userId }) }); }";
+    for (script, parts) in [
+        (PERSON, &["1. upsert person: would create", "POST /api/v2/persons  not sent"][..]),
+        (deal, &["1. create deal: would create", "link_wait: it would wait for", "\"person_id\":\"(not there yet)\""]),
+    ] {
+        write(dir.path(), "scripts/person.rhai", script);
+        let path = dir.path().to_owned();
+        let args = ["try", "-", "--source", "website"];
+        let output = tokio::task::spawn_blocking(move || pipewright(&args, &path, Some(ADA))).await.expect("it ran");
 
-    let text = out(&output);
-    assert_eq!(code(&output), 0, "{text}{}", err(&output));
-    for part in ["against the account, with reads only", "observed", "POST /api/v2/persons", "not sent", "nothing was written"] {
-        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+        let text = out(&output);
+        assert_eq!(code(&output), 0, "{text}{}", err(&output));
+        let always = ["against the account, with reads only", "observed, a dry run: nothing was sent", "nothing was written"];
+        for part in always.iter().chain(parts) {
+            assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+        }
+        assert!(!text.contains("writes are off"), "{text}");
     }
     assert!(account.mock.requests() > 0, "it did read");
     assert_eq!(account.mock.writes(), []);

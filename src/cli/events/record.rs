@@ -1,12 +1,14 @@
 //! A decision record for a person.
 //!
-//! Records outlive versions of Pipewright, so nothing here insists on a field: what is missing is left out, what has another shape than
-//! expected is shown as JSON.
+//! Invariants: records outlive versions of Pipewright, so nothing here insists on a field: what is missing is left out, what has another
+//! shape than expected is shown as JSON. What was only observed never reads as done, and ids that were made up for it are not shown.
 
 use serde_json::Value;
 
 use super::super::output::{cut, printable, time};
 use crate::diagnostic::Diagnostic;
+use crate::pipedrive::{Id, MadeUp, NOT_SENT, is_made_up};
+use crate::store::DeliveryState;
 
 /// Longest value on one line.
 const LONGEST: usize = 160;
@@ -37,11 +39,13 @@ pub(in crate::cli) fn render(record: &Value) -> String {
     for diagnostic in list(record, "diagnostics") {
         text.push_str(&indented(&diagnosed(diagnostic), 2));
     }
+    let observed = only_observed(record);
+    let step = |item: &Value| step(item, observed);
     for (title, key, show) in [
-        ("reads", "reads", read as fn(&Value) -> String),
-        ("plan", "steps", step),
-        ("requests", "exchanges", exchange),
-        ("log", "logs", log_line),
+        ("reads", "reads", &read as &dyn Fn(&Value) -> String),
+        ("plan", "steps", &step),
+        ("requests", "exchanges", &exchange),
+        ("log", "logs", &log_line),
     ] {
         let items = record.get(key).and_then(Value::as_array).filter(|items| !items.is_empty());
         if let Some(items) = items {
@@ -52,6 +56,16 @@ pub(in crate::cli) fn render(record: &Value) -> String {
         }
     }
     text
+}
+
+/// Whether nothing was sent that writes: also where the attempt failed on the way.
+fn only_observed(record: &Value) -> bool {
+    record.get("outcome").and_then(Value::as_str) == Some(DeliveryState::Observed.as_str())
+        || list(record, "exchanges").iter().any(not_sent)
+}
+
+fn not_sent(exchange: &Value) -> bool {
+    exchange.get("error").and_then(Value::as_str) == Some(NOT_SENT)
 }
 
 fn diagnosed(item: &Value) -> String {
@@ -77,22 +91,38 @@ fn asked(question: &Value) -> String {
     };
     let mut rest = of.as_object().cloned().unwrap_or_default();
     let kind = rest.remove("kind").map(|k| format!(" {}", word(&k))).unwrap_or_default();
-    let rest = rest.values().map(short).collect::<Vec<_>>().join(" ");
-    format!("{}{kind} {rest}", printable(verb))
+    let rest = rest.iter().map(|(key, value)| match (key.as_str(), value) {
+        ("criteria", criteria) => sought(criteria).unwrap_or_else(|| short(criteria)),
+        (_, Value::String(text)) => cut(&printable(text), LONGEST),
+        (_, value) => short(value),
+    });
+    format!("{}{kind} {}", printable(verb), rest.collect::<Vec<_>>().join(" "))
+}
+
+/// `[[{"name": "email", "value": {"json": "a@b.c"}}]]` as `by email = "a@b.c"`; further criteria in order of preference.
+fn sought(criteria: &Value) -> Option<String> {
+    let term = |term: &Value| {
+        let value = term.get("value")?;
+        let value = value.get("json").filter(|_| value.as_object().is_some_and(|o| o.len() == 1)).unwrap_or(value);
+        Some(format!("{} = {}", word(term.get("name")?), short(value)))
+    };
+    let criterion = |terms: &Value| Some(terms.as_array()?.iter().map(term).collect::<Option<Vec<_>>>()?.join(" and "));
+    let all = criteria.as_array().filter(|all| !all.is_empty())?.iter().map(criterion).collect::<Option<Vec<_>>>()?;
+    Some(format!("by {}", all.join(", else ")))
 }
 
 fn answer(found: &Value) -> String {
     if found.is_null() { "not there".to_owned() } else { short(found) }
 }
 
-fn step(item: &Value) -> String {
+fn step(item: &Value, observed: bool) -> String {
     // People count actions from one, as every message does.
     let ordinal = item.get("ordinal").and_then(Value::as_u64).map_or_else(|| "?".to_owned(), |n| (n + 1).to_string());
     let said = |key| item.get(key).filter(|v| !v.is_null()).map(word);
     let what = [said("verb"), said("kind")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let mut text = format!("{ordinal}. {what}");
     if let Some(state) = item.get("state").filter(|s| !s.is_null()) {
-        text.push_str(&format!(": {}", came_to(state)));
+        text.push_str(&format!(": {}", came_to(state, observed)));
     }
     if let Some(place) = item.get("at").and_then(at) {
         text.push_str(&format!("  ({place})"));
@@ -122,17 +152,34 @@ fn side(change: &Value, key: &str) -> String {
         (None, None) => "?".to_owned(),
         (None, Some(value)) => {
             let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-            if empty && named("before").or(named("after")).is_some() { "(none)".to_owned() } else { short(value) }
+            match made_up(value) {
+                Some(word) => word.to_owned(),
+                None if empty && named("before").or(named("after")).is_some() => "(none)".to_owned(),
+                None => short(value),
+            }
         }
     }
 }
 
-/// How far a step has come: `created 7`, `sending since ..`.
-fn came_to(state: &Value) -> String {
+/// How far a step has come: `created 7`, `would update 7`, `sending since ..`.
+fn came_to(state: &Value, observed: bool) -> String {
+    let effect = || match state.get("effect").map(word)? {
+        done if !observed => Some(done),
+        done => Some(match done.as_str() {
+            "created" => "would create".to_owned(),
+            "updated" => "would update".to_owned(),
+            "deleted" => "would delete".to_owned(),
+            "merged" => "would merge into".to_owned(),
+            "converted" => "would convert".to_owned(),
+            "requested" => "would send".to_owned(),
+            _ => done,
+        }),
+    };
+    let id = || state.get("id").filter(|id| !id.is_null() && made_up(id).is_none()).map(word);
     let said = |key| state.get(key).filter(|v| !v.is_null()).map(word);
     match (said("state").as_deref(), state) {
         (_, Value::String(text)) => printable(text),
-        (Some("done"), _) => [said("effect"), said("id")].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        (Some("done"), _) => [effect(), id()].into_iter().flatten().collect::<Vec<_>>().join(" "),
         (Some("todo"), _) => "not done".to_owned(),
         (Some("sending"), _) => {
             format!("sent{}; whether it arrived is not known", said("since").map(|s| format!(" {s}")).unwrap_or_default())
@@ -145,15 +192,16 @@ fn found_how(resolution: &Value) -> String {
     let said = |key| resolution.get(key).filter(|v| !v.is_null()).map(word);
     let Some(how) = said("how") else { return short(resolution) };
     let mut text = if how == "miss" { "nothing found".to_owned() } else { format!("found by {how}") };
-    if let Some(id) = said("id") {
-        text.push_str(&format!(": {id}"));
+    if let Some(id) = resolution.get("id").filter(|id| !id.is_null()) {
+        text.push_str(&format!(": {}", made_up(id).map_or_else(|| word(id), str::to_owned)));
     }
     if let Some(by) = said("by") {
         text.push_str(&format!(", {by}"));
     }
     match list(resolution, "others") {
         [] => {}
-        others => text.push_str(&format!("; {} fit as well", others.iter().map(word).collect::<Vec<_>>().join(", "))),
+        [other] => text.push_str(&format!("; record {} fits as well", word(other))),
+        others => text.push_str(&format!("; records {} fit as well", others.iter().map(word).collect::<Vec<_>>().join(", "))),
     }
     text
 }
@@ -175,18 +223,25 @@ fn at(place: &Value) -> Option<String> {
 
 fn exchange(item: &Value) -> String {
     let said = |key| item.get(key).filter(|v| !v.is_null()).map(word);
-    let mut text = format!("{} {}", said("method").unwrap_or_default(), said("path").unwrap_or_default());
-    text.push_str(&format!("  {}", said("status").unwrap_or_else(|| "no answer".to_owned())));
-    for (key, unit) in [("tokens", " tokens"), ("ms", " ms"), ("purpose", "")] {
-        if let Some(n) = said(key) {
-            text.push_str(&format!("  {n}{unit}"));
+    let path = said("path").unwrap_or_default();
+    // Segments of the path may be ids that were made up.
+    let path = path.split('/').map(|part| made_up(&Value::from(part)).unwrap_or(part)).collect::<Vec<_>>().join("/");
+    let mut text = format!("{} {path}", said("method").unwrap_or_default());
+    if not_sent(item) {
+        text.push_str("  not sent");
+    } else {
+        text.push_str(&format!("  {}", said("status").unwrap_or_else(|| "no answer".to_owned())));
+        for (key, unit) in [("tokens", " tokens"), ("ms", " ms"), ("purpose", "")] {
+            if let Some(n) = said(key) {
+                text.push_str(&format!("  {n}{unit}"));
+            }
         }
     }
     text.push('\n');
     if let Some(body) = item.get("body").filter(|b| !b.is_null()) {
         text.push_str(&indented(&short(body), 3));
     }
-    if let Some(error) = said("error") {
+    if let Some(error) = said("error").filter(|_| !not_sent(item)) {
         text.push_str(&indented(&error, 3));
     }
     text
@@ -220,7 +275,25 @@ fn word(value: &Value) -> String {
 
 /// A value as JSON on one line, cut when it is long.
 fn short(value: &Value) -> String {
-    cut(&printable(&value.to_string()), LONGEST)
+    cut(&printable(&told(value).to_string()), LONGEST)
+}
+
+/// The value with words in place of ids that were made up.
+fn told(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(told).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), told(value))).collect(),
+        other => made_up(other).map_or_else(|| other.clone(), Value::from),
+    }
+}
+
+/// What an id stands for that an attempt which only observed has made up.
+fn made_up(id: &Value) -> Option<&'static str> {
+    // Also as text, as in a path.
+    Some(match is_made_up(&Id::from_json(id)?)? {
+        MadeUp::New => "(new)",
+        MadeUp::Awaited => "(not there yet)",
+    })
 }
 
 /// A value as JSON over several lines.
@@ -242,7 +315,11 @@ mod tests {
     fn a_record_shows_reads_steps_requests_and_log_lines() {
         let record = json!({
             "version": "0123456789abcdef", "attempt": 2, "started_at": "2026-07-01T12:00:00Z", "outcome": "done", "tokens": 35,
-            "reads": [[{"find": {"kind": "person", "criteria": [["email", "a@b.c"]]}}, null]],
+            "reads": [
+                [{"find": {"kind": "person", "criteria": [[{"name": "email", "value": {"json": "a@b.c"}}, {"name": "org_id", "value": {"json": 3}}],
+                    [{"name": "name", "value": {"json": "Ada"}}]]}}, null],
+                [{"find": {"kind": "person", "criteria": [["email", "a@b.c"]]}}, null],
+                [{"get": {"kind": "lead", "id": 7}}, null], [{"request": {"path": "/v1/x"}}, null]],
             "steps": [{"ordinal": 0, "verb": "upsert", "kind": "person", "state": {"state": "done", "effect": "updated", "id": 7},
                 "at": {"file": "person.rhai", "line": 3, "column": 5}, "resolution": {"how": "lookup", "by": "email = a@b.c", "id": 7, "others": [9]},
                 "changes": [{"field": "name", "before": "Ada", "after": "Ada L"},
@@ -258,9 +335,12 @@ mod tests {
         for line in [
             "attempt 2, 2026-07-01 12:00:00Z: done",
             "script set 0123456789ab, 35 tokens",
+            "find person by email = \"a@b.c\" and org_id = 3, else name = \"Ada\" -> not there",
             "find person [[\"email\",\"a@b.c\"]] -> not there",
+            "get lead 7 -> not there",
+            "request /v1/x -> not there",
             "1. upsert person: updated 7  (scripts/person.rhai:3)",
-            "found by lookup: 7, email = a@b.c; 9 fit as well",
+            "found by lookup: 7, email = a@b.c; record 9 fits as well",
             "name: \"Ada\" -> \"Ada L\"",
             "Plan: (none) -> Pro",
             "Interests: Sales -> Sales, 99",
@@ -271,6 +351,46 @@ mod tests {
             "info hello  (scripts/person.rhai:4)",
         ] {
             assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_only_observed_never_reads_as_done_and_shows_no_made_up_id() {
+        let not_sent = |method: &str, path: &str, body: Value| json!({"method": method, "path": path, "tokens": 0, "ms": 0, "purpose": "write", "error": NOT_SENT, "body": body});
+        let done = |effect: &str, id: Value| json!({"state": "done", "effect": effect, "id": id});
+        let (new, awaited) = (9_000_000_000_000_000_u64, 9_000_001_000_000_000_u64);
+        let step = |n: u32, state: Value, changes: Value| json!({"ordinal": n, "verb": "upsert", "kind": "deal", "state": state, "changes": changes});
+        let mut record = json!({
+            "attempt": 1, "outcome": "observed",
+            "steps": [
+                step(0, done("created", json!(new)), json!([{"field": "org_id", "before": null, "after": new + 1}])),
+                step(1, done("updated", json!(2)), json!([{"field": "person_id", "before": null, "after": awaited}])),
+                step(2, done("unchanged", json!(3)), json!([])),
+            ],
+            "exchanges": [
+                not_sent("POST", "/api/v2/deals", json!({"title": "Big", "participants": [{"person_id": awaited}]})),
+                not_sent("PATCH", &format!("/api/v2/deals/{new}"), json!({"org_id": new + 1})),
+                {"method": "GET", "path": "/api/v2/deals/5", "status": 200, "tokens": 1, "ms": 3, "purpose": "lookup"},
+            ],
+        });
+        for outcome in ["observed", "dead"] {
+            record["outcome"] = json!(outcome);
+            let text = render(&record);
+            for line in [
+                "1. upsert deal: would create\n",
+                "org_id: null -> (new)\n",
+                "2. upsert deal: would update 2\n",
+                "person_id: null -> (not there yet)\n",
+                "3. upsert deal: unchanged 3\n",
+                "POST /api/v2/deals  not sent\n       {\"participants\":[{\"person_id\":\"(not there yet)\"}],\"title\":\"Big\"}\n",
+                "PATCH /api/v2/deals/(new)  not sent\n       {\"org_id\":\"(new)\"}\n",
+                "GET /api/v2/deals/5  200  1 tokens  3 ms  lookup\n",
+            ] {
+                assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+            }
+            for word in ["9000", "observing", "no answer", "created", "updated"] {
+                assert!(!text.contains(word), "{word:?} is in:\n{text}");
+            }
         }
     }
 
