@@ -102,11 +102,15 @@ pub(super) fn run(args: ImportSegment) -> Outcome {
         show(&import)?;
         match &args.out {
             Some(dir) => {
-                let dir = dir.display();
-                say(&format!(
-                    "\n{} files written to {dir}\n\nNext:\n  pipewright check --mock --dir {dir}\n  pipewright test --dir {dir}",
-                    import.files.len()
-                ))?;
+                let (dir, count) = (dir.display(), import.files.len());
+                let mut next = format!(
+                    "  pipewright check --dir {dir}\n  pipewright test --dir {dir}\n\nThen, with the account's api_token:\n"
+                );
+                if !import.create.is_empty() {
+                    next.push_str(&format!("  pipewright fields ensure --dir {dir}      # --apply makes what is missing\n"));
+                }
+                next.push_str(&format!("  pipewright check --live --dir {dir}       # the names that the scripts use\n"));
+                say(&format!("\n{count} files written to {dir}\n\nNext:\n{}", next.trim_end()))?;
             }
             None => {
                 for (path, text) in &import.files {
@@ -130,7 +134,10 @@ fn show(import: &Import) -> std::io::Result<()> {
         }
     }
     for line in &import.create {
-        say(&format!("to create in Pipedrive: {}", printable(line)))?;
+        say(&format!(
+            "needed in Pipedrive (rules.toml declares it, `pipewright fields ensure --apply` makes it): {}",
+            printable(line)
+        ))?;
     }
     for line in &import.warnings {
         say(&format!("look at: {}", printable(line)))?;

@@ -26,6 +26,9 @@ pub struct IdsRequest {
     pub field: Option<String>,
     /// Look whether the records are there, and what they hold.
     pub verify: bool,
+    /// Only say which rows cannot be taken whatever the records hold; nothing is taken, and no record is looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Which id of yours is which record.
     pub rows: Vec<IdPair>,
 }
@@ -34,11 +37,14 @@ pub(super) async fn import(
     Extract(state): Extract<State>,
     body: Result<Json<IdsRequest>, JsonRejection>,
 ) -> Result<Json<Imported>, Failed> {
-    let Json(IdsRequest { account, kind, field, verify, rows }) = body?;
+    let Json(IdsRequest { account, kind, field, verify, dry_run, rows }) = body?;
     if rows.len() > MOST_ROWS {
         return Err(Failed::bad_request(format!("{} rows are too many for one request; send {MOST_ROWS} at a time", rows.len())));
     }
     state.account(&account)?;
+    if dry_run {
+        return Ok(Json(state.ids.read(&account, kind, field.as_deref(), &rows).await?));
+    }
     let done = state.ids.import(&account, kind, field.as_deref(), &rows, verify).await?;
     tracing::info!(account, %kind, imported = done.imported, refused = done.refused.len(), tokens = done.tokens, "ids imported on request");
     Ok(Json(done))

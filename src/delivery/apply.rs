@@ -108,8 +108,9 @@ impl Executor<'_> {
                 "creates of the rule are under way that may fill its max_creates_per_hour; it waits for what becomes of them",
             )),
             Err(Braked::Made { count, until }) => {
+                let records = if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
                 let reason = format!(
-                    "the rule has created {count} records within an hour (max_creates_per_hour = {limit}); look whether it should. It goes \
+                    "the rule has created {records} within an hour (max_creates_per_hour = {limit}); look whether it should. It goes \
                      on by itself at {}; when all is well, `pipewright resume rule {rule}` lets it create {limit} more now, and a higher \
                      max_creates_per_hour in rules.toml counts once it is live",
                     until.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -9,6 +9,7 @@
 //! - It can be cut off anywhere and done again: what was taken is found to be there.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,22 @@ impl IdImport {
         Self { accounts, locks, wakes }
     }
 
+    /// Which rows cannot be taken whatever the records hold. Takes none, and looks at no record.
+    ///
+    /// # Errors
+    /// When the account, the field or its type will not do, or the account's fields cannot be read.
+    pub async fn read(&self, account: &str, kind: Kind, field: Option<&str>, pairs: &[IdPair]) -> Result<Imported, ImportError> {
+        let account = self.account(account)?;
+        account.ready_metadata(&account.client.session(Trace::default())).await?;
+        let rows = Rows::read(&account, kind, field, pairs)?;
+        Ok(Imported { refused: rows.refused, ..Imported::default() })
+    }
+
+    fn account(&self, name: &str) -> Result<Arc<Account>, ImportError> {
+        let account = self.accounts.read().get(name).cloned();
+        account.ok_or_else(|| ImportError::Wrong("the account has just been taken out of rules.toml".to_owned()))
+    }
+
     /// Takes rows for a field of a kind; without one for the kind's `match_fields`.
     ///
     /// # Errors
@@ -109,9 +126,7 @@ impl IdImport {
         pairs: &[IdPair],
         verify: bool,
     ) -> Result<Imported, ImportError> {
-        let account = self.accounts.read().get(account).cloned();
-        let account =
-            account.ok_or_else(|| ImportError::Wrong("the account has just been taken out of rules.toml".to_owned()))?;
+        let account = self.account(account)?;
         let trace = Trace::default();
         let session = account.client.session(trace.clone());
         account.ready_metadata(&session).await?;

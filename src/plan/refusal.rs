@@ -1,5 +1,7 @@
 //! Why a name or a value was refused, before it is known where in the plan it stood.
 
+use std::fmt::Display;
+
 use serde_json::Value as Json;
 
 use crate::crm::NewOption;
@@ -51,12 +53,16 @@ impl Refusal {
     }
 
     /// A value that is well formed but not known to the account.
-    pub(super) fn unknown<'a>(what: String, given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
-        let candidates: Vec<&str> = candidates.into_iter().collect();
-        let help = match did_you_mean(given, candidates.iter().copied()) {
+    pub(super) fn unknown<'a, I: PartialEq + Display>(
+        what: String,
+        given: &str,
+        known: impl IntoIterator<Item = Candidate<'a, I>>,
+    ) -> Self {
+        let known: Vec<Candidate<'a, I>> = known.into_iter().collect();
+        let help = match did_you_mean(given, known.iter().map(|one| one.name)) {
             Some(near) => Some(format!("did you mean `{near}`?")),
-            None if candidates.is_empty() => None,
-            None => Some(format!("known here: {}", listed(&candidates))),
+            None if known.is_empty() => None,
+            None => Some(format!("known here: {}", told_apart(&known, given.parse::<i64>().is_ok()))),
         };
         Self { unknown: true, help, value: Some(given.to_owned()), ..Self::value(what) }
     }
@@ -76,6 +82,39 @@ impl Refusal {
         self.value = Some(text.chars().take(200).collect());
         self
     }
+}
+
+/// Something that the account knows, under one of its names: a renamed one stands there again under its new name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a, I> {
+    pub(super) id: I,
+    pub(super) name: &'a str,
+    /// The pipeline, where names alone do not tell things apart.
+    pub(super) within: Option<&'a str>,
+}
+
+impl<'a, I> Candidate<'a, I> {
+    pub(super) const fn new(id: I, name: &'a str) -> Self {
+        Self { id, name, within: None }
+    }
+}
+
+/// At most eight of the things, each once: its name, its id where an id was given, and what it is called by now.
+fn told_apart<I: PartialEq + Display>(known: &[Candidate<'_, I>], by_id: bool) -> String {
+    let first = |at: usize| !known[..at].iter().any(|before| before.id == known[at].id);
+    let things: Vec<usize> = (0..known.len()).filter(|at| first(*at)).collect();
+    let shown = things.iter().take(8).map(|at| {
+        let one = &known[*at];
+        let now = known[at + 1..].iter().find(|later| later.id == one.id).map(|later| format!("now `{}`", later.name));
+        let id = by_id.then(|| one.id.to_string()).filter(|id| id != one.name);
+        let more: Vec<String> = id.into_iter().chain(one.within.map(|of| format!("in `{of}`"))).chain(now).collect();
+        if more.is_empty() { format!("`{}`", one.name) } else { format!("`{}` ({})", one.name, more.join(", ")) }
+    });
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if things.len() > 8 {
+        text.push_str(", ...");
+    }
+    text
 }
 
 /// At most eight of the names, quoted.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::ScriptSet;
 use super::files::{RULES_TOML, shown};
-use crate::config::Places;
-use crate::crm::Metadata;
+use crate::config::{DeclaredField, Places};
+use crate::crm::{Metadata, same_name};
 use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::pipedrive::Kind;
 use crate::plan;
 use crate::script::NameRole;
 
@@ -97,13 +98,14 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
             };
             let matched = used.role == NameRole::Match;
             if let Err(problem) = plan::check_name(used.kind, &used.name, used.custom, matched, known) {
-                found.push(say(problem, true, &used.place));
+                found.push(say(to_be_made(problem, (set, account, known), used.kind, &used.name, None), true, &used.place));
                 continue;
             }
             // What is not known is made, refused or left out, as the call says.
             let on_unknown = used.on_unknown.as_deref();
             for value in used.values.iter().filter(|_| !matched && on_unknown != Some("create")) {
                 if let Err(problem) = plan::check_value(used.kind, &used.name, used.custom, &value.text, known) {
+                    let problem = to_be_made(problem, (set, account, known), used.kind, &used.name, Some(&value.text));
                     let d = say(problem, on_unknown == Some("fail"), &value.place);
                     found.push(if on_unknown == Some("fail") {
                         d
@@ -114,6 +116,30 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
             }
         }
     }
+}
+
+/// What rules.toml declares and the account lacks is not misspelt: it is to be made.
+fn to_be_made(
+    problem: plan::LiteralProblem,
+    (set, account, known): (&ScriptSet, &str, &Metadata),
+    kind: Kind,
+    name: &str,
+    option: Option<&str>,
+) -> plan::LiteralProblem {
+    let kind = if kind == Kind::Lead { Kind::Deal } else { kind };
+    let declared = set.config.pipedrive.get(account).is_some_and(|config| {
+        let has = |label: &str, field: &DeclaredField| field.options.iter().any(|option| same_name(option, label));
+        let mut fields =
+            config.fields.by_kind().into_iter().filter(|(word, _)| *word == kind.as_str()).flat_map(|(_, list)| list);
+        fields.any(|field| same_name(&field.name, name) && option.is_none_or(|label| has(label, field)))
+    });
+    // A field that is there has another fault than that it is missing.
+    if !declared || option.is_none() && !known.custom_named(kind, name).is_empty() {
+        return problem;
+    }
+    let of = if set.config.pipedrive.len() > 1 { format!(" --account {account}") } else { String::new() };
+    let help = format!("rules.toml declares it: `pipewright fields ensure --apply{of}` makes it");
+    plan::LiteralProblem { help: Some(help), ..problem }
 }
 
 /// Names a script in a place as the user knows it.

@@ -15,7 +15,8 @@ mod trigger;
 
 use serde::Serialize;
 
-use crate::crm::Metadata;
+use crate::config::CustomType;
+use crate::crm::{Metadata, same_name, standard};
 use crate::pipedrive::Kind;
 use export::{Destination, Export, Subscription};
 
@@ -33,7 +34,7 @@ pub struct Wishes {
 pub struct Import {
     /// One a subscription, in the order of the exports.
     pub subscriptions: Vec<Report>,
-    /// What to create in Pipedrive first.
+    /// Fields that Pipedrive needs; rules.toml declares them.
     pub create: Vec<String>,
     /// What concerns all of it.
     pub warnings: Vec<String>,
@@ -113,6 +114,7 @@ fn build(export: Export, wishes: &Wishes, mock: &Metadata) -> Import {
         }
     }
     let mut rules: Vec<Rule> = Vec::new();
+    let mut wanted: Vec<Wanted> = vec![Wanted::default(); accounts.len()];
     let mut helpers = false;
     for subscription in &export.subscriptions {
         let account = account_of(&accounts, subscription);
@@ -133,7 +135,7 @@ fn build(export: Export, wishes: &Wishes, mock: &Metadata) -> Import {
             let name = unused(&slug(&subscription.name), |name| rules.iter().any(|rule| rule.name == name));
             helpers |= taken.script.helpers;
             let kind = taken.source.kind();
-            wanted_fields(&taken.source, kind, &mut import.create);
+            wanted_fields(&taken.source, kind, &mut wanted[account]);
             let script = format!("scripts/{name}.rhai");
             import.files.push((script.clone(), script_text(subscription, &taken)));
             match sample::test(&name, &taken.source, &taken.trigger.when, mock) {
@@ -162,11 +164,19 @@ fn build(export: Export, wishes: &Wishes, mock: &Metadata) -> Import {
         import.files.push((format!("scripts/{}", rhai::HELPERS_FILE), rhai::HELPERS.to_owned()));
     }
     let names = rules::account_names(&accounts);
+    for (fields, name) in wanted.iter().zip(&names) {
+        let at = if names.len() > 1 { format!(" in the account {name}") } else { String::new() };
+        import.create.extend(
+            fields.iter().map(|(kind, field)| {
+                format!("a {kind} field \"{field}\" of type {}{at}, unless it is there", CustomType::Varchar)
+            }),
+        );
+    }
     for (account, name) in accounts.iter().zip(&names).filter(|(account, _)| account.domain.is_none()) {
         let what = account.name.as_deref().unwrap_or("the destination");
         import.warnings.push(format!("the domain of {what} is in none of the files: set `domain` of [pipedrive.{name}]"));
     }
-    import.files.insert(0, ("rules.toml".to_owned(), rules::text(&accounts, &names, &rules)));
+    import.files.insert(0, ("rules.toml".to_owned(), rules::text(&accounts, &names, &wanted, &rules)));
     import
 }
 
@@ -233,15 +243,17 @@ fn script_text(subscription: &Subscription, taken: &Taken<'_>) -> String {
     format!("// From Segment: the subscription \"{name}\", a {} action.\n\n{helpers}{}", taken.source.kind(), taken.script.body)
 }
 
+/// Fields of an account: kind and name.
+type Wanted = Vec<(Kind, String)>;
+
 /// Fields that entities are matched by and that are the user's own to create.
-fn wanted_fields(source: &script::Source<'_>, kind: Kind, create: &mut Vec<String>) {
+fn wanted_fields(source: &script::Source<'_>, kind: Kind, wanted: &mut Wanted) {
     let linked = [Kind::Person, Kind::Organization, Kind::Deal].into_iter();
     for kind in linked.filter(|k| *k == kind || source.get(&format!("{k}_match_value")).is_some()) {
         let (field, _) = source.match_field(kind);
-        let there = ["id", "name", "title", "email", "phone"].contains(&field.as_str()) || fields::is_key(&field);
-        let line = format!("a {kind} field \"{field}\" of type text, unless it is there");
-        if !there && !create.contains(&line) {
-            create.push(line);
+        let there = standard::find(kind, &field).is_some() || fields::is_key(&field);
+        if !there && !wanted.iter().any(|(of, known)| *of == kind && same_name(known, &field)) {
+            wanted.push((kind, field.trim().to_owned()));
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::export::Destination;
-use super::{Rule, one_line, slug, unused};
+use super::{Rule, Wanted, one_line, slug, unused};
+use crate::config::CustomType;
+use crate::pipedrive::Kind;
 
 /// Names for `[pipedrive.NAME]`: `main` when there is one.
 pub(super) fn account_names(accounts: &[Destination]) -> Vec<String> {
@@ -19,12 +21,12 @@ pub(super) fn account_names(accounts: &[Destination]) -> Vec<String> {
 }
 
 /// The text.
-pub(super) fn text(accounts: &[Destination], names: &[String], rules: &[Rule]) -> String {
+pub(super) fn text(accounts: &[Destination], names: &[String], wanted: &[Wanted], rules: &[Rule]) -> String {
     let mut text = String::from(
         "# From Segment's Pipedrive destination. What each key means, and all others, stands in the rules.toml of `pipewright init`.\n\n\
          [sources.segment]\nwrite_keys = [\"env:PIPEWRIGHT_WRITE_KEY\"]\n",
     );
-    for (account, name) in accounts.iter().zip(names) {
+    for ((account, name), wanted) in accounts.iter().zip(names).zip(wanted) {
         let several = accounts.len() > 1;
         let domain = account.domain.as_deref().unwrap_or("your-company");
         let variable = match several {
@@ -43,6 +45,7 @@ pub(super) fn text(accounts: &[Destination], names: &[String], rules: &[Rule]) -
             field(&account.organization),
             field(&account.deal),
         );
+        declare(name, wanted, &mut text);
     }
     for rule in rules {
         let _ = write!(text, "\n# {}\n", one_line(&rule.title));
@@ -59,6 +62,26 @@ pub(super) fn text(accounts: &[Destination], names: &[String], rules: &[Rule]) -
         let _ = write!(text, "when = {}\nscript = \"{}.rhai\"\n", toml_text(&rule.when), rule.name);
     }
     text
+}
+
+/// `[pipedrive.NAME.fields]`, for `pipewright fields ensure`.
+fn declare(account: &str, wanted: &Wanted, text: &mut String) {
+    if wanted.is_empty() {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n# What the rules match by. `pipewright fields ensure` says whether the account has it, and with --apply makes what is missing; \
+         give\n# the type that the field has there, if it is another.\n[pipedrive.{account}.fields]\n"
+    );
+    for kind in [Kind::Person, Kind::Organization, Kind::Deal] {
+        let of_kind = wanted.iter().filter(|(of, _)| *of == kind);
+        let fields: Vec<String> =
+            of_kind.map(|(_, name)| format!("{{ name = {}, type = \"{}\" }}", toml_text(name), CustomType::Varchar)).collect();
+        if !fields.is_empty() {
+            let _ = writeln!(text, "{kind} = [{}]", fields.join(", "));
+        }
+    }
 }
 
 /// A text as TOML: in single quotes where that is the plainer form.

@@ -259,8 +259,9 @@ fn report(args: &Ensure, work: &Work<'_>, file: Option<&str>, stopped: Option<St
         return Err(Failure::found(stopped));
     }
     if lacks > 0 {
+        let them = if lacks == 1 { "it" } else { "them" };
         say(&format!(
-            "{lacks} missing: `pipewright fields ensure --apply` makes what is, for {cost} of the account's daily tokens"
+            "{lacks} missing: `pipewright fields ensure --apply` makes {them}, for {cost} of the account's daily tokens"
         ))?;
     }
     if fine { Ok(()) } else { Err(Failure::Code(FOUND)) }

@@ -19,6 +19,8 @@ pub(super) struct Rows {
     pub(super) good: Vec<(u64, IdPair)>,
     /// Bad ones: line and reason.
     pub(super) bad: Vec<(u64, String)>,
+    /// Good rows whose record another row has given another id: line and the line of that.
+    pub(super) shared: Vec<(u64, u64)>,
     /// Rows that say what one before them said.
     pub(super) repeated: u64,
 }
@@ -43,6 +45,7 @@ fn rows(text: &[u8], columns: &Columns<'_>) -> Result<Rows, String> {
     let at = (find(&header, columns.segment, "--segment-column")?, find(&header, columns.pipedrive, "--pipedrive-column")?);
     let mut rows = Rows::default();
     let mut said: HashMap<String, (u64, String)> = HashMap::new();
+    let mut records: HashMap<String, u64> = HashMap::new();
     let mut lines = Lines { text, at: 0, line: 1 };
     for record in reader.byte_records() {
         let record = match record {
@@ -61,6 +64,10 @@ fn rows(text: &[u8], columns: &Columns<'_>) -> Result<Rows, String> {
                     rows.bad.push((line, format!("line {first} gives this `{}` to another record", columns.segment)));
                 }
                 None => {
+                    match records.get(pipedrive_id) {
+                        Some(first) => rows.shared.push((line, *first)),
+                        None => drop(records.insert(pipedrive_id.to_owned(), line)),
+                    }
                     said.insert(segment_id.to_owned(), (line, pipedrive_id.to_owned()));
                     rows.good.push((line, IdPair { segment_id: segment_id.to_owned(), pipedrive_id: pipedrive_id.to_owned() }));
                 }
@@ -143,6 +150,7 @@ mod tests {
         let (good, bad) = read(text);
         assert_eq!(good, [(2, "u-1=7".to_owned()), (6, "a\nb=9".to_owned())]);
         assert_eq!(read(&text.replace('\n', "\r\n")).1, bad);
+        assert_eq!(rows(b"segment_id,pipedrive_id\nu-1,7\nu-2,8\nu-3,7\n", &COLUMNS).expect("rows").shared, [(4, 2)]);
         let said = [
             (3, "`segment_id` is empty"),
             (4, "there is no `pipedrive_id`: the line has 1 columns"),

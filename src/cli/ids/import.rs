@@ -1,5 +1,6 @@
 //! `pipewright ids import`
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -35,9 +36,9 @@ The file is CSV with a header (comma, semicolon or tab), one row a record:
   segment_id,pipedrive_id
   u-1,4711
 
-Without --yes the file is only read, and it is said what looking at the records will cost. The running daemon takes the rows into its \
-index; nothing is written to Pipedrive. The match field of a record that has none is filled by the first event that updates it. A row \
-whose record is not there or holds another id is refused, and the rest is taken. It can be repeated.
+Without --yes it is only said which rows cannot be taken, and what looking at the records will cost. The running daemon takes the rows \
+into its index; nothing is written to Pipedrive. The match field of a record that has none is filled by the first event that updates it. A row \
+whose record is not there or holds another id is refused, and the rest is taken; what only the records show is found with --yes. It can be repeated.
 
 Exit code 1: rows were refused.")]
 pub(in crate::cli) struct Import {
@@ -78,21 +79,22 @@ pub(super) fn run(args: &Import) -> Outcome {
     let columns = Columns { segment: &args.segment_column, pipedrive: &args.pipedrive_column };
     let mut rows = file::read(&args.file, &columns)?;
     let what = format!("{} of account {account}, by `{field}`", plan::plural(args.kind));
-    if !args.yes {
-        return estimate(args, &rows, &what);
-    }
     let mut sum = Imported { unchanged: rows.repeated, ..Imported::default() };
-    for (done, chunk) in rows.good.chunks(AT_ONCE).enumerate() {
+    let good = std::mem::take(&mut rows.good);
+    // Asked also without rows: whether the field will do is seen by it.
+    let chunks: Vec<&[(u64, IdPair)]> = if good.is_empty() { vec![&[]] } else { good.chunks(AT_ONCE).collect() };
+    for (done, chunk) in chunks.into_iter().enumerate() {
         let request = IdsRequest {
             account: account.to_owned(),
             kind: args.kind,
             field: args.field.clone(),
             verify: !args.no_verify,
+            dry_run: !args.yes,
             rows: chunk.iter().map(|(_, pair)| pair.clone()).collect::<Vec<IdPair>>(),
         };
         let answer = args.daemon.post("/api/ids", &request).and_then(|answer| answer.read::<Imported>());
         let answer = answer.map_err(|failure| match failure {
-            Failure::Found(reason) if done > 0 => Failure::Found(format!(
+            Failure::Found(reason) if done > 0 && args.yes => Failure::Found(format!(
                 "the first {} rows are done, then: {reason}\nRun it again: what is imported stays.",
                 done * AT_ONCE
             )),
@@ -102,12 +104,17 @@ pub(super) fn run(args: &Import) -> Outcome {
         sum.unchanged += answer.unchanged;
         sum.tokens += answer.tokens;
         rows.bad.extend(answer.refused.into_iter().map(|refused| (chunk[refused.at].0, refused.reason)));
-        if rows.good.len() > AT_ONCE && !args.format.json {
-            complain(&format!("{} of {} rows", (done * AT_ONCE) + chunk.len(), rows.good.len()));
+        if args.yes && good.len() > AT_ONCE && !args.format.json {
+            complain(&format!("{} of {} rows", (done * AT_ONCE) + chunk.len(), good.len()));
         }
     }
     rows.bad.sort();
-    report(args, &rows, &sum, &what)
+    let lines: HashSet<u64> = rows.bad.iter().map(|(line, _)| *line).collect();
+    let bad = |line: u64| lines.contains(&line);
+    rows.good = good.into_iter().filter(|(line, _)| !bad(*line)).collect();
+    let shared = rows.shared.iter().copied().filter(|(line, first)| !bad(*line) && !bad(*first)).collect();
+    rows.shared = shared;
+    if args.yes { report(args, &rows, &sum, &what) } else { estimate(args, &rows, &what) }
 }
 
 /// What looking at the records costs at most.
@@ -124,7 +131,8 @@ fn estimate(args: &Import, rows: &Rows, what: &str) -> Outcome {
     let (good, tokens) = (rows.good.len(), cost(args, rows));
     if args.format.json {
         say_json(
-            &json!({ "started": false, "rows": good, "repeated": rows.repeated, "tokens_at_most": tokens, "refused": refused(rows) }),
+            &json!({ "started": false, "rows": good, "repeated": rows.repeated, "tokens_at_most": tokens, "refused": refused(rows),
+                "shared": shared(rows) }),
         )?;
     } else {
         say(&format!(
@@ -140,7 +148,7 @@ fn report(args: &Import, rows: &Rows, sum: &Imported, what: &str) -> Outcome {
     if args.format.json {
         let refused = refused(rows);
         say_json(
-            &json!({ "started": true, "imported": imported, "unchanged": unchanged, "tokens": tokens, "refused": refused }),
+            &json!({ "started": true, "imported": imported, "unchanged": unchanged, "tokens": tokens, "refused": refused, "shared": shared(rows) }),
         )?;
     } else {
         say(&format!("{what}: {imported} imported, {unchanged} known before, {} refused, {tokens} tokens", rows.bad.len()))?;
@@ -153,7 +161,19 @@ fn refused(rows: &Rows) -> Vec<serde_json::Value> {
     rows.bad.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect()
 }
 
+fn shared(rows: &Rows) -> Vec<serde_json::Value> {
+    rows.shared.iter().map(|(line, first)| json!({ "line": line, "shares_with_line": first })).collect()
+}
+
 fn table(rows: &Rows) -> std::io::Result<()> {
+    if !rows.shared.is_empty() {
+        let mut table = Table::new(["LINE", "LOOK AT"]);
+        for (line, first) in &rows.shared {
+            table
+                .row([line.to_string(), format!("line {first} gives the same record another id: what both do is written to it")]);
+        }
+        say(&format!("\n{}", table.render()))?;
+    }
     if rows.bad.is_empty() {
         return Ok(());
     }

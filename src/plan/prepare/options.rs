@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::scalar;
 use crate::crm::{FieldOption, LeadLabel, Metadata, Stage, User, same_name as same};
-use crate::plan::refusal::{Refusal, kind_of};
+use crate::plan::refusal::{Candidate, Refusal, kind_of};
 
 type Result<T> = std::result::Result<T, Refusal>;
 
@@ -24,10 +24,9 @@ fn name_or_id(field: &str, what: &str, value: &Json) -> Result<(String, Option<i
 pub(super) fn option(field: &str, value: &Json, options: &[FieldOption]) -> Result<i64> {
     let (name, id) = name_or_id(field, "an option", value)?;
     let by_name = options.iter().find(|o| o.label.trim() == name).or_else(|| options.iter().find(|o| same(&o.label, &name)));
-    by_name
-        .or_else(|| options.iter().find(|o| Some(o.id) == id))
-        .map(|o| o.id)
-        .ok_or_else(|| Refusal::unknown(format!("`{field}` has no such option"), &name, options.iter().map(|o| o.label.as_str())))
+    by_name.or_else(|| options.iter().find(|o| Some(o.id) == id)).map(|o| o.id).ok_or_else(|| {
+        Refusal::unknown(format!("`{field}` has no such option"), &name, options.iter().map(|o| Candidate::new(o.id, &o.label)))
+    })
 }
 
 /// The uuid of a lead label.
@@ -39,7 +38,11 @@ pub(super) fn lead_label(field: &str, value: &Json, labels: &[LeadLabel]) -> Res
         .or_else(|| labels.iter().find(|l| l.id.eq_ignore_ascii_case(&name)))
         .map(|l| l.id.clone())
         .ok_or_else(|| {
-            Refusal::unknown(format!("`{field}`: leads have no such label"), &name, labels.iter().map(|l| l.name.as_str()))
+            Refusal::unknown(
+                format!("`{field}`: leads have no such label"),
+                &name,
+                labels.iter().map(|l| Candidate::new(&l.id, &l.name)),
+            )
         })
 }
 
@@ -62,10 +65,12 @@ pub(super) fn user(field: &str, value: &Json, users: &[User]) -> Result<i64> {
         Some(user) if user.active => Ok(user.id),
         Some(_) => Err(Refusal {
             help: Some("give the e-mail of an active user".into()),
-            ..Refusal::unknown(format!("`{field}`: this user is deactivated"), &name, [])
+            ..Refusal::unknown(format!("`{field}`: this user is deactivated"), &name, std::iter::empty::<Candidate<'_, i64>>())
         }),
         None => {
-            let near = users.iter().filter(|u| u.active).flat_map(|u| [u.email.as_str(), u.name.as_str()]);
+            // Either will do.
+            let names = users.iter().filter(|u| u.active).flat_map(|u| [u.email.as_str(), u.name.as_str()]);
+            let near = names.map(|name| Candidate::new(name, name));
             Err(Refusal::unknown(format!("`{field}`: the account has no such user"), &name, near))
         }
     }
@@ -76,7 +81,11 @@ pub(super) fn pipeline(field: &str, value: &Json, metadata: &Metadata) -> Result
     let (name, id) = name_or_id(field, "a pipeline", value)?;
     let all = &metadata.pipelines;
     all.iter().find(|p| same(&p.name, &name)).or_else(|| all.iter().find(|p| Some(p.id) == id)).map(|p| p.id).ok_or_else(|| {
-        Refusal::unknown(format!("`{field}`: the account has no such pipeline"), &name, all.iter().map(|p| p.name.as_str()))
+        Refusal::unknown(
+            format!("`{field}`: the account has no such pipeline"),
+            &name,
+            all.iter().map(|p| Candidate::new(p.id, &p.name)),
+        )
     })
 }
 
@@ -103,7 +112,12 @@ pub(super) fn stage(field: &str, value: &Json, pipeline: Option<i64>, metadata: 
                 Some(p) => format!("`{field}`: the pipeline `{}` has no such stage", pipeline_name(metadata, p)),
                 None => format!("`{field}`: the account has no such stage"),
             };
-            Err(Refusal::unknown(what, &name, metadata.stages.iter().filter(within).map(|s| s.name.as_str())))
+            let several = pipeline.is_none() && metadata.pipelines.len() > 1;
+            let known = metadata.stages.iter().filter(within).map(|s| Candidate {
+                within: several.then(|| pipeline_name(metadata, s.pipeline_id)),
+                ..Candidate::new(s.id, &s.name)
+            });
+            Err(Refusal::unknown(what, &name, known))
         }
     }
 }
@@ -124,7 +138,7 @@ pub(super) fn activity_type(field: &str, value: &Json, types: &[(String, String)
             Refusal::unknown(
                 format!("`{field}`: the account has no such activity type"),
                 &name,
-                types.iter().map(|(key, _)| key.as_str()),
+                types.iter().map(|(key, _)| Candidate::new(key, key)),
             )
         })
 }

@@ -2,5 +2,6 @@
 
 mod any;
 mod bodies;
+mod known;
 mod problems;
 mod shapes;

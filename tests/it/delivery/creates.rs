@@ -57,7 +57,7 @@ async fn a_persons_resume_begins_a_new_hour_and_a_higher_limit_counts_at_once() 
     assert_eq!(rig.row(&second).await.state, DeliveryState::Done);
 
     let third = rig.identify("u3", json!({ "name": "c" })).await;
-    assert!(paused(&rig).await.reason.contains("has created 1 records"), "the hour of the resume");
+    assert!(paused(&rig).await.reason.contains("has created 1 record "), "the hour of the resume");
     let path = rig.dir.path().join("rules.toml");
     let text = std::fs::read_to_string(&path).expect("it is there");
     write(rig.dir.path(), "rules.toml", &text.replace("max_creates_per_hour = 1", "max_creates_per_hour = 2"));

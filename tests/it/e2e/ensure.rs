@@ -261,3 +261,28 @@ async fn a_command_waits_at_the_burst_limit_and_says_so_and_ends_when_it_never_e
         assert!(ended.err.contains("run the command again later") && !ended.err.contains("going on"), "{}", ended.err);
     }
 }
+
+#[tokio::test]
+async fn check_says_that_what_is_declared_and_missing_is_to_be_made() {
+    let person =
+        "  { name = \"Segment User ID\", type = \"varchar\" },\n  { name = \"Plan\", type = \"enum\", options = [\"Free\"] },";
+    let (folder, account) = declared(person, Some(bare())).await;
+    folder.write(
+        "scripts/person.rhai",
+        "fn handle(event) {\n    person::upsert(#{ \"Segment User ID\": event.userId }, \
+         #{ \"Plan\": \"Free\", \"Shoe Size\": 1 });\n}\n",
+    );
+    let checked = folder.run(&["check", "--live"]).await;
+    found(&checked);
+    let of = |name: &str| {
+        let at = checked.err.find(&format!("`{name}`")).unwrap_or_else(|| panic!("{name}: {}", checked.err));
+        checked.err[at..].split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    for name in ["Segment User ID", "Plan"] {
+        assert!(of(name).contains("rules.toml declares it: `pipewright fields ensure --apply` makes it"), "{}", checked.err);
+    }
+    assert!(of("Shoe Size").contains("`pipewright fields list` shows the names"), "{}", checked.err);
+    let ensured = folder.run(&["fields", "ensure"]).await;
+    assert!(ensured.out.contains("4 missing: `pipewright fields ensure --apply` makes them, for 20 of"), "{}", ensured.out);
+    drop(account);
+}

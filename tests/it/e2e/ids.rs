@@ -95,6 +95,22 @@ async fn bad_rows_are_named_with_their_lines_and_the_rest_is_taken() {
     ];
     folder.write("people.csv", &rows.join("\r\n"));
     let columns = ["--segment-column", "our id", "--pipedrive-column", "Person - ID"];
+    // What the file alone shows is said before anything is taken.
+    let counted = folder.run(&[&["ids", "import", "people.csv"], columns.as_slice()].concat()).await;
+    assert_eq!(counted.code, Some(1), "{counted:?}");
+    assert!(counted.out.starts_with("5 rows for persons of account main"), "{}", counted.out);
+    let tables = counted.out.split_once("to import them.\n\n").expect("tables").1;
+    assert_eq!(
+        tables,
+        "LINE  LOOK AT\n\
+         11    line 9 gives the same record another id: what both do is written to it\n\n\
+         LINE  REFUSED BECAUSE\n\
+         3     `our id` is empty\n\
+         4     there is no `Person - ID`: the line has 1 columns\n\
+         5     the Pipedrive id is not the id of a person: it must be a whole number\n\
+         6     the Pipedrive id is not the id of a person: it must be a whole number\n\
+         10    line 2 gives this `our id` to another record\n"
+    );
     let import = [&["ids", "import", "people.csv", "--yes"], columns.as_slice()].concat();
     let ended = folder.run(&import).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -125,7 +141,9 @@ async fn what_cannot_be_imported_says_why() {
     let (account, folder, _daemon) = begin(&[json!({ "name": "Ada" })]).await;
     folder.write("people.csv", "segment_id,pipedrive_id\nu-1,1\n");
     let said = async |args: &[&str]| {
+        let counted = folder.run(&[&["ids", "import", "people.csv"], args].concat()).await;
         let ended = folder.run(&[&["ids", "import", "people.csv", "--yes"], args].concat()).await;
+        assert_eq!((counted.code, &counted.err), (ended.code, &ended.err), "the same without --yes");
         (ended.code, ended.err)
     };
     let refused = |reason: &str| (Some(2), format!("error: {reason}\n"));

@@ -65,9 +65,34 @@ fn without_out_nothing_is_written_and_secrets_are_not_shown() {
         text.contains("--- rules.toml") && text.contains("domain = \"acme\"") && text.contains("person = \"Segment User ID\""),
         "{text}"
     );
-    assert!(text.contains("to create in Pipedrive: a person field \"Segment User ID\""), "{text}");
+    assert!(text.contains("makes it): a person field \"Segment User ID\" of type varchar, unless it is there"), "{text}");
     assert!(!text.contains("s3cret") && !err(&output).contains("s3cret"));
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 2);
+}
+
+#[test]
+fn fields_that_rules_match_by_are_declared_and_what_to_do_next_holds_for_any_account() {
+    let dir = temp_dir();
+    let user = json!({ "@path": "$.userId" });
+    let own = json!({ "match_field": "Our \"Key\"", "match_value": user, "custom_fields": { "Shoe Size": { "@path": "$.traits.shoe" } } });
+    let mut company = person("Companies", &json!({ "match_field": "Domain", "match_value": { "@path": "$.groupId" } }));
+    company["actionSlug"] = json!("createUpdateOrganization");
+    company["trigger"] = json!("type = \"group\"");
+    let by_email = person("Mail", &json!({ "match_field": "email", "match_value": { "@path": "$.traits.email" } }));
+    write(dir.path(), "s.json", &export(&json!([person("Users", &own), person("Again", &own), company, by_email])));
+    let output = in_dir(dir.path(), &["import-segment", "s.json", "--out", "rules"]);
+    let text = out(&output);
+    assert_eq!(code(&output), 0, "{text}{}", err(&output));
+    let rules = std::fs::read_to_string(dir.path().join("rules/rules.toml")).expect("written");
+    let declared = "[pipedrive.main.fields]\n\
+                    person = [{ name = 'Our \"Key\"', type = \"varchar\" }]\n\
+                    organization = [{ name = \"Domain\", type = \"varchar\" }]\n";
+    assert!(rules.contains(declared), "{rules}");
+    assert!(text.contains("pipewright fields ensure --dir rules ") && !text.contains("--mock"), "{text}");
+    let checked = in_dir(dir.path(), &["check", "--dir", "rules"]);
+    assert_eq!(code(&checked), 0, "{}{}", out(&checked), err(&checked));
+    let tested = in_dir(dir.path(), &["test", "--dir", "rules"]);
+    assert_eq!(code(&tested), 0, "{}{}", out(&tested), err(&tested));
 }
 
 #[test]
