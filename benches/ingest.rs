@@ -264,7 +264,9 @@ fn row(payload: Bytes, n: usize) -> NewEvent {
         user: Some(user),
         dedupe: Dedupe::Window,
         replay_of: None,
+        kept: true,
         alias: None,
+        forget: false,
     }
 }
 

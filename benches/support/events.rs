@@ -35,6 +35,8 @@ pub(crate) fn new_event(number: u64) -> NewEvent {
         }],
         dedupe: Dedupe::Window,
         replay_of: None,
+        kept: true,
         alias: None,
+        forget: false,
     }
 }

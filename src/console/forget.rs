@@ -71,7 +71,7 @@ pub(super) async fn forget(
     let SoFar { person, progress } = match so_far {
         Some(so_far) if so_far.person.users.contains(&user) => so_far,
         Some(_) => return Err(Failed::bad_request("`so_far` is of another user")),
-        None => SoFar { person: Person::trace(&*state.store, &user).await?, progress: Progress::new(Timestamp::now()) },
+        None => SoFar { person: Person::now(&*state.store, &user).await?, progress: Progress::new(Timestamp::now()) },
     };
     let mut erasure = Erasure::new(&*state.store, &state.delivery, &person, account, progress);
     if !erase {

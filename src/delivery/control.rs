@@ -75,7 +75,9 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             deliveries: vec![ingest::delivery(&event, rule, &joined)],
             dedupe: Dedupe::Never,
             replay_of: Some(id.clone()),
+            kept: true,
             alias: None,
+            forget: false,
         });
     }
     let appended = runtime.store.append(events).await?;

@@ -1,11 +1,14 @@
 //! Erasing a user: what is kept of their events, of what was decided for them, and of what we know of them in Pipedrive.
 //!
 //! Invariants:
+//! - It is as of an event: what was accepted later stays, whoever's it is, and so does what later aliases have joined. A replay of what goes
+//!   goes as well.
 //! - What is theirs: events with their `userId`, or with one that aliases have joined with it; events without a `userId` under an
 //!   `anonymousId` that they had. An event with another `userId` is another user's, even in the same browser.
 //! - What waits is dropped; what is under way is waited for. Nothing is sent to Pipedrive here: deleting there is a script's choice.
-//! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased. What aliases
-//!   have joined goes last: until then it tells whose the rest is.
+//! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased. What tells whose
+//!   the rest is goes after it: events with a `userId` after those of their visitors, and last what aliases have joined.
+//! - No later delivery writes back what is forgotten: those that may have read it before have ended when it is forgotten once more.
 //! - What remains is a count without ids, under a name that says nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,10 +22,12 @@ use tokio::sync::watch;
 use super::handle::{ControlError, Handle};
 use super::policy::later;
 use crate::event::{Event, EventType, canonical_id};
-use crate::ingest::TO_FORGET;
 use crate::pipedrive::Kind;
 use crate::rules::Live;
-use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Erase, Seq, Store, StoreError, StoredEvent, Write};
+use crate::store::{
+    AsOf, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Erase, RejectedText, Seq, Store, StoreError, StoredEvent,
+    TO_FORGET, ToForget, Write,
+};
 
 /// Where the counts of erasures are kept.
 const TOMBSTONES: &str = "erased";
@@ -39,27 +44,35 @@ const LOOK: Duration = Duration::from_millis(250);
 const SCRUBS: u32 = 5;
 
 /// Whose it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Person {
-    /// Canonical `userId`s: the one asked for, and the ids that aliases have joined with it.
+    /// Canonical `userId`s: the one asked for, and the ids that aliases had joined with it.
     pub users: BTreeSet<String>,
     /// `anonymousId`s that their events carry.
     pub anonymous: BTreeSet<String>,
+    /// Until when they are this person: what comes later is anybody's.
+    pub as_of: AsOf,
 }
 
 impl Person {
-    /// Everything that one user's events tie together.
+    /// Everything that one user's events tie together until now.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn trace(store: &dyn Store, user: &str) -> Result<Self, StoreError> {
+    pub async fn now(store: &dyn Store, user: &str) -> Result<Self, StoreError> {
         let class = store.aliases().class_of(user);
-        let others = class.iter().flat_map(|class| class.iter()).map(|id| id.to_string());
-        let users: BTreeSet<String> = std::iter::once(user.to_owned()).chain(others).collect();
+        let ids = class.iter().flat_map(|class| class.iter()).map(|id| id.to_string()).collect();
+        let as_of = AsOf { seq: store.newest().await?, at: Timestamp::now() };
+        Self::trace(store, ToForget { user: user.to_owned(), ids, as_of }).await
+    }
+
+    async fn trace(store: &dyn Store, wish: ToForget) -> Result<Self, StoreError> {
+        let ToForget { user, ids, as_of } = wish;
+        let users: BTreeSet<String> = std::iter::once(user).chain(ids).collect();
         let mut anonymous = BTreeSet::new();
         for id in &users {
-            let mut before = None;
+            let mut before = Some(next(as_of.seq));
             loop {
                 let page = store.events_of(id, before, PAGE).await?;
                 let Some(last) = page.last() else { break };
@@ -68,7 +81,7 @@ impl Person {
                 anonymous.extend(theirs.filter_map(|ids| ids.anonymous));
             }
         }
-        Ok(Self { users, anonymous })
+        Ok(Self { users, anonymous, as_of })
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
@@ -84,15 +97,31 @@ impl Person {
     }
 
     /// Whether a refused text is theirs: by its ids where it can be read, else when it holds one of them.
-    fn owns_text(&self, text: &[u8]) -> bool {
-        match serde_json::from_slice::<Value>(text) {
+    fn owns_text(&self, text: &RejectedText) -> bool {
+        if text.at > self.as_of.at {
+            return false;
+        }
+        match serde_json::from_slice::<Value>(&text.payload) {
             Ok(body) => self.owns(&Ids::read(|key| body.get(key))),
             Err(_) => {
-                let text = String::from_utf8_lossy(text);
+                let text = String::from_utf8_lossy(&text.payload);
                 self.ids().any(|id| text.contains(id.as_str()))
             }
         }
     }
+
+    /// Whether an event came in time to go, or repeats one that did: a replay has the `messageId` of what it repeats.
+    async fn reaches(&self, store: &dyn Store, stored: &StoredEvent) -> Result<bool, StoreError> {
+        if stored.seq <= self.as_of.seq {
+            return Ok(true);
+        }
+        let same = store.events_by_message(&stored.message_id).await?;
+        Ok(same.iter().any(|row| row.source == stored.source && row.seq <= self.as_of.seq))
+    }
+}
+
+const fn next(seq: Seq) -> Seq {
+    Seq(seq.0 + 1)
 }
 
 /// The ids of one event.
@@ -202,32 +231,44 @@ pub async fn follow(store: std::sync::Arc<dyn Store>, delivery: Handle, live: Li
 
 /// Erases those whose own `delete` deliveries have ended: a script may still need to know who it is to delete.
 async fn due(store: &dyn Store, delivery: &Handle, longest: Duration) -> Result<(), StoreError> {
-    for (user, since) in store.kv_list(TO_FORGET).await? {
-        let since: Option<Timestamp> = serde_json::from_slice(&since).ok();
-        let patient = since.is_some_and(|since| Timestamp::now() < later(since, longest));
+    for (key, wish) in store.kv_list(TO_FORGET).await? {
+        let done = match serde_json::from_slice(&wish) {
+            Ok(wish) => erase_when_due(store, delivery, key, wish, longest).await,
+            Err(error) => Err(ControlError::Refused(format!("the note of it in the store cannot be read: {error}"))),
+        };
         // One that cannot be erased yet does not keep the others.
-        if let Err(error) = erase_when_due(store, delivery, user, patient).await {
+        if let Err(error) = done {
             tracing::warn!(%error, "a user whose delete event was taken could not be erased yet; it is tried again");
         }
     }
     Ok(())
 }
 
-async fn erase_when_due(store: &dyn Store, delivery: &Handle, user: String, patient: bool) -> Result<(), ControlError> {
-    let filter = DeliveryFilter {
-        states: vec![DeliveryState::Pending],
-        kind: Some(EventType::Delete.as_str().to_owned()),
-        user: Some(user.clone()),
-        limit: 1,
-        ..DeliveryFilter::default()
-    };
-    if patient && !store.deliveries(&filter).await?.is_empty() {
-        return Ok(());
+async fn erase_when_due(
+    store: &dyn Store,
+    delivery: &Handle,
+    key: String,
+    wish: ToForget,
+    longest: Duration,
+) -> Result<(), ControlError> {
+    let patient = Timestamp::now() < later(wish.as_of.at, longest);
+    for user in std::iter::once(&wish.user).chain(&wish.ids).filter(|_| patient) {
+        let filter = DeliveryFilter {
+            states: vec![DeliveryState::Pending],
+            kind: Some(EventType::Delete.as_str().to_owned()),
+            user: Some(user.clone()),
+            before: Some(next(wish.as_of.seq)),
+            limit: 1,
+            ..DeliveryFilter::default()
+        };
+        if !store.deliveries(&filter).await?.is_empty() {
+            return Ok(());
+        }
     }
-    let person = Person::trace(store, &user).await?;
+    let person = Person::trace(store, wish).await?;
     let mut erasure = Erasure::new(store, delivery, &person, None, Progress::new(Timestamp::now()));
     while erasure.advance(usize::MAX).await?.is_none() {}
-    store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key: user }]).await?;
+    store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key }]).await?;
     store.scrub().await?;
     Ok(())
 }
@@ -237,6 +278,14 @@ struct Owned {
     seq: Seq,
     rows: Vec<DeliveryRow>,
     matched: bool,
+}
+
+/// Those that did not end in the time that is waited for them.
+fn stays(under_way: &[DeliveryId]) -> Result<(), ControlError> {
+    match under_way.first() {
+        None => Ok(()),
+        Some(id) => Err(ControlError::Refused(format!("delivery {id} stays under way; ask again when it has ended"))),
+    }
 }
 
 impl<'a> Erasure<'a> {
@@ -298,7 +347,8 @@ impl<'a> Erasure<'a> {
         if self.account.is_none() {
             let erased = self.store.erase(Erase::Rejected { ids: self.rejected().await? }).await?;
             self.progress.counts.rejected += erased.rejected;
-            self.store.erase(Erase::Aliases { ids: self.person.ids().cloned().collect() }).await?;
+            let ids = self.person.ids().cloned().collect();
+            self.store.erase(Erase::Aliases { ids, as_of: self.person.as_of.seq }).await?;
         }
         let mut scrubbed = false;
         for _ in 0..SCRUBS {
@@ -319,13 +369,20 @@ impl<'a> Erasure<'a> {
     /// Their events that are to go, at most so many.
     async fn owned(&self, most: usize) -> Result<Vec<Owned>, StoreError> {
         let mut owned: BTreeMap<Seq, Owned> = BTreeMap::new();
-        for id in self.person.ids() {
+        // Who has been a visitor is told by events with a `userId`: those go after what the visitor did.
+        let visitors = self.person.ids().map(|id| (id, true));
+        for (id, visitor) in visitors.chain(self.person.users.iter().map(|id| (id, false))) {
             let mut before = None;
             loop {
                 let page = self.store.events_of(id, before, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 before = Some(last.seq);
-                for stored in page.iter().filter(|stored| self.person.owns(&Ids::of(stored))) {
+                for stored in &page {
+                    let ids = Ids::of(stored);
+                    let theirs = self.person.owns(&ids) && (ids.user.is_none() || !visitor);
+                    if !theirs || !self.person.reaches(self.store, stored).await? {
+                        continue;
+                    }
                     let filter = DeliveryFilter { seq: Some(stored.seq), limit: PAGE, ..DeliveryFilter::default() };
                     let mut rows = self.store.deliveries(&filter).await?;
                     let matched = !rows.is_empty();
@@ -375,10 +432,7 @@ impl<'a> Erasure<'a> {
                 tokio::time::sleep(LOOK).await;
             }
         }
-        match waiting.first() {
-            None => Ok(()),
-            Some(id) => Err(ControlError::Refused(format!("delivery {id} stays under way; ask again when it has ended"))),
-        }
+        stays(&waiting)
     }
 
     /// What these deliveries wrote or found, by their records. Organizations are not one user's and stay.
@@ -411,10 +465,41 @@ impl<'a> Erasure<'a> {
         Ok(found)
     }
 
-    async fn forget(&mut self, entities: BTreeSet<(String, Kind, String)>) -> Result<(), StoreError> {
+    async fn forget(&mut self, entities: BTreeSet<(String, Kind, String)>) -> Result<(), ControlError> {
+        if entities.is_empty() {
+            return Ok(());
+        }
         self.progress.counts.entities += entities.len() as u64;
         let forget = |(account, kind, id): (String, Kind, String)| Write::Forget { account, kind: kind.as_str().to_owned(), id };
-        self.store.commit(entities.into_iter().map(forget).collect()).await
+        let writes: Vec<Write> = entities.into_iter().map(forget).collect();
+        self.store.commit(writes.clone()).await?;
+        // A later delivery may have read it before and writes it back when it ends.
+        self.later_to_end().await?;
+        Ok(self.store.commit(writes).await?)
+    }
+
+    /// Waits for their later deliveries that are under way now. What begins from now on reads what the store has now.
+    async fn later_to_end(&self) -> Result<(), ControlError> {
+        let mut later = Vec::new();
+        for user in self.person.ids() {
+            let filter = DeliveryFilter {
+                states: vec![DeliveryState::Pending],
+                user: Some(user.clone()),
+                limit: PAGE,
+                ..DeliveryFilter::default()
+            };
+            later.extend(self.store.deliveries(&filter).await?.into_iter().map(|row| row.id));
+        }
+        for _ in 0..LOOKS {
+            if later.is_empty() {
+                return Ok(());
+            }
+            later = self.delivery.under_way(later).await?;
+            if !later.is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        stays(&later)
     }
 
     /// Refused events that are theirs.
@@ -428,7 +513,7 @@ impl<'a> Erasure<'a> {
             let page = self.store.rejected_texts(after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(ids) };
             after = last.id;
-            ids.extend(page.iter().filter(|text| self.person.owns_text(&text.payload)).map(|text| text.id));
+            ids.extend(page.iter().filter(|text| self.person.owns_text(text)).map(|text| text.id));
         }
     }
 }

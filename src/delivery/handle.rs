@@ -143,6 +143,8 @@ pub enum Command {
     Discard(Vec<DeliveryId>, Reply<u64>),
     /// Drop pending deliveries whose user is being erased.
     DropForErasure(Vec<DeliveryId>, Reply<Dropped>),
+    /// Which of these are under way?
+    UnderWay(Vec<DeliveryId>, Reply<Vec<DeliveryId>>),
     /// The live set was swapped: pauses of misconfigured rules and accounts are tried again.
     Reloaded,
 }
@@ -219,6 +221,14 @@ impl Handle {
     /// When the store fails.
     pub async fn drop_for_erasure(&self, ids: Vec<DeliveryId>) -> Result<Dropped, ControlError> {
         self.ask(|reply| Command::DropForErasure(ids, reply)).await
+    }
+
+    /// Those of the deliveries that are under way.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn under_way(&self, ids: Vec<DeliveryId>) -> Result<Vec<DeliveryId>, ControlError> {
+        self.ask(|reply| Command::UnderWay(ids, reply)).await
     }
 
     /// Tells the scheduler that another set is live.

@@ -391,6 +391,10 @@ impl Scheduler {
                 let result = control::drop_for_erasure(self, ids, now).await;
                 control::answer(reply, result);
             }
+            Command::UnderWay(mut ids, reply) => {
+                ids.retain(|id| self.is_under_way(id));
+                control::answer(reply, Ok(ids));
+            }
             Command::Reloaded => {
                 self.look_at_writes();
                 self.lanes.set_priorities(priorities(&self.runtime));

@@ -13,11 +13,8 @@ use super::timestamps::Origin;
 use crate::config::{AliasPolicy, ServerConfig};
 use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
-use crate::store::{Alias, Appended, Dedupe, Joined, NewDelivery, NewEvent, Rejected, StoreError, Write};
+use crate::store::{Alias, Appended, Dedupe, Joined, NewDelivery, NewEvent, Rejected, StoreError};
 use crate::telemetry::EventCounts;
-
-/// The store's space of users whose `delete` event was taken, with the time of it.
-pub const TO_FORGET: &str = "forget";
 
 /// A refused event, with what could be read of it.
 #[derive(Debug)]
@@ -43,8 +40,6 @@ pub(super) struct Intake<'a> {
     kinds: Vec<(EventType, bool)>,
     /// Who is who, for the next event of the request.
     joined: Joined<'a>,
-    /// Users to be erased once the events are durable.
-    forget: Vec<Write>,
     /// By type.
     counts: [EventCounts; EventType::ALL.len()],
     /// The payloads of the rows, one behind the other: one piece of memory for all of them.
@@ -67,7 +62,6 @@ impl<'a> Intake<'a> {
             rows: Vec::new(),
             kinds: Vec::new(),
             joined: Joined::new(ingest.store.aliases()),
-            forget: Vec::new(),
             counts: Default::default(),
             payloads: Vec::with_capacity(bytes + ADDED),
             ends: Vec::new(),
@@ -91,19 +85,15 @@ impl<'a> Intake<'a> {
             counts.switched_off += 1;
             return;
         }
-        if event.kind == EventType::Delete
-            && let Some(user) = event.user_id()
-        {
-            self.forget.push(to_forget(user, event.received_at));
-        }
+        let forget = event.kind == EventType::Delete && event.user_id().is_some();
         let kept = self.set.config.sources.get(self.source).is_none_or(|s| !s.keep_unmatched.get().is_zero());
-        let alias = alias(self.set, self.source, &event, kept);
+        let alias = alias(self.set, self.source, &event);
         if let Some(alias) = &alias {
             self.joined.join(alias);
         }
         let deliveries = deliveries(self.set, &event, &self.joined);
-        // An alias that nobody keeps has its ids joined all the same.
-        if deliveries.is_empty() && !kept && alias.is_none() {
+        // An alias that nobody keeps has its ids joined all the same, and the user of a `delete` event is erased.
+        if deliveries.is_empty() && !kept && alias.is_none() && !forget {
             counts.accepted += 1;
             counts.unmatched += 1;
             return;
@@ -111,12 +101,12 @@ impl<'a> Intake<'a> {
         self.kinds.push((event.kind, deliveries.is_empty()));
         event.body.write(&mut self.payloads);
         self.ends.push(self.payloads.len());
-        self.rows.push(NewEvent { alias, ..row(event, Bytes::new(), deliveries, Dedupe::Window) });
+        self.rows.push(NewEvent { kept, alias, forget, ..row(event, Bytes::new(), deliveries, Dedupe::Window) });
     }
 
     /// Stores what was taken in, and counts it; returns after it is durable.
     pub(super) async fn store(self) -> Result<(), StoreError> {
-        let Self { ingest, source, mut rows, kinds, forget, mut counts, payloads, ends, .. } = self;
+        let Self { ingest, source, mut rows, kinds, mut counts, payloads, ends, .. } = self;
         if !rows.is_empty() {
             let (payloads, mut begin) = (Bytes::from(payloads), 0);
             for (row, end) in rows.iter_mut().zip(ends) {
@@ -137,27 +127,16 @@ impl<'a> Intake<'a> {
         for (kind, counts) in EventType::ALL.into_iter().zip(counts) {
             ingest.metrics.events_taken(source, kind.as_str(), counts);
         }
-        if !forget.is_empty() {
-            // After the events: an erasure waits for the deliveries of its `delete` event, so it must find them. Should this fail, the
-            // event is not acknowledged; it is sent again, and being a duplicate then does not keep its user from being erased.
-            ingest.store.commit(forget).await?;
-        }
         Ok(())
     }
 }
 
 /// What an alias event asks for, where its source may ask for it.
-fn alias(set: &ScriptSet, source: &str, event: &Event, kept: bool) -> Option<Alias> {
+fn alias(set: &ScriptSet, source: &str, event: &Event) -> Option<Alias> {
     if event.kind != EventType::Alias || set.config.sources.get(source)?.aliases == AliasPolicy::Ignore {
         return None;
     }
-    Some(Alias { user: event.user_id()?, previous: event.previous_id()?, kept })
-}
-
-/// The wish of a `delete` event that its user be erased.
-fn to_forget(user: String, at: Timestamp) -> Write {
-    let value = serde_json::to_vec(&at).expect("a time serialises");
-    Write::KvPut { space: TO_FORGET.to_owned(), key: user, value }
+    Some(Alias { user: event.user_id()?, previous: event.previous_id()? })
 }
 
 /// One delivery a rule that wants the event, in rule order.
@@ -176,7 +155,9 @@ pub(super) fn row(event: Event, payload: Bytes, deliveries: Vec<NewDelivery>, de
         deliveries,
         dedupe,
         replay_of: None,
+        kept: true,
         alias: None,
+        forget: false,
         source: event.source,
         message_id: event.message_id,
     }

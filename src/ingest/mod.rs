@@ -42,7 +42,6 @@ use crate::rules::Live;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-pub use accept::TO_FORGET;
 pub use decode::{decode_event, decode_text};
 pub use ordering::delivery;
 pub use rejection::Rejection;

@@ -2,7 +2,7 @@
 
 use crate::event::{Event, canonical_id};
 use crate::rules::Rule;
-use crate::store::{Joined, NewDelivery};
+use crate::store::{Class, Joined, NewDelivery};
 
 /// Where an event stands in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,18 +49,24 @@ fn order(event: &Event, order_by: &str, joined: &Joined<'_>) -> Order {
         None => (keyed(path, &id), Vec::new()),
         Some(class) => {
             let key = keyed("userId", &class[0]);
-            let others = class.iter().flat_map(|id| ["userId", "anonymousId"].map(|path| keyed(path, id)));
-            let behind = others.filter(|other| *other != key).collect();
+            let behind = lanes_of(class).filter(|other| *other != key).collect();
             (key, behind)
         }
     };
     let mut after = Vec::new();
     if let Some(visitor) = visitor.filter(|id| class.iter().flat_map(|class| class.iter()).all(|held| **held != **id)) {
-        // Where what the visitor did stands since an alias made it another user.
-        let lane = joined.class_of(&visitor).map(|class| keyed("userId", &class[0]));
-        after.extend(std::iter::once(keyed("anonymousId", &visitor)).chain(lane));
+        match joined.class_of(&visitor) {
+            None => after.push(keyed("anonymousId", &visitor)),
+            // What the visitor did stands in the lane of whoever was the class's first one then.
+            Some(class) => after.extend(lanes_of(&class)),
+        }
     }
     Order { key, after, behind }
+}
+
+/// Every lane in which events of a class may stand: each id's, as a user and as a visitor.
+fn lanes_of(class: &Class) -> impl Iterator<Item = String> {
+    class.iter().flat_map(|id| ["userId", "anonymousId"].map(|path| keyed(path, id)))
 }
 
 fn keyed(path: &str, id: &str) -> String {
@@ -95,7 +101,7 @@ mod tests {
         let shared = Aliases::default();
         let mut joined = Joined::new(&shared);
         for (user, previous) in aliases {
-            joined.join(&Alias { user: (*user).to_owned(), previous: (*previous).to_owned(), kept: true });
+            joined.join(&Alias { user: (*user).to_owned(), previous: (*previous).to_owned() });
         }
         order(&decode_event("web", jiff::Timestamp::UNIX_EPOCH, body).expect("an event"), order_by, &joined)
     }
@@ -124,7 +130,11 @@ mod tests {
             "others are not moved"
         );
         let shares = json!({"type": "page", "userId": "z", "anonymousId": "x"});
-        assert_eq!(placed(shares), other("u:z", "a:x u:w"), "another user comes after what the visitor did, wherever it stands");
+        assert_eq!(
+            placed(shares),
+            other("u:z", "u:w a:w u:x a:x u:v a:v u:u a:u"),
+            "another user comes after what the visitor did, also in the lane of a former first one"
+        );
         assert_eq!(placed(json!({"type": "group", "groupId": "u"})), other("g:u", ""));
     }
 

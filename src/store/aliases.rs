@@ -27,8 +27,6 @@ pub struct Alias {
     pub user: String,
     /// Canonical `previousId`.
     pub previous: String,
-    /// Whether the event itself is kept when no rule wants it.
-    pub kept: bool,
 }
 
 /// Why an alias joins nothing.
@@ -167,7 +165,7 @@ mod tests {
     use super::*;
 
     fn alias(user: &str, previous: &str) -> Alias {
-        Alias { user: user.to_owned(), previous: previous.to_owned(), kept: true }
+        Alias { user: user.to_owned(), previous: previous.to_owned() }
     }
 
     fn classes(aliases: &[(&str, &str)], id: &str) -> Option<Vec<String>> {

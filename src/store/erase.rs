@@ -1,8 +1,34 @@
 //! Erasing what is kept of a user.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Seq;
+
+/// The space of small values that holds the users who are to be erased ([`ToForget`]), each as of an event.
+pub const TO_FORGET: &str = "forget";
+
+/// Where what goes ends and what stays begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AsOf {
+    /// The last event that goes.
+    pub seq: Seq,
+    /// For what has no place among the events: refused ones go that came then or before.
+    pub at: jiff::Timestamp,
+}
+
+/// A user who is to be erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToForget {
+    /// Canonical `userId`.
+    pub user: String,
+    /// The ids that aliases had joined with it by then.
+    pub ids: Vec<String>,
+    /// As of when.
+    pub as_of: AsOf,
+}
 
 /// One step of an erasure. Each is a call to the writer of its own, so that it delays nobody for long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,10 +41,12 @@ pub enum Erase {
         /// Account.
         account: Option<String>,
     },
-    /// Ids that aliases have joined with others: they are nobody's any more. A class of which one id is left is none.
+    /// What aliases up to an event have joined these ids with. What later ones have joined stays, as if there had been no others.
     Aliases {
         /// Ids.
         ids: Vec<String>,
+        /// The last event whose alias goes.
+        as_of: Seq,
     },
     /// Refused events, by their numbers from [`Store::rejected_texts`](super::Store::rejected_texts).
     Rejected {
@@ -45,6 +73,8 @@ pub struct Erased {
 pub struct RejectedText {
     /// Its number.
     pub id: i64,
+    /// When it came.
+    pub at: jiff::Timestamp,
     /// The event as it came, cut to a bound.
     pub payload: Bytes,
 }

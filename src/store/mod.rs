@@ -17,7 +17,7 @@ mod types;
 mod write;
 
 pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
-pub use erase::{Erase, Erased, IndexedEntity, RejectedText};
+pub use erase::{AsOf, Erase, Erased, IndexedEntity, RejectedText, TO_FORGET, ToForget};
 pub use error::StoreError;
 pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
 pub use types::{
@@ -48,6 +48,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Pending deliveries after `after`, ordered by (seq, rule position), at most `limit`.
     async fn pending(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Pending>, StoreError>;
+
+    /// The number of the newest event, kept or not; 0 when there was none.
+    async fn newest(&self) -> Result<Seq, StoreError>;
 
     /// One event.
     async fn event(&self, seq: Seq) -> Result<Option<StoredEvent>, StoreError>;

@@ -90,8 +90,12 @@ pub struct NewEvent {
     pub dedupe: Dedupe,
     /// The delivery that this one repeats.
     pub replay_of: Option<DeliveryId>,
+    /// Whether it is kept when no rule wants it.
+    pub kept: bool,
     /// Two ids that are one user from now on; none: the event joins nothing. A duplicate joins nothing either.
     pub alias: Option<Alias>,
+    /// Whether its user is to be erased as of it: it is noted with it under [`TO_FORGET`](super::TO_FORGET). A duplicate notes nothing.
+    pub forget: bool,
 }
 
 /// Whether an event may be recognised as a duplicate.

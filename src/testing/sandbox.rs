@@ -199,7 +199,9 @@ impl Sandbox {
             deliveries: rules.iter().map(|rule| ingest::delivery(&event, rule, &joined)).collect(),
             dedupe: Dedupe::Never,
             replay_of: None,
+            kept: true,
             alias: None,
+            forget: false,
             source: event.source,
             message_id: event.message_id,
         };

@@ -9,8 +9,8 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::codes::{from_keys, from_seq, from_time, part, to_seq};
 use super::writer::{Cache, Keep};
-use super::{counters, window};
-use crate::store::{Alias, Appended, Dedupe, DeliveryId, NewEvent, Pending};
+use super::{aliases, counters, window};
+use crate::store::{Alias, Appended, AsOf, Dedupe, DeliveryId, NewEvent, Pending, TO_FORGET, ToForget};
 
 /// How many unmatched events go at once when there are too many.
 const UNMATCHED_STEP: i64 = 256;
@@ -73,8 +73,10 @@ fn one(
         Some(alias) => join(conn, cache, alias, seq, &event.source)?,
         None => None,
     };
-    let kept = event.alias.as_ref().is_none_or(|alias| alias.kept);
-    if event.deliveries.is_empty() && !kept {
+    if event.forget {
+        forget(conn, event, seq)?;
+    }
+    if event.deliveries.is_empty() && !event.kept {
         // Not kept, so not in the window either: when a rule wants it after all, a resent one is new.
         return Ok(Appended::Fresh(to_seq(seq)));
     }
@@ -124,6 +126,17 @@ fn join(conn: &Connection, cache: &mut Cache, alias: &Alias, seq: i64, source: &
         tracing::warn!(seq, source, %why, "an alias joined nothing; see docs/identity.md, \"Alias events\"");
         format!("joined nothing: {why}")
     }))
+}
+
+/// Notes that the event's user is to be erased as of it, with the ids that are theirs now: a later alias brings in no others.
+fn forget(conn: &Connection, event: &NewEvent, seq: i64) -> rusqlite::Result<()> {
+    let Some(user) = event.user.clone() else { return Ok(()) };
+    let ids = aliases::class_of(conn, &user)?.iter().flat_map(|class| class.iter()).map(|id| id.to_string()).collect();
+    let value = ToForget { user, ids, as_of: AsOf { seq: to_seq(seq), at: event.received_at } };
+    let value = serde_json::to_vec(&value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    conn.prepare_cached("INSERT INTO kv (space, key, value) VALUES (?1, ?2, ?3)")?
+        .execute(params![TO_FORGET, format!("{seq:020}"), value])
+        .map(drop)
 }
 
 /// What an event's deliveries repeat of it.

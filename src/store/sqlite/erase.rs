@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rusqlite::{Connection, params};
 
-use super::codes::{from_seq, to_seq};
+use super::codes::{from_seq, to_seq, to_time};
 use super::counters;
 use super::names;
 use super::readers;
@@ -21,7 +21,7 @@ use crate::store::{Erase, Erased, IndexedEntity, RejectedText, Seq, StoredEvent}
 pub(super) fn step(conn: &Connection, cache: &mut Cache, step: &Erase) -> rusqlite::Result<Erased> {
     match step {
         Erase::Events { seqs, account } => events(conn, cache, seqs, account.as_deref()),
-        Erase::Aliases { ids } => cache.joins.erase(conn, ids).map(|()| Erased::default()),
+        Erase::Aliases { ids, as_of } => cache.joins.erase(conn, ids, from_seq(*as_of)).map(|()| Erased::default()),
         Erase::Rejected { ids } => {
             let mut erased = Erased::default();
             for id in ids {
@@ -103,8 +103,10 @@ pub(super) fn events_of(conn: &Connection, user: &str, before: Option<Seq>, limi
 
 /// Refused events after `after`, oldest first.
 pub(super) fn rejected_texts(conn: &Connection, after: i64, limit: i64) -> rusqlite::Result<Vec<RejectedText>> {
-    conn.prepare_cached("SELECT id, payload FROM rejected WHERE id > ?1 ORDER BY id LIMIT ?2")?
-        .query_map([after, limit], |row| Ok(RejectedText { id: row.get(0)?, payload: Bytes::from(row.get::<_, Vec<u8>>(1)?) }))?
+    conn.prepare_cached("SELECT id, at, payload FROM rejected WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map([after, limit], |row| {
+            Ok(RejectedText { id: row.get(0)?, at: to_time(row.get(1)?), payload: Bytes::from(row.get::<_, Vec<u8>>(2)?) })
+        })?
         .collect()
 }
 

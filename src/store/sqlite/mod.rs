@@ -44,7 +44,7 @@ use tokio::time::Instant;
 
 use self::aliases::Joins;
 use self::checkpoint::Checkpoints;
-use self::codes::{from_span, from_time, to_time};
+use self::codes::{from_span, from_time, to_seq, to_time};
 use self::counters::Counters;
 use self::names::Names;
 use self::open::Paths;
@@ -285,6 +285,10 @@ impl Store for SqliteStore {
 
     async fn pending(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Pending>, StoreError> {
         self.read(move |conn| readers::pending(conn, after.as_ref(), capped(limit, PENDING_LIMIT))).await
+    }
+
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        self.read(|conn| Counters::load(conn).map(|counters| to_seq(counters.last_seq))).await
     }
 
     async fn event(&self, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {

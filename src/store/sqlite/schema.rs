@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -28,6 +28,22 @@ CREATE INDEX aliases_class ON aliases (class, place);
 ALTER TABLE pending ADD COLUMN behind TEXT;
 ALTER TABLE events ADD COLUMN note TEXT;
 ALTER TABLE unmatched ADD COLUMN note TEXT;
+";
+
+/// Which aliases have joined a class, each pair at its newest, so that a class can be taken apart as of an event; of older ones only the
+/// class is known. Who is to be erased is so as of an event; of older wishes, as of now.
+const AS_OF: &str = "
+CREATE TABLE joined (
+  id INTEGER PRIMARY KEY, user TEXT NOT NULL, previous TEXT NOT NULL, seq INTEGER NOT NULL, UNIQUE (user, previous));
+CREATE INDEX joined_previous ON joined (previous);
+INSERT INTO joined (user, previous, seq)
+  SELECT f.id, o.id, f.class FROM aliases f JOIN aliases o ON o.class = f.class AND o.place > f.place
+  WHERE f.place = (SELECT min(place) FROM aliases WHERE class = f.class) ORDER BY f.class, o.place DESC;
+UPDATE kv SET value = CAST(json_object(
+    'user', key,
+    'ids', json((SELECT json_group_array(id ORDER BY place) FROM aliases WHERE class = (SELECT class FROM aliases WHERE id = kv.key))),
+    'as_of', json_object('seq', (SELECT last_seq FROM counters), 'at', json(CAST(value AS TEXT)))) AS BLOB)
+  WHERE space = 'forget';
 ";
 
 const INITIAL: &str = "

@@ -150,7 +150,9 @@ impl Admin {
             deliveries,
             dedupe: Dedupe::Window,
             replay_of: None,
+            kept: true,
             alias: None,
+            forget: false,
         };
         match self.store.append(vec![event]).await.expect("stored")[0] {
             pipewright::store::Appended::Fresh(seq) => seq,
@@ -198,6 +200,8 @@ fn answer(seen: &Seen, command: Command) {
     match command {
         Command::Status(reply) => {
             let since = jiff::Timestamp::now();
+            let held = seen.lock().iter().any(|said| said.starts_with("pause Rule(\"person\")"));
+            let by_person = held.then(|| PauseInfo { reason: "by a person".to_owned(), class: None, since, until: None });
             let pause = PauseInfo { reason: "401".to_owned(), class: Some(FailureClass::Misconfigured), since, until: None };
             let status = DeliveryStatus {
                 pending: 3,
@@ -210,7 +214,7 @@ fn answer(seen: &Seen, command: Command) {
                     paused: Some(pause),
                     schema: Vec::new(),
                 }],
-                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, running: 0, paused: None }],
+                rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, running: 0, paused: by_person }],
                 ..DeliveryStatus::default()
             };
             drop(reply.send(Ok(status)));
@@ -242,6 +246,7 @@ fn answer(seen: &Seen, command: Command) {
         Command::DropForErasure(ids, reply) => {
             drop(reply.send(Ok(pipewright::delivery::Dropped { dropped: ids.len() as u64, under_way: Vec::new() })));
         }
+        Command::UnderWay(_, reply) => drop(reply.send(Ok(Vec::new()))),
         Command::Reloaded => {}
     }
 }

@@ -120,6 +120,27 @@ async fn a_visitor_that_an_alias_makes_a_user_goes_first_and_is_found() {
 }
 
 #[tokio::test]
+async fn another_user_of_the_browser_comes_after_what_the_visitor_did_under_every_former_first_id() {
+    let rig = Setup::person(STEPS).delivery(HOUR).start().await;
+    alias(&rig, "v", "x").await;
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::NoConnection);
+    let first = step(&rig, json!({ "anonymousId": "x" }), "failing").await;
+    rig.outcome(&first, "retry").await;
+    step(&rig, json!({ "anonymousId": "x" }), "visitor").await;
+    for newer in ["w", "y"] {
+        alias(&rig, newer, "v").await;
+    }
+    let shares = step(&rig, json!({ "userId": "q", "anonymousId": "x" }), "shares the browser").await;
+    let other = step(&rig, json!({ "userId": "z", "anonymousId": "elsewhere" }), "other").await;
+    rig.outcome(&other, "done").await;
+    let row = rig.row(&shares).await;
+    assert_eq!((row.state, rig.records(&row.id).await.len()), (DeliveryState::Pending, 0));
+    drop_first(&rig, &first).await;
+    rig.settled().await;
+    assert_eq!(steps(&rig), ["other", "visitor", "shares the browser"]);
+}
+
+#[tokio::test]
 async fn the_alias_rule_waits_for_what_other_rules_do_under_the_former_id_and_then_both_ids_find_the_person_that_stays() {
     let merge = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/alias.rhai"));
     let seen = "fn handle(event) { person::update(#{ \"Segment User ID\": event.userId }, #{ name: \"Seen\" }); }";

@@ -196,7 +196,9 @@ async fn what_is_released_long_after_it_came_still_waits_for_what_it_links_to() 
         }],
         dedupe: Dedupe::Window,
         replay_of: None,
+        kept: true,
         alias: None,
+        forget: false,
     };
     let Appended::Fresh(seq) = rig.store().append(vec![event]).await.expect("stored")[0] else { panic!("fresh") };
     rig.settled().await;

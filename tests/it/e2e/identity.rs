@@ -102,8 +102,8 @@ fn hmac(body: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-#[tokio::test]
-async fn a_delete_event_reaches_its_rule_and_then_erases() {
+/// A folder that takes `delete` events, with the rule for them on.
+async fn erasing() -> (Folder, Process) {
     let (folder, account) = (Folder::init().await, Process::account(&[]).await);
     folder.use_account(&account);
     folder.edit(
@@ -112,6 +112,12 @@ async fn a_delete_event_reaches_its_rule_and_then_erases() {
         "webhook_secret = \"env:PIPEWRIGHT_WRITE_KEY\"",
     );
     folder.edit("rules.toml", "name = \"erase\"\nenabled = false", "name = \"erase\"\nenabled = true");
+    (folder, account)
+}
+
+#[tokio::test]
+async fn a_delete_event_reaches_its_rule_and_then_erases() {
+    let (folder, account) = erasing().await;
     let daemon = Daemon::serve(&folder, &[]).await;
     history(&daemon).await;
     let pipedrive = super::harness::Account(account.address("embedded Pipedrive on "));
@@ -122,6 +128,34 @@ async fn a_delete_event_reaches_its_rule_and_then_erases() {
     let list = get(daemon.admin, "/api/events?limit=100").await.json();
     let users: Vec<_> = list["deliveries"].as_array().expect("a list").iter().map(|d| d["kind"].clone()).collect();
     assert_eq!(users, ["identify"], "bob's");
+}
+
+#[tokio::test]
+async fn what_comes_after_a_delete_event_is_carried_out_over_a_kill_and_what_came_before_is_gone_to_the_last_byte() {
+    let (folder, account) = erasing().await;
+    let pipedrive = super::harness::Account(account.address("embedded Pipedrive on "));
+    let daemon = Daemon::serve(&folder, &[]).await;
+    history(&daemon).await;
+    for rule in ["erase", "person"] {
+        folder.run(&["pause", "rule", rule]).await.ok();
+    }
+    daemon.accept("/v1/identify", &json!({ "userId": "gone-user", "traits": { "name": "Gone Girl" } })).await;
+    delete(&daemon, "gone-user").await;
+    daemon.accept("/v1/identify", &json!({ "userId": "gone-user", "traits": { "name": "Later" } })).await;
+    daemon.accept("/v1/alias", &json!({ "userId": "gone-user", "previousId": "bob" })).await;
+    daemon.process.kill().await;
+
+    let daemon = Daemon::serve(&folder, &[]).await;
+    folder.run(&["resume", "rule", "erase"]).await.ok();
+    // The later delivery stands behind what its user did as `gone-before`: that id goes with it.
+    let later = ["gone-user", "gone-before"];
+    wait_until("only what came later is left", || async { (marks(&folder) == later).then_some(()) }).await;
+    folder.run(&["resume", "rule", "person"]).await.ok();
+    daemon.done("gone-user", 1).await;
+    assert_eq!(pipedrive.person("bob").await["name"], "Later", "who they are one with by now");
+    let bob = folder.json(&["events", "list", "--user", "bob"]).await;
+    assert_eq!(bob["deliveries"].as_array().expect("a list").len(), 1, "another user's until the alias");
+    assert!(later.starts_with(&marks(&folder)), "{:?}", marks(&folder));
 }
 
 #[tokio::test]

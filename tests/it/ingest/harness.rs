@@ -310,6 +310,9 @@ impl Store for Kept {
     }
 
     // What the door does not ask for.
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        Err(StoreError::Closed)
+    }
     async fn events_of(&self, _: &str, _: Option<Seq>, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
         Err(StoreError::Closed)
     }

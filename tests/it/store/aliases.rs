@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pipewright::store::sqlite::{Fault, SqliteStore};
-use pipewright::store::{Alias, Appended, Erase, NewEvent, Seq, Store, UnmatchedFilter};
+use pipewright::store::{Alias, Appended, AsOf, Erase, NewEvent, Seq, Store, TO_FORGET, ToForget, UnmatchedFilter};
 
 use super::support::{add, event, open, open_with, soon};
 
 /// An alias event that no rule wants.
 fn alias(message_id: &str, user: &str, previous: &str) -> NewEvent {
-    let alias = Alias { user: user.to_owned(), previous: previous.to_owned(), kept: true };
+    let alias = Alias { user: user.to_owned(), previous: previous.to_owned() };
     NewEvent { kind: "alias", user: Some(user.to_owned()), alias: Some(alias), ..event(message_id, &[]) }
+}
+
+fn erase(ids: &[&str], as_of: u64) -> Erase {
+    Erase::Aliases { ids: ids.iter().map(|id| (*id).to_owned()).collect(), as_of: Seq(as_of) }
 }
 
 /// The class of an id, its first one first.
@@ -46,11 +50,11 @@ async fn aliases_of_one_call_see_each_other_and_stand_over_a_drop_without_close(
 async fn a_duplicate_joins_nothing_and_an_alias_that_is_not_kept_does() {
     let opened = open();
     add(&opened.store, alias("m1", "u", "p")).await;
-    opened.store.erase(Erase::Aliases { ids: vec!["u".to_owned()] }).await.expect("erases");
+    opened.store.erase(erase(&["u"], 1)).await.expect("erases");
     assert_eq!(opened.store.append(vec![alias("m1", "u", "p")]).await.expect("answers"), [Appended::Duplicate(Seq(1))]);
     assert!(opened.store.aliases().is_empty());
     let mut unkept = alias("m2", "u", "p");
-    unkept.alias.as_mut().expect("an alias").kept = false;
+    unkept.kept = false;
     add(&opened.store, unkept).await;
     assert_eq!(opened.store.stats().await.expect("counts").unmatched, 1, "the first one only");
     assert_eq!(class(&opened.reopen().store, "p"), "u p");
@@ -82,7 +86,7 @@ async fn what_is_beyond_a_bound_joins_nothing_and_its_event_says_so() {
     }
     let listed = opened.store.unmatched(&UnmatchedFilter { limit: 100, ..UnmatchedFilter::default() }).await.expect("lists");
     assert_eq!(listed.iter().filter(|row| row.note.is_some()).count(), 2, "the third has a delivery");
-    opened.store.erase(Erase::Aliases { ids: vec!["a".to_owned(), "b".to_owned()] }).await.expect("erases");
+    opened.store.erase(erase(&["a", "b"], 21)).await.expect("erases");
     add(&opened.store, alias("m22", "e", "f")).await;
     assert_eq!(class(&opened.store, "e"), "e f", "there is room again");
 }
@@ -90,16 +94,62 @@ async fn what_is_beyond_a_bound_joins_nothing_and_its_event_says_so() {
 #[tokio::test]
 async fn an_erased_id_leaves_its_class_and_a_class_of_one_is_none() {
     let opened = open();
-    opened.store.append(vec![alias("m1", "u", "p"), alias("m2", "u", "q"), alias("m3", "a", "b")]).await.expect("appends");
-    let erase = |ids: &[&str]| Erase::Aliases { ids: ids.iter().map(|id| (*id).to_owned()).collect() };
-    opened.store.erase(erase(&["u", "nobody"])).await.expect("erases");
-    assert_eq!((class(&opened.store, "u").as_str(), class(&opened.store, "p").as_str()), ("", "q p"), "at once");
-    opened.store.erase(erase(&["q", "b"])).await.expect("erases");
+    let calls = vec![alias("m1", "u", "p"), alias("m2", "u", "q"), alias("m3", "q", "r"), alias("m4", "a", "b")];
+    opened.store.append(calls).await.expect("appends");
+    opened.store.erase(erase(&["u", "nobody"], 4)).await.expect("erases");
+    let classes = ["u", "p", "q"].map(|id| class(&opened.store, id));
+    assert_eq!(classes, ["", "", "q r"], "at once, and what only the erased one tied together falls apart");
+    opened.store.erase(erase(&["q", "b"], 4)).await.expect("erases");
     assert!(opened.store.aliases().is_empty());
     let opened = opened.reopen();
     assert!(opened.store.aliases().is_empty());
-    add(&opened.store, alias("m4", "u", "p")).await;
+    add(&opened.store, alias("m5", "u", "p")).await;
     assert_eq!(class(&opened.store, "p"), "u p");
+}
+
+#[tokio::test]
+async fn what_later_aliases_have_joined_stays_as_if_there_had_been_no_others() {
+    let opened = open();
+    let earlier = [alias("m1", "u", "p"), alias("m2", "v", "u"), alias("m3", "u", "o")];
+    // One of these says again what an earlier one has said.
+    let later = [alias("m4", "u", "x"), alias("m5", "x", "y"), alias("m6", "v", "z"), alias("m7", "u", "p")];
+    opened.store.append([&earlier[..], &later].concat()).await.expect("appends");
+    assert_eq!(class(&opened.store, "p").split(' ').count(), 7);
+    opened.store.erase(erase(&["u", "p", "v", "o"], 3)).await.expect("erases");
+    let classes = |store: &SqliteStore| ["u", "p", "x", "y", "v", "z", "o"].map(|id| class(store, id));
+    let (new, aside) = ("u p x y", "v z");
+    let expected = [new, new, new, new, aside, aside, ""];
+    assert_eq!(classes(&opened.store), expected);
+    let opened = opened.reopen();
+    assert_eq!((classes(&opened.store), opened.store.aliases().len()), (expected.map(str::to_owned), 6));
+    // Both go on being told apart.
+    add(&opened.store, alias("m8", "z", "w")).await;
+    assert_eq!((class(&opened.store, "w").as_str(), class(&opened.store, "y").as_str()), ("z w v", new));
+}
+
+#[tokio::test]
+async fn a_delete_event_notes_its_user_as_of_it_also_when_it_is_not_kept_and_a_duplicate_does_not() {
+    let opened = open();
+    let delete = |message_id: &str, user: &str, kept: bool| NewEvent {
+        kind: "delete",
+        user: Some(user.to_owned()),
+        forget: true,
+        kept,
+        ..event(message_id, &[])
+    };
+    let calls = vec![alias("m1", "u", "p"), delete("m2", "p", true), alias("m3", "u", "later"), delete("m4", "z", false)];
+    opened.store.append(calls).await.expect("appends");
+    assert_eq!(opened.store.append(vec![delete("m2", "p", true)]).await.expect("answers"), [Appended::Duplicate(Seq(2))]);
+    let opened = opened.reopen();
+    let noted = opened.store.kv_list(TO_FORGET).await.expect("reads");
+    let noted: Vec<ToForget> = noted.iter().map(|(_, wish)| serde_json::from_slice(wish).expect("a note")).collect();
+    let wish = |user: &str, ids: &[&str], seq: u64| ToForget {
+        user: user.to_owned(),
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        as_of: AsOf { seq: Seq(seq), at: super::support::at(0) },
+    };
+    assert_eq!(noted, [wish("p", &["u", "p"], 2), wish("z", &[], 4)]);
+    assert_eq!(opened.store.newest().await.expect("reads"), Seq(4));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which directories and files are taken, and how the others are refused.
 
 use pipewright::store::sqlite::SqliteStore;
-use pipewright::store::{Alias, NewEvent, Seq, Store, StoreError};
+use pipewright::store::{Alias, AsOf, Erase, NewEvent, Seq, Store, StoreError, TO_FORGET, ToForget, Write};
 use tempfile::TempDir;
 
 use super::support::{add, all_pending, event, open, options};
@@ -94,19 +94,54 @@ async fn a_file_from_before_aliases_is_brought_up_to_date_and_goes_on() {
     // As the version before left it.
     raw(&opened.dir)
         .execute_batch(
-            "DROP TABLE aliases; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
+            "DROP TABLE aliases; DROP TABLE joined; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
              ALTER TABLE unmatched DROP COLUMN note; PRAGMA user_version = 4;",
         )
         .expect("writes");
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
-    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 5);
+    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 6);
     let pending = all_pending(&store, 10).await;
     assert_eq!(pending.iter().map(|p| (p.id.to_string(), p.behind.len())).collect::<Vec<_>>(), [("1/person".to_owned(), 0)]);
     assert_eq!(store.event(Seq(2)).await.expect("reads").expect("is there").note, None);
-    let alias = Alias { user: "u".to_owned(), previous: "p".to_owned(), kept: true };
+    let alias = Alias { user: "u".to_owned(), previous: "p".to_owned() };
     let seq = add(&store, NewEvent { alias: Some(alias), ..event("m3", &["person"]) }).await;
     assert_eq!(seq, Seq(3));
     assert_eq!(store.aliases().len(), 2);
     opened.store = store;
     assert_eq!(opened.reopen().store.aliases().len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_from_before_erasures_were_as_of_an_event_keeps_its_classes_and_its_wishes() {
+    let opened = open();
+    let alias = |id: &str, user: &str, previous: &str| {
+        let alias = Alias { user: user.to_owned(), previous: previous.to_owned() };
+        NewEvent { alias: Some(alias), ..event(id, &[]) }
+    };
+    for event in [alias("m1", "u", "p"), alias("m2", "v", "u"), alias("m3", "a", "b")] {
+        add(&opened.store, event).await;
+    }
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let old = |key: &str| Write::KvPut {
+        space: TO_FORGET.to_owned(),
+        key: key.to_owned(),
+        value: serde_json::to_vec(&at).expect("serialises"),
+    };
+    opened.store.commit(vec![old("p"), old("z")]).await.expect("writes");
+    opened.store.close().await;
+    drop(opened.store);
+    raw(&opened.dir).execute_batch("DROP TABLE joined; PRAGMA user_version = 5;").expect("writes");
+    let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
+    let noted = store.kv_list(TO_FORGET).await.expect("reads");
+    let noted: Vec<ToForget> = noted.iter().map(|(_, wish)| serde_json::from_slice(wish).expect("a note")).collect();
+    let as_of = AsOf { seq: Seq(3), at };
+    let ids = ["v", "u", "p"].map(str::to_owned).to_vec();
+    assert_eq!(noted, [ToForget { user: "p".to_owned(), ids, as_of }, ToForget { user: "z".to_owned(), ids: vec![], as_of }]);
+    add(&store, alias("m4", "w", "p")).await;
+    store.erase(Erase::Aliases { ids: vec!["u".to_owned()], as_of: Seq(3) }).await.expect("erases");
+    let class = |id: &str| store.aliases().class_of(id).map(|class| class.join(" "));
+    assert_eq!(
+        (class("p").as_deref(), class("v"), class("a").as_deref()),
+        (Some("w v p"), Some("w v p".to_owned()), Some("a b"))
+    );
 }

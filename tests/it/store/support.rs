@@ -77,7 +77,9 @@ pub(crate) fn event(message_id: &str, rules: &[&str]) -> NewEvent {
         deliveries: rules.iter().map(|rule| delivery(rule, "u:1")).collect(),
         dedupe: Dedupe::Window,
         replay_of: None,
+        kept: true,
         alias: None,
+        forget: false,
     }
 }
 
