@@ -2,6 +2,7 @@
 
 mod ensure;
 mod list;
+mod pinned;
 mod pull;
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::{fs, io};
 
 use clap::Subcommand;
 
-use super::exit::{Failure, Outcome};
+use super::exit::Outcome;
 
 /// The fields that an account has, and those that your rules need
 #[derive(Debug, Subcommand)]
@@ -29,10 +30,9 @@ pub(super) fn run(command: Fields) -> Outcome {
 }
 
 /// Puts the text in the file's place at once. The hidden name beside it is one that no reading of the folder takes.
-fn replace(path: &Path, text: &str) -> Outcome {
-    let failed = |e| Failure::found(format!("{} cannot be written: {e}", path.display()));
-    let name = path.file_name().ok_or_else(|| failed(io::Error::other("it names no file")))?.to_string_lossy();
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?.to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    written.inspect_err(|_| drop(fs::remove_file(&beside))).map_err(failed)
+    written.inspect_err(|_| drop(fs::remove_file(&beside)))
 }

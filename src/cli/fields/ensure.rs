@@ -1,9 +1,11 @@
 //! `pipewright fields ensure`
 //!
 //! Invariants: without `--apply` nothing is sent but reads; nothing is ever renamed, retyped or deleted; what was made before a
-//! failure is said, and is in the schema file where there is one.
+//! failure is said, and is in the schema file where there is one; of two commands in one folder the second begins when the first has
+//! ended, so that nothing is made twice.
 
-use std::sync::Arc;
+use std::fs::{File, TryLockError};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -13,10 +15,11 @@ use super::super::account::{self, Connection};
 use super::super::exit::{FOUND, Failure, Outcome};
 use super::super::output::{Table, complain, printable, say, say_json};
 use super::super::{Folder, Format};
+use super::pinned::Pinned;
 use crate::config::{AccountConfig, DeclaredField, Places};
 use crate::crm::{
     Became, FieldState, Metadata, State, add_to_field, compare, create_field, fetch_custom_fields, pin, place_in_schema,
-    same_name, unmatched, write_schema,
+    unmatched,
 };
 use crate::diagnostic::{Diagnostic, did_you_mean, render_all};
 use crate::failure::FailureClass;
@@ -37,7 +40,7 @@ Examples:
 Fields are declared in rules.toml, under [pipedrive.NAME.fields]. Nothing is ever renamed, deleted or given another type, and \
 options that are not declared stay. A field whose name schema.json pins is found under its new name. Reading costs 32 of the \
 account's daily tokens; Pipedrive lets only admin users make fields. `writes` in rules.toml is about events and does not matter here: \
-what --apply makes was asked for.
+what --apply makes was asked for. A second --apply in the same folder waits for the first; two from different folders may make a field twice.
 
 Exit code 1: something is missing, is of another type, or could not be made.")]
 pub(in crate::cli) struct Ensure {
@@ -69,35 +72,35 @@ pub(super) fn run(args: &Ensure) -> Outcome {
     let (name, chosen) = account::choose(&config, args.account.as_deref())?;
     let places = Places::new(RULES_TOML, &text);
     let refused = |problems| Failure::refused_as(args.format, problems);
+    let _alone = if args.apply { Some(alone(dir)?) } else { None };
     let schema = read_schema_file(dir, &config, name).map_err(refused)?;
     let connection = Connection::open(dir, Some(name))?;
-    let mut work = Work {
-        name,
-        config: chosen,
-        places: &places,
-        answer: connection.call(async |session| fetch_custom_fields(session).await)?,
-        schema: schema.as_ref().map(|of_file| Arc::clone(&of_file.schema)),
-        made: Vec::new(),
-    };
+    let answer = connection.call(async |session| fetch_custom_fields(session).await)?;
     if let Some(SchemaFile { file, text, schema }) = &schema
-        && let Some(change) = pin(schema, &work.answer).1.iter().find(|c| matches!(c.became, Became::Foreign { .. }))
+        && let Some(change) = pin(schema, &answer).1.iter().find(|c| matches!(c.became, Became::Foreign { .. }))
     {
         return Err(refused(vec![place_in_schema(Diagnostic::error(change.to_string()), file, text, &change.at)]));
     }
-    let before = work.states();
-    let stopped = if args.apply { work.make_all(&connection, &before).err() } else { None };
-    let file = match (&schema, &work.schema) {
-        (Some(SchemaFile { file, text: before, .. }), Some(after)) if !work.made.is_empty() => {
-            // Only what was made: names that the file pins stay pinned.
-            let text = write_schema(after).map_err(Failure::found)?;
-            if text != **before {
-                super::replace(&dir.join(file), &text)?;
-            }
-            Some(file.as_str())
+    let schema = schema.map(|file| Pinned::new(dir, file));
+    let mut work = Work { name, config: chosen, places: &places, answer, schema, made: Vec::new() };
+    let stopped = if args.apply { work.make_all(&connection).err() } else { None };
+    report(args, &work, stopped)
+}
+
+/// Held while fields are made: of two commands in one folder the second looks at the account when the first has ended.
+fn alone(dir: &Path) -> Result<File, Failure> {
+    let path = dir.join(RULES_TOML);
+    let failed = |error| Failure::found(format!("{} cannot be locked: {error}", path.display()));
+    let file = File::open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            complain("another `fields ensure --apply` is under way in this folder; waiting for its end");
+            file.lock().map_err(failed)?;
         }
-        _ => None,
-    };
-    report(args, &work, file, stopped)
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    Ok(file)
 }
 
 /// One account's fields, while they are compared and made.
@@ -107,15 +110,14 @@ struct Work<'a> {
     places: &'a Places,
     /// What the account has, with what was made since.
     answer: Metadata,
-    /// The same of the schema file.
-    schema: Option<Arc<Metadata>>,
+    schema: Option<Pinned>,
     made: Vec<Made>,
 }
 
 impl Work<'_> {
     /// The account's answer with the names that the schema file pins.
     fn known(&self) -> Metadata {
-        self.schema.as_ref().map_or_else(|| self.answer.clone(), |schema| pin(schema, &self.answer).0)
+        self.schema.as_ref().map_or_else(|| self.answer.clone(), |file| pin(file.schema(), &self.answer).0)
     }
 
     fn states(&self) -> Vec<FieldState> {
@@ -128,8 +130,12 @@ impl Work<'_> {
     }
 
     /// Makes what is missing, one after the other, up to the first failure.
-    fn make_all(&mut self, connection: &Connection, states: &[FieldState]) -> Result<(), Stopped> {
-        for state in states {
+    fn make_all(&mut self, connection: &Connection) -> Result<(), Stopped> {
+        for state in &self.states() {
+            // Made by a command that was killed before the file had it, or by somebody else.
+            if let Some(key) = &state.key {
+                self.keep(state, key)?;
+            }
             match &state.state {
                 State::Missing => self.make_field(connection, state)?,
                 State::LacksOptions { options } => {
@@ -143,25 +149,31 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Sees to it that the schema file has a field of the account, with the options that are declared.
+    fn keep(&mut self, state: &FieldState, key: &str) -> Result<(), Stopped> {
+        let labels = self.declared(state).map(|declared| declared.options.clone()).unwrap_or_default();
+        let (Some(file), Some(field)) = (&mut self.schema, self.answer.custom_field(state.kind, key)) else { return Ok(()) };
+        let what = || format!("the {} field `{}`", state.kind, state.name);
+        file.add(state.kind, field, &labels).map_err(|reason| Stopped::NotKept { what: what(), reason })
+    }
+
     fn make_field(&mut self, connection: &Connection, state: &FieldState) -> Result<(), Stopped> {
         let Some(declared) = self.declared(state).cloned() else { return Ok(()) };
         let what = format!("the {} field `{}`", state.kind, state.name);
         let made = connection.try_call(async |session| create_field(session, state.kind, &declared).await);
-        let field = made.map_err(|error| Stopped { what: what.clone(), error })?;
+        let field = made.map_err(|error| Stopped::NotMade { what: what.clone(), error })?;
         complain(&format!("made {}, key {}", printable(&what), field.key));
-        self.made.push(Made { kind: state.kind, field: state.name.clone(), option: None, key: field.key.clone() });
-        if let Some(schema) = &mut self.schema {
-            Arc::make_mut(schema).fields.entry(state.kind).or_default().push(field.clone());
-        }
+        let key = field.key.clone();
+        self.made.push(Made { kind: state.kind, field: state.name.clone(), option: None, key: key.clone() });
         self.answer.fields.entry(state.kind).or_default().push(field);
-        Ok(())
+        self.keep(state, &key)
     }
 
     fn make_option(&mut self, connection: &Connection, state: &FieldState, label: &str) -> Result<(), Stopped> {
         let Some(key) = &state.key else { return Ok(()) };
         let what = format!("the option `{label}` of the {} field `{}`", state.kind, state.name);
         let added = connection.try_call(async |session| add_to_field(session, state.kind, key, label).await);
-        let (added, options) = added.map_err(|error| Stopped { what: what.clone(), error })?;
+        let (added, options) = added.map_err(|error| Stopped::NotMade { what: what.clone(), error })?;
         complain(&format!("{} {}", if added { "made" } else { "there by now:" }, printable(&what)));
         if added {
             self.made.push(Made {
@@ -171,48 +183,46 @@ impl Work<'_> {
                 key: key.clone(),
             });
         }
-        let field = |metadata: &mut Metadata| -> Option<usize> {
-            metadata.fields.get(&state.kind)?.iter().position(|field| field.key == *key)
-        };
-        if let Some(schema) = &mut self.schema {
-            let schema = Arc::make_mut(schema);
-            let new = options.iter().filter(|option| same_name(&option.label, label)).cloned();
-            if let Some(at) = field(schema)
-                && let Some(field) = schema.fields.get_mut(&state.kind).and_then(|fields| fields.get_mut(at))
-            {
-                field.options.extend(new);
-            }
-        }
-        if let Some(at) = field(&mut self.answer)
-            && let Some(field) = self.answer.fields.get_mut(&state.kind).and_then(|fields| fields.get_mut(at))
-        {
+        let fields = self.answer.fields.entry(state.kind).or_default();
+        if let Some(field) = fields.iter_mut().find(|field| field.key == *key) {
             field.options = options;
         }
-        Ok(())
+        self.keep(state, key)
     }
 }
 
-/// What could not be made, and why.
-struct Stopped {
-    what: String,
-    error: ApiError,
+/// What ended it half way.
+enum Stopped {
+    /// Something could not be made.
+    NotMade { what: String, error: ApiError },
+    /// The account has it, and the schema file does not.
+    NotKept { what: String, reason: String },
 }
 
 impl Stopped {
     fn say(&self, name: &str, made: &[Made]) -> String {
-        let Self { what, error } = self;
-        let then = match (error.class(), &error.kind) {
-            (FailureClass::UnknownOutcome, _) => {
-                "whether it was made is not known; the same command looks before it makes anything"
+        let (problem, then) = match self {
+            Self::NotMade { what, error } => {
+                let then = match (error.class(), &error.kind) {
+                    (FailureClass::UnknownOutcome, _) => {
+                        "whether it was made is not known; the same command looks before it makes anything"
+                    }
+                    (_, ErrorKind::Account { status: 403, .. }) => {
+                        "fields are made by admin users, and within the limits of the plan"
+                    }
+                    _ => "when that is mended, the same command goes on where it stopped",
+                };
+                (format!("{what} could not be made: {}", account::reason(error)), then)
             }
-            (_, ErrorKind::Account { status: 403, .. }) => "fields are made by admin users, and within the limits of the plan",
-            _ => "when that is mended, the same command goes on where it stopped",
+            Self::NotKept { what, reason } => {
+                (format!("{what} is in the account, and {reason}"), "when that is mended, the same command adds it to the file")
+            }
         };
         let so_far = match made.len() {
-            0 => "nothing was made before it".to_owned(),
-            _ => format!("made before it: {}", made.iter().map(Made::shown).collect::<Vec<_>>().join(", ")),
+            0 => "nothing was made".to_owned(),
+            _ => format!("made so far: {}", made.iter().map(Made::shown).collect::<Vec<_>>().join(", ")),
         };
-        format!("account {name}: {what} could not be made: {}\n{so_far}; {then}", account::reason(error))
+        format!("account {name}: {problem}\n{so_far}; {then}")
     }
 }
 
@@ -225,7 +235,8 @@ impl Made {
     }
 }
 
-fn report(args: &Ensure, work: &Work<'_>, file: Option<&str>, stopped: Option<Stopped>) -> Outcome {
+fn report(args: &Ensure, work: &Work<'_>, stopped: Option<Stopped>) -> Outcome {
+    let file = work.schema.as_ref().and_then(Pinned::written);
     let states = work.states();
     let problems = problems(work, &states);
     let lacks: usize = states.iter().map(FieldState::lacks).sum();
@@ -246,6 +257,9 @@ fn report(args: &Ensure, work: &Work<'_>, file: Option<&str>, stopped: Option<St
     }
     if !problems.is_empty() {
         complain(&render_all(&problems));
+    }
+    if let (true, Some(file)) = (work.made.is_empty(), file) {
+        say(&format!("{file} lacked what the account has of it, and has it now: commit it"))?;
     }
     if !work.made.is_empty() {
         let what =

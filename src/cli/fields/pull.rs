@@ -55,7 +55,7 @@ pub(super) fn run(args: &Pull) -> Outcome {
     let former = before.as_deref().and_then(|text| read_schema(&shown, text).ok());
     let changes = former.map(|former| pin(&former, &metadata).1).unwrap_or_default();
     if !unchanged {
-        super::replace(&path, &text)?;
+        super::replace(&path, &text).map_err(|e| Failure::found(format!("{} cannot be written: {e}", path.display())))?;
     }
     if args.format.json {
         return Ok(say_json(&json!({

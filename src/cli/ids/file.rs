@@ -12,6 +12,11 @@ use crate::cli::exit::Failure;
 use crate::delivery::IdPair;
 use crate::diagnostic::did_you_mean;
 
+/// Bytes of a cell: more than any field of Pipedrive's can be searched by.
+const LONGEST: usize = 1024;
+
+const NEVER_CLOSED: &str = "a quote (\") is opened in it and never closed, so all that follows is read as part of its cell";
+
 /// What the file holds.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -47,15 +52,13 @@ fn rows(text: &[u8], columns: &Columns<'_>) -> Result<Rows, String> {
     let mut said: HashMap<String, (u64, String)> = HashMap::new();
     let mut records: HashMap<String, u64> = HashMap::new();
     let mut lines = Lines { text, at: 0, line: 1 };
-    for record in reader.byte_records() {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                rows.bad.push((lines.line_of(error.position()), format!("it cannot be read: {error}")));
-                continue;
-            }
-        };
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record).map_err(|e| format!("it cannot be read: {e}"))? {
         let line = lines.line_of(record.position());
+        if lines.never_closed(&record, reader.position()) {
+            rows.bad.push((line, NEVER_CLOSED.to_owned()));
+            continue;
+        }
         match (cell(&record, at.0, columns.segment), cell(&record, at.1, columns.pipedrive)) {
             (Err(problem), _) | (_, Err(problem)) => rows.bad.push((line, problem)),
             (Ok(segment_id), Ok(pipedrive_id)) => match said.get(segment_id) {
@@ -93,6 +96,13 @@ impl Lines<'_> {
         self.at = begin;
         self.line
     }
+
+    /// Whether the row that was told of last ends within quotes, at the end of the file.
+    fn never_closed(&self, record: &ByteRecord, end: &csv::Position) -> bool {
+        let quotes = || self.text[self.at..].iter().filter(|byte| **byte == b'"').count();
+        let last = usize::try_from(end.byte()).is_ok_and(|end| end >= self.text.len());
+        last && record.iter().any(|cell| cell.contains(&b'\n')) && quotes() % 2 == 1
+    }
 }
 
 /// Spreadsheets write semicolons or tabs where the comma stands in numbers.
@@ -116,7 +126,11 @@ fn find(header: &[String], name: &str, option: &str) -> Result<usize, String> {
 fn cell<'r>(record: &'r ByteRecord, at: usize, name: &str) -> Result<&'r str, String> {
     let text = record.get(at).ok_or_else(|| format!("there is no `{name}`: the line has {} columns", record.len()))?;
     let text = std::str::from_utf8(text).map_err(|_| format!("`{name}` is not UTF-8 text"))?;
-    if text.is_empty() { Err(format!("`{name}` is empty")) } else { Ok(text) }
+    match text.len() {
+        0 => Err(format!("`{name}` is empty")),
+        length if length > LONGEST => Err(format!("`{name}` has {length} bytes; an id has {LONGEST} at most")),
+        _ => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +170,18 @@ mod tests {
             (4, "there is no `pipedrive_id`: the line has 1 columns"),
             (8, "line 2 gives this `segment_id` to another record"),
         ];
+        assert_eq!(bad, said.map(|(line, reason)| (line, reason.to_owned())));
+    }
+
+    #[test]
+    fn cells_that_are_no_ids_and_quotes_that_are_not_closed_are_named_too() {
+        let long = "u".repeat(LONGEST + 1);
+        let text = format!(
+            "segment_id,pipedrive_id,note\n{long},7,\nu-1,8,5\" pipe\nu-2,9,\"two\nlines\"\nu-3,10,\"open\nu-4,11,\nu-5,12,\n"
+        );
+        let (good, bad) = read(&text);
+        assert_eq!(good, [(3, "u-1=8".to_owned()), (4, "u-2=9".to_owned())]);
+        let said = [(2, "`segment_id` has 1025 bytes; an id has 1024 at most"), (6, NEVER_CLOSED)];
         assert_eq!(bad, said.map(|(line, reason)| (line, reason.to_owned())));
     }
 

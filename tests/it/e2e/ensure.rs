@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pipewright::mock::{Fault, FaultMatch, MockOptions};
+use pipewright::mock::{Fault, FaultMatch, Hold, MockOptions};
 use pipewright::pipedrive::{Method, Request};
 use serde_json::{Value, json};
 
-use super::harness::{Ended, Folder};
+use super::harness::{Ended, Folder, Process};
 use crate::support::account::Served;
 
 const PERSON: &str = "person = [{ name = \"Segment User ID\", type = \"varchar\" }]";
@@ -186,7 +186,7 @@ async fn a_failure_half_way_says_what_was_made_and_the_next_run_goes_on() {
     found(&stopped);
     assert!(stopped.err.contains("the person field `Two` could not be made: "), "{}", stopped.err);
     assert!(stopped.err.contains("Custom fields limit reached") && stopped.err.contains("admin users"), "{}", stopped.err);
-    assert!(stopped.err.contains("made before it: person field `One`"), "{}", stopped.err);
+    assert!(stopped.err.contains("made so far: person field `One`"), "{}", stopped.err);
     assert!(stopped.out.contains("missing"), "the table shows what is left: {}", stopped.out);
 
     // A lost answer: the field is there, and nobody knows.
@@ -198,6 +198,47 @@ async fn a_failure_half_way_says_what_was_made_and_the_next_run_goes_on() {
     folder.run(&["fields", "ensure", "--apply"]).await.ok();
     let names: Vec<_> = custom(&account, "person").iter().map(|field| field["field_name"].clone()).collect();
     assert_eq!(names, ["One", "Two", "Segment User ID"], "each once");
+}
+
+const TWO: &str = "  { name = \"One\", type = \"text\" },\n  { name = \"Two\", type = \"text\" },\n  \
+                   { name = \"Segment User ID\", type = \"varchar\" },";
+
+/// The first command has made the second of those fields, and does not hear of it.
+async fn held(folder: &Folder, account: &Served) -> (Hold, Process) {
+    let hold = Hold::new();
+    let second = FaultMatch { method: Some(Method::Post), skip: 1, times: 1, ..FaultMatch::default() };
+    account.mock.fail_matching(second, Fault::HoldAnswer(hold.clone()));
+    let first = folder.start(&["fields", "ensure", "--apply"], "made the person field `One`").await;
+    hold.reached().await;
+    (hold, first)
+}
+
+fn names(account: &Served) -> Vec<Value> {
+    custom(account, "person").iter().map(|field| field["field_name"].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_second_command_in_the_folder_waits_for_the_first_and_makes_nothing_again() {
+    let (folder, account) = declared(TWO, Some(bare())).await;
+    let (hold, mut first) = held(&folder, &account).await;
+    let mut second = folder.start(&["fields", "ensure", "--apply"], "is under way in this folder; waiting for its end").await;
+    hold.release();
+    assert_eq!((first.ended().await, second.ended().await), (Some(0), Some(0)), "{}\n{}", first.said(), second.said());
+    assert_eq!(names(&account), ["One", "Two", "Segment User ID"], "each once");
+}
+
+#[tokio::test]
+async fn after_a_kill_the_schema_file_has_what_was_made_and_the_next_run_adds_the_rest() {
+    let (folder, account) = declared(TWO, Some(bare())).await;
+    folder.run(&["fields", "pull"]).await.ok();
+    let (hold, first) = held(&folder, &account).await;
+    first.kill().await;
+    hold.release();
+    let kept = |name: &str| folder.read("schema.json").contains(&format!("\"name\": \"{name}\""));
+    assert!(kept("One") && !kept("Two"), "{}", folder.read("schema.json"));
+    folder.run(&["fields", "ensure", "--apply"]).await.ok();
+    assert!(kept("Two") && kept("Segment User ID"), "{}", folder.read("schema.json"));
+    assert_eq!(names(&account), ["One", "Two", "Segment User ID"], "each once");
 }
 
 #[tokio::test]

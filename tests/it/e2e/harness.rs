@@ -75,11 +75,20 @@ impl Folder {
         self.write(name, &text.replacen(from, to, 1));
     }
 
-    /// Runs a command in this folder to its end.
-    pub(super) async fn run(&self, args: &[&str]) -> Ended {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = command(args);
         command.current_dir(self.path()).env("PIPEWRIGHT_WRITE_KEY", KEY).env("PIPEDRIVE_API_TOKEN", KEY);
-        Ended::of(command.output().await.expect("the binary starts"))
+        command
+    }
+
+    /// Runs a command in this folder to its end.
+    pub(super) async fn run(&self, args: &[&str]) -> Ended {
+        Ended::of(self.command(args).output().await.expect("the binary starts"))
+    }
+
+    /// Begins one, and waits until it says something.
+    pub(super) async fn start(&self, args: &[&str], says: &str) -> Process {
+        Process::start(self.command(args), says).await
     }
 
     /// The same, with the answer as JSON.
