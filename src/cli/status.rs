@@ -112,9 +112,10 @@ fn accounts_and_rules(status: &console::Status) -> String {
         let [pending, running] = [a.pending, a.running].map(|n| n.to_string());
         accounts.row([a.name.clone(), writes.to_owned(), pending, running, observed, pause(a.paused.as_ref())]);
     }
-    let mut rules = Table::new(["RULE", "UNFINISHED", "PAUSED"]);
+    let mut rules = Table::new(["RULE", "ENABLED", "UNFINISHED", "PAUSED"]);
     for r in &status.delivery.rules {
-        rules.row([r.name.clone(), r.pending.to_string(), pause(r.paused.as_ref())]);
+        let enabled = if status.set.disabled.contains(&r.name) { "no" } else { "yes" };
+        rules.row([r.name.clone(), enabled.to_owned(), r.pending.to_string(), pause(r.paused.as_ref())]);
     }
     for table in [accounts, rules].iter().filter(|t| !t.is_empty()) {
         text.push('\n');

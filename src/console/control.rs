@@ -32,6 +32,7 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
     let selection = body?.0;
     if let Selection::Unmatched { rule, limit, after, filter } = selection {
         let mut filter = filter.unwrap_or_default().unmatched(jiff::Timestamp::now())?;
+        state.rule_is_there(rule.as_deref())?;
         // Whether a rule has had an event is looked up before it is given it: two at once would both give it.
         let _one = state.replaying.lock().await;
         filter.after = after;
@@ -60,13 +61,13 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
 /// `?dry=1` only says what fits.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct ReleaseQuery {
+pub(super) struct DryQuery {
     dry: u8,
 }
 
 pub(super) async fn release(
     Extract(state): Extract<State>,
-    query: Result<Query<ReleaseQuery>, QueryRejection>,
+    query: Result<Query<DryQuery>, QueryRejection>,
     body: Body<Selection>,
 ) -> Result<Json<ReleaseAnswer>, Failed> {
     let Query(query) = query.map_err(|e| Failed::bad_request(e.body_text()))?;
@@ -83,14 +84,23 @@ pub(super) async fn release(
     Ok(Json(ReleaseAnswer { released, ..ReleaseAnswer::default() }))
 }
 
-pub(super) async fn discard(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<DiscardAnswer>, Failed> {
+pub(super) async fn discard(
+    Extract(state): Extract<State>,
+    query: Result<Query<DryQuery>, QueryRejection>,
+    body: Body<Selection>,
+) -> Result<Json<DiscardAnswer>, Failed> {
+    let Query(query) = query.map_err(|e| Failed::bad_request(e.body_text()))?;
+    let ids = chosen(&state, body?.0, &failed_states(), MOST_AT_ONCE).await?;
+    if query.dry != 0 {
+        return Ok(Json(DiscardAnswer { discarded: 0, fits: ids }));
+    }
     let mut discarded = 0;
-    for ids in chosen(&state, body?.0, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
+    for ids in ids.chunks(CHUNK) {
         let done = state.delivery.discard(ids.to_vec()).await;
         discarded += done.map_err(|e| after(usize::try_from(discarded).unwrap_or(usize::MAX), "discarded", e))?;
     }
     tracing::info!(deliveries = discarded, "deliveries discarded on request");
-    Ok(Json(DiscardAnswer { discarded }))
+    Ok(Json(DiscardAnswer { discarded, ..DiscardAnswer::default() }))
 }
 
 /// An error that leaves something done says how much.
@@ -118,7 +128,11 @@ async fn chosen(state: &State, selection: Selection, states: &[DeliveryState], m
             if filter.states.is_empty() {
                 filter.states = states.to_vec();
             }
-            found_by(state, filter, query.limit, most).await
+            let ids = found_by(state, filter, query.limit, most).await?;
+            if ids.is_empty() {
+                state.rule_is_there(query.rule.as_deref())?;
+            }
+            Ok(ids)
         }
         Selection::Unmatched { .. } => {
             Err(Failed::bad_request("unmatched events have no deliveries; they can be replayed, and go by themselves"))

@@ -32,7 +32,11 @@ pub(super) async fn list(
         }
         (false, false) => {
             let filter = query.filter(jiff::Timestamp::now())?;
-            EventList { deliveries: Some(state.store.deliveries(&filter).await?), ..EventList::default() }
+            let deliveries = state.store.deliveries(&filter).await?;
+            if deliveries.is_empty() {
+                state.rule_is_there(filter.rule.as_deref())?;
+            }
+            EventList { deliveries: Some(deliveries), ..EventList::default() }
         }
     };
     Ok(Json(list))

@@ -86,6 +86,7 @@ pub(super) async fn status(Extract(state): Extract<State>) -> Result<Json<Status
             version: set.version.0.to_string(),
             rules: set.rules.len(),
             enabled: set.rules.iter().filter(|r| r.config.enabled).count(),
+            disabled: set.rules.iter().filter(|r| !r.config.enabled).map(|r| r.name.to_string()).collect(),
         },
         reload: state.reload.status(),
         delivery,

@@ -83,6 +83,18 @@ impl State {
         let names = set.config.pipedrive.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         Err(Failed::not_found(format!("there is no account `{name}`; there is {names}")))
     }
+
+    /// Refuses a rule that the live set does not have. What is asked of one that is gone is asked by what it has left.
+    pub(super) fn rule_is_there(&self, name: Option<&str>) -> Result<(), Failed> {
+        let set = self.live.load();
+        match name {
+            Some(name) if set.rule(name).is_none() => {
+                let names = set.rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>().join(", ");
+                Err(Failed::not_found(format!("there is no rule `{name}`, and no delivery of one that fits; there is {names}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 pub(super) async fn not_found() -> Failed {

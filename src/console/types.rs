@@ -45,6 +45,9 @@ pub struct SetStatus {
     pub rules: usize,
     /// Enabled rules.
     pub enabled: usize,
+    /// Names of the others.
+    #[serde(default)]
+    pub disabled: Vec<String>,
 }
 
 /// `GET /api/events`: one of the lists, by what was asked for.
@@ -179,10 +182,13 @@ pub struct ReleaseAnswer {
 }
 
 /// `POST /api/events/discard`: how many were dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscardAnswer {
     /// Dropped deliveries.
     pub discarded: u64,
+    /// `?dry=1`: what would be dropped, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<DeliveryId>,
 }
 
 /// `POST /api/pause` and `/api/resume`.

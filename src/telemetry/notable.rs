@@ -100,7 +100,7 @@ impl Metrics {
     pub fn set_unchanged(&self, elapsed: Duration) {
         self.reload_ended("unchanged", elapsed);
         self.0.on.refused_set.set(0);
-        tracing::debug!(elapsed_ms = millis(elapsed), "script set is unchanged");
+        tracing::info!(elapsed_ms = millis(elapsed), "the files on disk are the live script set again");
     }
 
     /// The files on disk were refused; the live set goes on.

@@ -1,16 +1,13 @@
 //! `pipewright events release`
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 
 use super::super::Format;
 use super::super::client::Daemon;
 use super::super::exit::{Failure, Outcome};
 use super::super::output::{complain, say, say_json};
-use super::select::{Conditions, selection};
+use super::select::{Conditions, counted, selection};
 use crate::console::{ReleaseAnswer, Selection};
-use crate::store::DeliveryId;
 
 /// Deliveries in one request: the daemon goes on with others in between, and progress is shown.
 const AT_ONCE: usize = 1_000;
@@ -48,7 +45,7 @@ pub(super) fn run(args: Release) -> Outcome {
         filter => {
             let answer: ReleaseAnswer = args.daemon.post("/api/events/release?dry=1", &filter)?.read()?;
             if !args.yes {
-                return counted(&answer, args.format);
+                return counted(&answer, &answer.fits, ("release", "released"), args.format);
             }
             answer.fits
         }
@@ -71,22 +68,4 @@ pub(super) fn run(args: Release) -> Outcome {
         return Ok(say_json(&ReleaseAnswer { released, ..ReleaseAnswer::default() })?);
     }
     Ok(say(&format!("released: {released}"))?)
-}
-
-/// What would be released, by rule.
-fn counted(answer: &ReleaseAnswer, format: Format) -> Outcome {
-    if format.json {
-        return Ok(say_json(answer)?);
-    }
-    let (Some(oldest), Some(newest)) = (answer.fits.first(), answer.fits.last()) else {
-        complain("no observed delivery fits");
-        return Ok(());
-    };
-    let mut rules = BTreeMap::<&str, usize>::new();
-    for DeliveryId { rule, .. } in &answer.fits {
-        *rules.entry(rule).or_default() += 1;
-    }
-    let rules = rules.iter().map(|(rule, n)| format!("{rule} {n}")).collect::<Vec<_>>().join(", ");
-    let count = answer.fits.len();
-    Ok(say(&format!("{count} would be released ({rules}), from {oldest} to {newest}; add --yes to release them"))?)
 }

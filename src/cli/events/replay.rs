@@ -83,5 +83,9 @@ fn unmatched(args: Replay) -> Outcome {
         return Ok(say_json(&ReplayAnswer { replayed: Vec::new(), unmatched: Some(report) })?);
     }
     let UnmatchedReplay { seen, events, deliveries, still_unmatched, .. } = report;
-    Ok(say(&format!("{deliveries} deliveries of {events} events made; {seen} looked at, {still_unmatched} still match no rule"))?)
+    say(&format!("{deliveries} deliveries of {events} events made; {seen} looked at, {still_unmatched} still match no rule"))?;
+    if events > 0 {
+        say("They stay in `events list --unmatched`, for rules to come; no rule gets one twice.")?;
+    }
+    Ok(())
 }

@@ -1,9 +1,14 @@
 //! The conditions by which deliveries are listed, repeated or dropped.
 
-use clap::Args;
+use std::collections::BTreeMap;
 
+use clap::Args;
+use serde::Serialize;
+
+use super::super::Format;
 use super::super::client::{Daemon, segment};
-use super::super::exit::Failure;
+use super::super::exit::{Failure, Outcome};
+use super::super::output::{complain, say, say_json};
 use crate::console::{EventDetails, EventsQuery, Selection};
 use crate::store::DeliveryId;
 
@@ -75,4 +80,21 @@ fn deliveries_of(daemon: &Daemon, id: &str) -> Result<Vec<DeliveryId>, Failure> 
     let details: EventDetails = daemon.get(&format!("/api/events/{}", segment(id)))?.read()?;
     let found: Vec<_> = details.events.into_iter().flat_map(|e| e.deliveries).map(|d| d.row.id).collect();
     if found.is_empty() { Err(Failure::found(format!("no rule wanted event {id}: it has no deliveries"))) } else { Ok(found) }
+}
+
+/// How many fit, by rule; nothing was done to them. `verb` and `done` say what: release, released.
+pub(super) fn counted(answer: &impl Serialize, fits: &[DeliveryId], (verb, done): (&str, &str), format: Format) -> Outcome {
+    if format.json {
+        return Ok(say_json(answer)?);
+    }
+    let (Some(oldest), Some(newest)) = (fits.first(), fits.last()) else {
+        complain(&format!("no delivery fits that could be {done}"));
+        return Ok(());
+    };
+    let mut rules = BTreeMap::<&str, usize>::new();
+    for DeliveryId { rule, .. } in fits {
+        *rules.entry(rule).or_default() += 1;
+    }
+    let rules = rules.iter().map(|(rule, n)| format!("{rule} {n}")).collect::<Vec<_>>().join(", ");
+    Ok(say(&format!("{} would be {done} ({rules}), from {oldest} to {newest}; add --yes to {verb} them", fits.len()))?)
 }

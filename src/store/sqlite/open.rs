@@ -160,8 +160,12 @@ impl Paths {
         if mode != "wal" {
             return Err(rusqlite::Error::InvalidQuery);
         }
+        if applied == 0 {
+            tracing::info!(file = %self.database.display(), "a new store was made");
+        } else if applied < MIGRATIONS.len() {
+            tracing::info!(from = applied, to = MIGRATIONS.len(), "bringing the store's schema up to date");
+        }
         for (version, migration) in (1i32..).zip(MIGRATIONS).skip(applied) {
-            tracing::info!(version, "bringing the store's schema up to date");
             conn.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {migration} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;"
             ))?;

@@ -121,14 +121,24 @@ async fn replay_and_discard_name_what_they_did() {
         out(&run(&admin, &["events", "replay", "--unmatched"]).await),
         "0 deliveries of 0 events made; 0 looked at, 0 still match no rule\n"
     );
+    let counted = run(&admin, &["events", "discard", "--state", "dead"]).await;
+    assert_eq!(
+        (code(&counted), out(&counted).as_str()),
+        (0, "1 would be discarded (person 1), from 1/person to 1/person; add --yes to discard them\n")
+    );
     assert_eq!(admin.commands(), ["replay 1/person", "replay 1/person", "discard 1/person", "discard 1/person"]);
+    for command in ["list", "replay", "release", "discard"] {
+        let nobody = run(&admin, &["events", command, "--rule", "persn"]).await;
+        let said = "error: there is no rule `persn`, and no delivery of one that fits; there is person, other\n";
+        assert_eq!((code(&nobody), err(&nobody).as_str()), (1, said), "{command}");
+    }
 }
 
 #[tokio::test]
 async fn a_release_by_conditions_counts_first() {
     let admin = served().await;
     let nothing = run(&admin, &["events", "release", "--rule", "person"]).await;
-    assert_eq!((code(&nothing), err(&nothing).as_str()), (0, "no observed delivery fits\n"));
+    assert_eq!((code(&nothing), err(&nothing).as_str()), (0, "no delivery fits that could be released\n"));
     for message in ["m1", "m2"] {
         let id = admin.event(message, "u1").await;
         admin.finish(&id, DeliveryState::Observed, None).await;

@@ -97,9 +97,6 @@ fn replay_and_discard_must_know_what() {
         let output = run(&["events", command, "17/person", "--state", "dead"]);
         assert_eq!(code(&output), 2, "{command}");
     }
-    let output = run(&["events", "discard", "--state", "dead"]);
-    assert_eq!(code(&output), 2);
-    assert!(err(&output).contains("--yes"), "{}", err(&output));
 }
 
 #[test]

@@ -95,7 +95,11 @@ async fn a_broken_edit_is_refused_everywhere_with_its_place_and_the_old_script_g
     folder.edit(SCRIPT, BROKEN, NAME);
     let reload = folder.run(&["reload"]).await.ok();
     assert!(reload.contains("unchanged"), "what is live is what is on disk: {reload}");
-    folder.run(&["status"]).await.ok();
+    let status = folder.run(&["status"]).await.ok();
+    assert!(status.contains("person            yes") && status.contains("erase             no"), "{status}");
+    let said = daemon.process.said();
+    assert!(said.contains("the files on disk are the live script set again"), "{said}");
+    assert!(said.contains("a new store was made") && !said.contains("schema up to date"), "{said}");
 }
 
 #[tokio::test]
