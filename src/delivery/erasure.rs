@@ -3,13 +3,13 @@
 //! Invariants:
 //! - It is as of an event: what was accepted later stays, whoever's it is, and so does what later aliases have joined. A replay of what goes
 //!   goes as well.
-//! - What is theirs: events with their `userId`, or with one that aliases have joined with it; events without a `userId` under an
-//!   `anonymousId` that they had. An event with another `userId` is another user's, even in the same browser.
 //! - What waits is dropped; what is under way is waited for. Nothing is sent to Pipedrive here: deleting there is a script's choice.
 //! - It can be cut off anywhere and done again: every step erases what it found, and what is not found any more is erased. What tells whose
 //!   the rest is goes after it: events with a `userId` after those of their visitors, and last what aliases have joined.
 //! - No later delivery writes back what is forgotten: those that may have read it before have ended when it is forgotten once more.
 //! - What remains is a count without ids, under a name that says nothing.
+
+mod person;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,14 +19,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use self::person::Ids;
+pub use self::person::Person;
 use super::handle::{ControlError, Handle};
 use super::policy::later;
-use crate::event::{Event, EventType, canonical_id};
+use crate::event::{EventType, canonical_id};
 use crate::pipedrive::Kind;
 use crate::rules::Live;
 use crate::store::{
-    AsOf, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Erase, RejectedText, Seq, Store, StoreError, StoredEvent,
-    TO_FORGET, ToForget, Write,
+    DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Erase, Seq, Store, StoreError, TO_FORGET, ToForget, Write,
 };
 
 /// Where the counts of erasures are kept.
@@ -43,106 +44,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Tries to empty the store's log of changes.
 const SCRUBS: u32 = 5;
 
-/// Whose it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Person {
-    /// Canonical `userId`s: the one asked for, and the ids that aliases had joined with it.
-    pub users: BTreeSet<String>,
-    /// `anonymousId`s that their events carry.
-    pub anonymous: BTreeSet<String>,
-    /// Until when they are this person: what comes later is anybody's.
-    pub as_of: AsOf,
-}
-
-impl Person {
-    /// Everything that one user's events tie together until now.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn now(store: &dyn Store, user: &str) -> Result<Self, StoreError> {
-        let class = store.aliases().class_of(user);
-        let ids = class.iter().flat_map(|class| class.iter()).map(|id| id.to_string()).collect();
-        let as_of = AsOf { seq: store.newest().await?, at: Timestamp::now() };
-        Self::trace(store, ToForget { user: user.to_owned(), ids, as_of }).await
-    }
-
-    async fn trace(store: &dyn Store, wish: ToForget) -> Result<Self, StoreError> {
-        let ToForget { user, ids, as_of } = wish;
-        let users: BTreeSet<String> = std::iter::once(user).chain(ids).collect();
-        let mut anonymous = BTreeSet::new();
-        for id in &users {
-            let mut before = Some(next(as_of.seq));
-            loop {
-                let page = store.events_of(id, before, PAGE).await?;
-                let Some(last) = page.last() else { break };
-                before = Some(last.seq);
-                let theirs = page.iter().map(Ids::of).filter(|ids| ids.user.as_ref().is_some_and(|user| users.contains(user)));
-                anonymous.extend(theirs.filter_map(|ids| ids.anonymous));
-            }
-        }
-        Ok(Self { users, anonymous, as_of })
-    }
-
-    fn ids(&self) -> impl Iterator<Item = &String> {
-        self.users.iter().chain(&self.anonymous).collect::<BTreeSet<_>>().into_iter()
-    }
-
-    fn owns(&self, ids: &Ids) -> bool {
-        match &ids.user {
-            Some(user) => self.users.contains(user),
-            // An alias may have named an anonymous id.
-            None => ids.anonymous.as_ref().is_some_and(|id| self.anonymous.contains(id) || self.users.contains(id)),
-        }
-    }
-
-    /// Whether a refused text is theirs: by its ids where it can be read, else when it holds one of them.
-    fn owns_text(&self, text: &RejectedText) -> bool {
-        if text.at > self.as_of.at {
-            return false;
-        }
-        match serde_json::from_slice::<Value>(&text.payload) {
-            Ok(body) => self.owns(&Ids::read(|key| body.get(key))),
-            Err(_) => {
-                let text = String::from_utf8_lossy(&text.payload);
-                self.ids().any(|id| text.contains(id.as_str()))
-            }
-        }
-    }
-
-    /// Whether an event came in time to go, or repeats one that did: a replay has the `messageId` of what it repeats.
-    async fn reaches(&self, store: &dyn Store, stored: &StoredEvent) -> Result<bool, StoreError> {
-        if stored.seq <= self.as_of.seq {
-            return Ok(true);
-        }
-        let same = store.events_by_message(&stored.message_id).await?;
-        Ok(same.iter().any(|row| row.source == stored.source && row.seq <= self.as_of.seq))
-    }
-}
-
 const fn next(seq: Seq) -> Seq {
     Seq(seq.0 + 1)
-}
-
-/// The ids of one event.
-#[derive(Debug, Default)]
-struct Ids {
-    user: Option<String>,
-    anonymous: Option<String>,
-}
-
-impl Ids {
-    fn of(stored: &StoredEvent) -> Self {
-        match Event::from_payload(&stored.source, stored.received_at, &stored.payload) {
-            Ok(event) => Self::read(|key| event.body.get(key)),
-            Err(_) => Self::default(),
-        }
-    }
-
-    fn read<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Self {
-        let id = |key: &str| value(key).and_then(canonical_id);
-        Self { user: id("userId"), anonymous: id("anonymousId") }
-    }
 }
 
 /// How much there is, or was.
