@@ -172,8 +172,21 @@ async fn erase_when_due(
     let mut erasure = Erasure::new(store, delivery, &person, None, Progress::new(Timestamp::now()));
     while erasure.advance(usize::MAX).await?.is_none() {}
     store.commit(vec![Write::KvDelete { space: TO_FORGET.to_owned(), key }]).await?;
-    store.scrub().await?;
+    // The wish names the user, too.
+    if !scrub(store).await? {
+        tracing::warn!("the note of an erasure that is done stays in the store's log of changes until its next checkpoint");
+    }
     Ok(())
+}
+
+/// Empties the store's log of changes, in spite of readers that come and go.
+async fn scrub(store: &dyn Store) -> Result<bool, StoreError> {
+    for _ in 0..SCRUBS {
+        if store.scrub().await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// An event of theirs with its deliveries that are to go.
@@ -253,13 +266,7 @@ impl<'a> Erasure<'a> {
             let ids = self.person.ids().cloned().collect();
             self.store.erase(Erase::Aliases { ids, as_of: self.person.as_of.seq }).await?;
         }
-        let mut scrubbed = false;
-        for _ in 0..SCRUBS {
-            scrubbed = self.store.scrub().await?;
-            if scrubbed {
-                break;
-            }
-        }
+        let scrubbed = scrub(self.store).await?;
         let Progress { began, counts } = self.progress.clone();
         let tombstone = Tombstone { began, ended: Timestamp::now(), account: self.account.clone(), counts, scrubbed };
         let value = serde_json::to_vec(&tombstone).expect("plain data serialises");
@@ -385,13 +392,20 @@ impl<'a> Erasure<'a> {
     async fn later_to_end(&self) -> Result<(), ControlError> {
         let mut later = Vec::new();
         for user in self.person.ids() {
-            let filter = DeliveryFilter {
+            let mut filter = DeliveryFilter {
                 states: vec![DeliveryState::Pending],
                 user: Some(user.clone()),
                 limit: PAGE,
                 ..DeliveryFilter::default()
             };
-            later.extend(self.store.deliveries(&filter).await?.into_iter().map(|row| row.id));
+            // Newest first, and what is under way is the oldest of its lane: on the last page of many.
+            loop {
+                let page = self.store.deliveries(&filter).await?;
+                let Some(last) = page.last() else { break };
+                filter.before = Some(last.id.seq);
+                let ids = page.into_iter().map(|row| row.id).collect();
+                later.extend(self.delivery.under_way(ids).await?);
+            }
         }
         for _ in 0..LOOKS {
             if later.is_empty() {
