@@ -154,7 +154,7 @@ impl Work<'_> {
         let labels = self.declared(state).map(|declared| declared.options.clone()).unwrap_or_default();
         let (Some(file), Some(field)) = (&mut self.schema, self.answer.custom_field(state.kind, key)) else { return Ok(()) };
         let what = || format!("the {} field `{}`", state.kind, state.name);
-        file.add(state.kind, field, &labels).map_err(|reason| Stopped::NotKept { what: what(), reason })
+        file.add(&self.answer, state.kind, field, &labels).map_err(|reason| Stopped::NotKept { what: what(), reason })
     }
 
     fn make_field(&mut self, connection: &Connection, state: &FieldState) -> Result<(), Stopped> {

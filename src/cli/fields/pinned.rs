@@ -1,7 +1,7 @@
 //! The schema file of an account while fields are made.
 //!
 //! Invariants: it is written after each thing that was made, so a command that is killed leaves out one at most, and the next one adds that;
-//! only what is missing is added: names that it pins stay pinned.
+//! only what is missing is added: names that it pins stay pinned, but for those of fields that the account has no more.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,11 +34,17 @@ impl Pinned {
         self.written.then_some(self.name.as_str())
     }
 
-    /// Adds a field of the account that it does not have, or those of these options.
-    pub(super) fn add(&mut self, kind: Kind, field: &Field, labels: &[String]) -> Result<(), String> {
+    /// Adds a field of the account that it does not have, or those of these options. A name stands for one field: one of the same name that
+    /// `account` has no more makes room.
+    pub(super) fn add(&mut self, account: &Metadata, kind: Kind, field: &Field, labels: &[String]) -> Result<(), String> {
         let fields = self.schema.fields.entry(kind).or_default();
         match fields.iter_mut().find(|known| known.key == field.key) {
-            None => fields.push(field.clone()),
+            None => {
+                let stale =
+                    |known: &Field| same_name(&known.name, &field.name) && account.custom_field(kind, &known.key).is_none();
+                fields.retain(|known| !(known.custom && stale(known)));
+                fields.push(field.clone());
+            }
             Some(known) => {
                 let wanted = field.options.iter().filter(|option| labels.iter().any(|label| same_name(label, &option.label)));
                 let new: Vec<_> = wanted.filter(|option| known.options.iter().all(|o| o.id != option.id)).cloned().collect();

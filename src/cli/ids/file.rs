@@ -181,6 +181,7 @@ mod tests {
         );
         let (good, bad) = read(&text);
         assert_eq!(good, [(3, "u-1=8".to_owned()), (4, "u-2=9".to_owned())]);
+        assert_eq!(read(&format!("\u{feff}{text}")).1, bad, "as spreadsheets write it");
         let said = [(2, "`segment_id` has 1025 bytes; an id has 1024 at most"), (6, NEVER_CLOSED)];
         assert_eq!(bad, said.map(|(line, reason)| (line, reason.to_owned())));
     }

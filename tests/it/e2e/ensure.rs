@@ -271,6 +271,22 @@ async fn a_renamed_field_is_not_made_again_and_the_schema_file_gets_only_what_wa
 }
 
 #[tokio::test]
+async fn a_field_that_was_deleted_in_pipedrive_gives_its_name_in_the_schema_file_to_the_new_one() {
+    let (folder, account) = declared(TWO, None).await;
+    folder.run(&["fields", "ensure", "--apply"]).await.ok();
+    folder.run(&["fields", "pull"]).await.ok();
+    // As it is when somebody has deleted the field, and made it again.
+    let (key, former) = (account.mock.custom_key("persons", "One").expect("One"), "0".repeat(40));
+    folder.write("schema.json", &folder.read("schema.json").replace(&key, &former));
+    let done = folder.run(&["fields", "ensure", "--apply"]).await.ok();
+    assert!(done.contains("schema.json lacked what the account has of it, and has it now: commit it"), "{done}");
+    let file = folder.read("schema.json");
+    assert!(file.contains(&key) && !file.contains(&former), "{file}");
+    folder.edit("scripts/person.rhai", "phones: t?.phone,", "phones: t?.phone, \"One\": \"x\",");
+    folder.run(&["check"]).await.ok();
+}
+
+#[tokio::test]
 async fn the_schema_file_of_another_account_stops_it() {
     let (folder, account) = declared("  { name = \"Segment User ID\", type = \"varchar\" },", None).await;
     folder.run(&["fields", "pull"]).await.ok();
