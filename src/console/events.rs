@@ -33,8 +33,9 @@ pub(super) async fn list(
         (false, false) => {
             let filter = query.filter(jiff::Timestamp::now())?;
             let deliveries = state.store.deliveries(&filter).await?;
+            // A rule that is gone may have left some.
             if deliveries.is_empty() {
-                state.rule_is_there(filter.rule.as_deref())?;
+                state.rule(filter.rule.as_deref())?;
             }
             EventList { deliveries: Some(deliveries), ..EventList::default() }
         }

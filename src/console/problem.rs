@@ -76,24 +76,12 @@ impl From<JsonRejection> for Failed {
 impl State {
     /// Refuses an account that the live set does not have.
     pub(super) fn account(&self, name: &str) -> Result<(), Failed> {
-        let set = self.live.load();
-        if set.config.pipedrive.contains_key(name) {
-            return Ok(());
-        }
-        let names = set.config.pipedrive.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Err(Failed::not_found(format!("there is no account `{name}`; there is {names}")))
+        self.live.load().has_account(name).map_err(Failed::not_found)
     }
 
-    /// Refuses a rule that the live set does not have. What is asked of one that is gone is asked by what it has left.
-    pub(super) fn rule_is_there(&self, name: Option<&str>) -> Result<(), Failed> {
-        let set = self.live.load();
-        match name {
-            Some(name) if set.rule(name).is_none() => {
-                let names = set.rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>().join(", ");
-                Err(Failed::not_found(format!("there is no rule `{name}`, and no delivery of one that fits; there is {names}")))
-            }
-            _ => Ok(()),
-        }
+    /// Refuses a rule that the live set does not have.
+    pub(super) fn rule(&self, name: Option<&str>) -> Result<(), Failed> {
+        name.map_or(Ok(()), |name| self.live.load().has_rule(name)).map_err(Failed::not_found)
     }
 }
 

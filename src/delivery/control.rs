@@ -224,17 +224,11 @@ async fn row(runtime: &Arc<Runtime>, id: &DeliveryId) -> Result<DeliveryRow, Con
 
 fn known(runtime: &Arc<Runtime>, scope: &Scope) -> Result<(), ControlError> {
     let set = runtime.live.load();
-    let (exists, names): (bool, Vec<&str>) = match scope {
-        Scope::Account(name) => {
-            (set.config.pipedrive.contains_key(name), set.config.pipedrive.keys().map(String::as_str).collect())
-        }
-        Scope::Rule(name) => (set.rule(name).is_some(), set.rules.iter().map(|r| &*r.name).collect()),
+    let known = match scope {
+        Scope::Account(name) => set.has_account(name),
+        Scope::Rule(name) => set.has_rule(name),
     };
-    if exists {
-        return Ok(());
-    }
-    let (what, name) = words(scope);
-    Err(ControlError::Unknown(format!("there is no {what} `{name}`; there is {}", names.join(", "))))
+    known.map_err(ControlError::Unknown)
 }
 
 fn words(scope: &Scope) -> (&'static str, &str) {

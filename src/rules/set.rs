@@ -110,9 +110,34 @@ impl ScriptSet {
         self.sources == other.sources && self.tokens == other.tokens
     }
 
+    /// That it has an account of this name.
+    ///
+    /// # Errors
+    /// What accounts there are.
+    pub fn has_account(&self, name: &str) -> Result<(), String> {
+        among("account", name, self.config.pipedrive.keys().map(String::as_str))
+    }
+
+    /// That it has a rule of this name, disabled ones included.
+    ///
+    /// # Errors
+    /// What rules there are.
+    pub fn has_rule(&self, name: &str) -> Result<(), String> {
+        among("rule", name, self.rules.iter().map(|rule| &*rule.name))
+    }
+
     /// A rule by name, disabled ones included.
     #[must_use]
     pub fn rule(&self, name: &str) -> Option<&Rule> {
         self.rules.iter().find(|r| &*r.name == name)
     }
+}
+
+fn among<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let there = if names.is_empty() { "rules.toml has none".to_owned() } else { format!("there is {}", names.join(", ")) };
+    Err(format!("there is no {what} `{name}`; {there}"))
 }
