@@ -98,6 +98,19 @@ pub enum ListOp {
     Primary,
 }
 
+impl ListOp {
+    /// As scripts write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Replace => "replace",
+            Self::Primary => "primary",
+        }
+    }
+}
+
 /// Several entities fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

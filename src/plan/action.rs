@@ -113,6 +113,50 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// As scripts write it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Upsert { .. } => "upsert",
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+            Self::Merge { .. } => "merge",
+            Self::Convert { .. } => "convert",
+            Self::Request { .. } => "request",
+        }
+    }
+
+    /// What it acts on; none for raw requests.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Upsert { kind, .. }
+            | Self::Create { kind, .. }
+            | Self::Update { kind, .. }
+            | Self::Delete { kind, .. }
+            | Self::Merge { kind, .. } => Some(*kind),
+            Self::Convert { .. } => Some(Kind::Lead),
+            Self::Request { .. } => None,
+        }
+    }
+
+    /// Its options; none for raw requests.
+    #[must_use]
+    pub const fn options(&self) -> Option<&Options> {
+        match self {
+            Self::Upsert { options, .. }
+            | Self::Create { options, .. }
+            | Self::Update { options, .. }
+            | Self::Delete { options, .. }
+            | Self::Merge { options, .. }
+            | Self::Convert { options, .. } => Some(options),
+            Self::Request { .. } => None,
+        }
+    }
+}
+
 /// What an update, delete, merge or convert acts on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

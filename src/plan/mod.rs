@@ -5,10 +5,12 @@
 
 mod action;
 mod body;
+mod compare;
 mod converted;
 mod field;
 #[cfg(test)]
 mod fixture;
+pub mod notation;
 mod prepare;
 mod present;
 mod problem;
@@ -21,6 +23,7 @@ mod value;
 
 pub use action::{Action, At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
 pub use body::{BodyFor, BodyOutcome, Change, body};
+pub use compare::{ActionChange, Changed, FieldChange, all_added, compare};
 pub use converted::{lead_as_deal, lead_link_as_deal, linked_leads};
 pub use field::{address, article, plural};
 pub use prepare::{LiteralProblem, PrepareContext, check_name, check_value, lookups, match_field, prepare};

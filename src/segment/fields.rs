@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::mapping::Mapping;
-use super::rhai::{Writer, name};
+use super::rhai::Writer;
 use crate::pipedrive::Kind;
+use crate::plan::notation::name;
 
 /// A map of fields, in the order in which a script lists them.
 #[derive(Debug, Default)]

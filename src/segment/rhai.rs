@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::mapping::{Key, Mapping, Part};
+use crate::plan::notation::{is_word, literal, name, quoted};
 
 /// The helpers that generated scripts import, a Rhai file of its own.
 pub(super) const HELPERS: &str = include_str!("helpers.rhai");
@@ -16,76 +17,6 @@ pub(super) const HELPERS_FILE: &str = "segment.rhai";
 
 /// Brackets within brackets from which an expression gets a function of its own. The interpreter bounds how deep expressions are.
 const MAX_BRACKETS: usize = 4;
-
-/// Words that cannot stand behind a dot.
-const RESERVED: [&str; 66] = [
-    "true",
-    "false",
-    "let",
-    "const",
-    "if",
-    "else",
-    "switch",
-    "do",
-    "while",
-    "until",
-    "loop",
-    "for",
-    "in",
-    "continue",
-    "break",
-    "return",
-    "throw",
-    "try",
-    "catch",
-    "fn",
-    "private",
-    "import",
-    "export",
-    "as",
-    "global",
-    "Fn",
-    "call",
-    "curry",
-    "is_shared",
-    "is_def_fn",
-    "is_def_var",
-    "this",
-    "type_of",
-    "print",
-    "debug",
-    "eval",
-    "static",
-    "var",
-    "new",
-    "is",
-    "module",
-    "package",
-    "use",
-    "with",
-    "each",
-    "then",
-    "goto",
-    "exit",
-    "match",
-    "case",
-    "public",
-    "protected",
-    "async",
-    "await",
-    "yield",
-    "spawn",
-    "go",
-    "sync",
-    "thread",
-    "shared",
-    "default",
-    "void",
-    "null",
-    "nil",
-    "super",
-    "external",
-];
 
 /// Parts of an event that are maps whenever they are there, so that `?.` is enough below them.
 const MAPS: [&str; 14] = [
@@ -277,52 +208,6 @@ impl Writer {
         match other {
             Some(other) => format!("if {test} {{ {taken} }} else {{ {other} }}"),
             None => format!("if {test} {{ {taken} }}"),
-        }
-    }
-}
-
-/// A key of a map.
-pub(super) fn name(text: &str) -> String {
-    if is_word(text) { text.to_owned() } else { quoted(text) }
-}
-
-fn is_word(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && text.chars().any(|c| c != '_')
-        && !RESERVED.contains(&text)
-}
-
-/// A text in double quotes.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => drop(write!(quoted, "\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// A JSON value.
-pub(super) fn literal(json: &Json) -> String {
-    match json {
-        Json::Null => "()".to_owned(),
-        Json::Bool(b) => b.to_string(),
-        Json::Number(n) => n.to_string(),
-        Json::String(text) => quoted(text),
-        Json::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
-        Json::Object(map) if map.is_empty() => "#{}".to_owned(),
-        Json::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{}: {}", name(key), literal(value))).collect();
-            format!("#{{ {} }}", entries.join(", "))
         }
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fields::is_key;
 use super::mapping::{Key, Mapping, Part};
-use super::rhai::{literal, name, quoted};
 use super::script::Source;
 use crate::crm::Metadata;
 use crate::ingest::decode_event;
 use crate::pipedrive::Kind;
+use crate::plan::notation::{literal, name, quoted};
 use crate::rules::Trigger;
 
 /// What the id of the entity that a test begins with stands for in the event's JSON.

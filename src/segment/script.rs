@@ -8,8 +8,9 @@ use super::export::Destination;
 use super::fields::{Fields, custom, is_nothing};
 use super::kind::Action;
 use super::mapping::{Mapping, Unfit, read, unfit};
-use super::rhai::{Writer, name};
+use super::rhai::Writer;
 use crate::pipedrive::Kind;
+use crate::plan::notation::name;
 
 /// A script and what there is to say about it.
 #[derive(Debug, Default)]

@@ -136,7 +136,7 @@ pub(super) fn given<'a>(map: &'a Map<String, Json>, key: &str) -> Option<&'a Jso
 }
 
 /// Null, or a string without a visible character.
-pub(super) fn is_blank(value: &Json) -> bool {
+pub(in crate::plan) fn is_blank(value: &Json) -> bool {
     match value {
         Json::Null => true,
         Json::String(s) => s.trim().is_empty(),

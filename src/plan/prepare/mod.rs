@@ -17,6 +17,7 @@ mod scalar;
 pub use check::{LiteralProblem, check_name, check_value};
 pub use criteria::match_field;
 
+pub(super) use composite::is_blank;
 pub(super) use fields::COMPANION;
 pub(super) use required::{may_be_unlinked, missing_field, missing_link};
 

@@ -16,6 +16,7 @@ mod codes;
 mod counters;
 mod erase;
 mod faults;
+mod history;
 mod lists;
 mod names;
 mod open;
@@ -63,6 +64,7 @@ use super::{
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
 pub use faults::{CommitReport, Elapsed, Fault, FaultHook, Observer};
+pub use history::{History, Kept};
 
 /// Rows that one call of a simple list answers at most.
 const LIST_LIMIT: usize = 10_000;

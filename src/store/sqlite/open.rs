@@ -130,6 +130,24 @@ impl Paths {
     }
 
     fn prepare(&self, conn: &Connection) -> Result<(), StoreError> {
+        let (owner, applied) = self.applied(conn)?;
+        self.migrate(conn, owner, applied).map_err(|e| self.explain(&e))
+    }
+
+    /// That a file which somebody else keeps has all of the migrations.
+    pub(super) fn is_of_this_version(&self, conn: &Connection) -> Result<(), StoreError> {
+        let (_, applied) = self.applied(conn)?;
+        if applied == MIGRATIONS.len() {
+            return Ok(());
+        }
+        Err(self.unusable(format!(
+            "the file was written by an older Pipewright (schema {applied}, this one has {}); start this version's daemon on it once",
+            MIGRATIONS.len()
+        )))
+    }
+
+    /// Whose the file is, and how many migrations it has had.
+    fn applied(&self, conn: &Connection) -> Result<(i32, usize), StoreError> {
         let number =
             |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(|e| self.explain(&e));
         let (owner, version) = (number("application_id")?, number("user_version")?);
@@ -147,7 +165,7 @@ impl Paths {
                 "the file was written by a newer Pipewright (schema {version}, this one knows {known}); run that version or a later one"
             )));
         }
-        self.migrate(conn, owner, applied).map_err(|e| self.explain(&e))
+        Ok((owner, applied))
     }
 
     fn migrate(&self, conn: &Connection, owner: i32, applied: usize) -> rusqlite::Result<()> {

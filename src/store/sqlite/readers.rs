@@ -103,13 +103,13 @@ fn position(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<i64> {
     Ok(found.unwrap_or(i64::MAX))
 }
 
+const EVENT_ROWS: &str = "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name, e.note";
+const NAMED: &str = "JOIN names s ON s.id = e.source LEFT JOIN names r ON r.id = e.replay_rule";
+
 pub(super) fn event(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<StoredEvent>> {
     for table in ["events", "unmatched"] {
         let found = conn
-            .prepare_cached(&format!(
-                "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name, e.note FROM {table} e
-                 JOIN names s ON s.id = e.source LEFT JOIN names r ON r.id = e.replay_rule WHERE e.seq = ?1"
-            ))?
+            .prepare_cached(&format!("{EVENT_ROWS} FROM {table} e {NAMED} WHERE e.seq = ?1"))?
             .query_row([from_seq(seq)], stored)
             .optional()?;
         if found.is_some() {
@@ -117,6 +117,14 @@ pub(super) fn event(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<Stor
         }
     }
     Ok(None)
+}
+
+/// Events with `from <= seq < to`, matched or not, in order.
+pub(super) fn events(conn: &Connection, from: Seq, to: Seq) -> rusqlite::Result<Vec<StoredEvent>> {
+    let of = |table: &str| format!("{EVENT_ROWS} FROM {table} e {NAMED} WHERE e.seq >= ?1 AND e.seq < ?2");
+    conn.prepare_cached(&format!("{} UNION ALL {} ORDER BY 1", of("events"), of("unmatched")))?
+        .query_map(params![from_seq(from), from_seq(to)], stored)?
+        .collect()
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
