@@ -5,6 +5,7 @@
 //! configuration); a closed pipe ends a command quietly.
 
 mod account;
+mod backtest;
 mod check;
 mod client;
 mod duplicates;
@@ -21,6 +22,7 @@ mod pause;
 mod reload;
 mod serve;
 mod status;
+mod store;
 mod test;
 mod try_event;
 
@@ -55,6 +57,7 @@ enum Command {
     Check(check::Check),
     Try(try_event::Try),
     Test(test::Test),
+    Backtest(backtest::Backtest),
     #[command(subcommand)]
     Events(events::Events),
     #[command(subcommand)]
@@ -113,6 +116,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Check(args) => check::run(&args),
         Command::Try(args) => try_event::run(args),
         Command::Test(args) => test::run(args),
+        Command::Backtest(args) => backtest::run(args),
         Command::Events(args) => events::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Ids(args) => ids::run(args),

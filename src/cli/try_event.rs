@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::events::record::{indented, render};
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{printable, say, say_json};
-use super::{Folder, Format};
+use super::{Folder, Format, store};
 use crate::diagnostic::did_you_mean;
 use crate::event::Event;
 use crate::ingest::decode_event;
 use crate::rules::{BuildOptions, ScriptSet, SetFiles};
-use crate::store::DeliveryState;
+use crate::store::{DeliveryState, Seq};
 use crate::testing::{self, Against, Delivered, DryRun, SandboxError, Tried, Wish};
 
 /// Largest file that is read.
@@ -25,23 +25,31 @@ const MAX_EVENT: u64 = 1 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pipewright try identify.json --mock
+  pipewright try identify.json
   echo '{\"type\":\"identify\",\"userId\":\"u1\",\"traits\":{\"name\":\"Ada\"}}' | pipewright try - --json
+  pipewright try --event 17               an event that the daemon took, by the rules as they are in this folder
+  pipewright try --event 17 --live        the same against the account, with reads only
 
-Without --mock it reads from the accounts in rules.toml and sends nothing that writes. What the daemon has learned of earlier \
-events (its match index, the values it last sent) is not used. \
-Exits with 1 when a rule fails.")]
+Plans against a fresh embedded Pipedrive with the fields of schema.json, unless --live is given; that one reads from the accounts in \
+rules.toml and sends nothing that writes. What the daemon has learned of earlier events (its match index, the values it last sent) is not \
+used. Exits with 1 when a rule fails.")]
 pub(super) struct Try {
     /// File with one event as JSON; `-` reads standard input
-    #[arg(value_name = "EVENT.json")]
-    pub(super) event: PathBuf,
+    #[arg(value_name = "EVENT.json", required_unless_present = "recorded", conflicts_with = "recorded")]
+    event: Option<PathBuf>,
+    /// An event that the daemon took, by its number or messageId; it may be running or not
+    #[arg(long = "event", value_name = "ID", id = "recorded")]
+    recorded: Option<String>,
     #[command(flatten)]
     pub(super) folder: Folder,
-    /// Plan against a fresh embedded Pipedrive instead of the account
+    /// Plan against the accounts in rules.toml; reads only
     #[arg(long)]
-    pub(super) mock: bool,
+    live: bool,
+    /// The event is one that `serve --mock` took
+    #[arg(long, requires = "recorded")]
+    mock: bool,
     /// Source that the event is from; may be left out when there is one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "recorded")]
     pub(super) source: Option<String>,
     /// Only this rule, whether its trigger is met or not
     #[arg(long, value_name = "NAME")]
@@ -51,15 +59,21 @@ pub(super) struct Try {
 }
 
 pub(super) fn run(args: Try) -> Outcome {
-    let raw = read(&args.event)?;
     let dir = &args.folder.dir;
     // What only the daemon needs, such as write keys, need not be set here.
     let options = BuildOptions { dir: dir.clone(), mock: true, metadata: None };
     let built = SetFiles::read(dir).and_then(|files| ScriptSet::build(files, &options));
     let set = Arc::new(built.map_err(|problems| Failure::refused_as(args.format, problems))?.set);
-    let source = source(&set, args.source.as_deref())?;
-    let event = decode_event(&source, jiff::Timestamp::now(), raw)
-        .map_err(|why| Failure::wrong(format!("{}: {why}", args.event.display())))?;
+    let event = match (&args.event, &args.recorded) {
+        (_, Some(id)) => recorded(&set, dir, args.mock, id)?,
+        (Some(path), None) => {
+            let raw = read(path)?;
+            let source = source(&set, args.source.as_deref())?;
+            decode_event(&source, jiff::Timestamp::now(), raw)
+                .map_err(|why| Failure::wrong(format!("{}: {why}", path.display())))?
+        }
+        (None, None) => return Err(Failure::wrong("name a file with an event, or one that the daemon took with --event ID")),
+    };
     let wish = match &args.rule {
         Some(name) if set.rule(name).is_none() => {
             let near = did_you_mean(name, set.rules.iter().map(|r| &*r.name)).map(|n| format!("; did you mean `{n}`?"));
@@ -68,14 +82,16 @@ pub(super) fn run(args: Try) -> Outcome {
         Some(name) => Wish::Only(name),
         None => Wish::Wanted,
     };
-    let against = if args.mock { Against::Mock } else { Against::Accounts };
+    let against = if args.live { Against::Accounts } else { Against::Mock };
     if against == Against::Accounts {
         reachable(&set, dir, &event, wish)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let about = About::of(&event);
     let dry = runtime.block_on(testing::dry_run(&set, event, against, wish)).map_err(|error| match error {
-        SandboxError::Account { .. } => Failure::wrong(format!("{error}; or plan against the embedded Pipedrive with --mock")),
+        SandboxError::Account { .. } => {
+            Failure::wrong(format!("{error}; without --live it is planned against an embedded Pipedrive"))
+        }
         SandboxError::Store(_) => Failure::found(error),
     })?;
     if args.format.json {
@@ -84,6 +100,23 @@ pub(super) fn run(args: Try) -> Outcome {
         show(&about, &dry)?;
     }
     if dry.failed() { Err(Failure::Code(FOUND)) } else { Ok(()) }
+}
+
+/// An event from the store.
+fn recorded(set: &ScriptSet, dir: &Path, mocked: bool, id: &str) -> Result<Event, Failure> {
+    let history = store::open(dir, &set.config, mocked)?;
+    let found = match id.parse() {
+        Ok(seq) => history.event(Seq(seq)),
+        Err(_) => history.by_message(id),
+    };
+    let found = found.map_err(Failure::found)?;
+    let stored = found.ok_or_else(|| {
+        Failure::found(format!(
+            "the store has no event {id}; `pipewright events list` shows numbers, and retention may have taken it"
+        ))
+    })?;
+    Event::from_payload(&stored.source, stored.received_at, &stored.payload)
+        .map_err(|e| Failure::found(format!("event {id}: {e}")))
 }
 
 /// The event's JSON.
@@ -137,7 +170,7 @@ fn reachable(set: &ScriptSet, dir: &Path, event: &Event, wish: Wish<'_>) -> Outc
                 Err(error) => error.to_string(),
             },
         };
-        let help = "or plan against the embedded Pipedrive with --mock";
+        let help = "without --live it is planned against an embedded Pipedrive";
         return Err(Failure::wrong(format!("[pipedrive.{}]: {problem}; {help}", rule.account)));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `[server]` and `[admin]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -37,6 +37,14 @@ pub struct ServerConfig {
     pub dedupe_window: Span,
     /// How long a stop waits for running deliveries.
     pub shutdown_grace: Span,
+}
+
+impl ServerConfig {
+    /// The folder of the store, within a data directory: what was written to an embedded Pipedrive is not mixed with the rest.
+    #[must_use]
+    pub fn store_dir(data_dir: &Path, mocked: bool) -> PathBuf {
+        if mocked { data_dir.join("mock") } else { data_dir.to_owned() }
+    }
 }
 
 impl Default for ServerConfig {

@@ -21,6 +21,7 @@ use accounts::{Door, Endpoint};
 pub use error::StartError;
 pub use options::{DaemonOptions, MockDoor, MockSetup};
 
+use crate::config::ServerConfig;
 use crate::console;
 use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Scheduler, Wakeup};
 use crate::ingest::{self, Ingest};
@@ -77,7 +78,7 @@ impl Daemon {
             .await
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let data_dir = prepared.data_dir();
-        let store_dir = if mocked { data_dir.join("mock") } else { data_dir.clone() };
+        let store_dir = ServerConfig::store_dir(&data_dir, mocked);
         let chosen = choose(prepared, store_dir.clone()).await?;
         let dedupe_window = chosen.config().server.dedupe_window.get();
         let (store, feed) = open_store(store_dir, dedupe_window, options.store_fault.clone()).await?;

@@ -18,3 +18,4 @@ mod watch;
 pub use handle::{Handle, HandleEnd, Refused, ReloadOutcome, ReloadStatus};
 pub use reloader::Reloader;
 pub use start::{Chosen, MetadataSource, Prepared, RefusedFiles, Started, prepare};
+pub use stored::{StoredError, last_live};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::{SetFiles, Version};
 use crate::script::Sources;
+use crate::store::sqlite::History;
 use crate::store::{Store, StoreError, Write};
 
 const SPACE: &str = "script_sets";
@@ -26,7 +27,7 @@ struct StoredSet {
 
 /// Why the stored set cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoredError {
+pub enum StoredError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,9 +54,20 @@ pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version)
 
 /// The last good set; none when there was none.
 pub(super) async fn load(store: &dyn Store) -> Result<Option<SetFiles>, StoredError> {
-    let Some(value) = store.kv_get(SPACE, LIVE).await? else { return Ok(None) };
-    let set: StoredSet = serde_json::from_slice(&value)?;
+    store.kv_get(SPACE, LIVE).await?.map(|value| read(&value)).transpose()
+}
+
+/// The set that was live last on a data directory; none when none was.
+///
+/// # Errors
+/// When the store or the stored set cannot be read.
+pub fn last_live(history: &History) -> Result<Option<SetFiles>, StoredError> {
+    history.kv(SPACE, LIVE)?.map(|value| read(&value)).transpose()
+}
+
+fn read(value: &[u8]) -> Result<SetFiles, StoredError> {
+    let set: StoredSet = serde_json::from_slice(value)?;
     let sources = Sources { scripts: set.scripts, tables: set.tables };
     let files = SetFiles { rules_toml: set.rules_toml, sources, schemas: set.schemas };
-    if files.version() == set.version { Ok(Some(files)) } else { Err(StoredError::Hash(set.version)) }
+    if files.version() == set.version { Ok(files) } else { Err(StoredError::Hash(set.version)) }
 }

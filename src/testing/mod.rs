@@ -1,8 +1,9 @@
-//! Script tests and dry runs: events through the rules to their end, in one process, without a daemon.
+//! Script tests, dry runs and backtests: events through the rules to their end, in one process, without a daemon.
 //!
 //! Invariants: the way of an event is the daemon's own (triggers, script, plan, attempt); nothing of it goes to the daemon's store;
 //! what one test did is not seen by another; the order of results does not depend on how the tests were spread over threads.
 
+pub mod backtest;
 mod bench;
 mod dry;
 mod files;

@@ -287,7 +287,7 @@ const ADA: &str = r#"{"type": "identify", "messageId": "m1", "userId": "u1",
 
 #[test]
 fn try_shows_triggers_plan_changed_fields_and_requests() {
-    let output = pipewright(&["try", "-", "--mock"], shipped(), Some(ADA));
+    let output = pipewright(&["try", "-"], shipped(), Some(ADA));
     let text = out(&output);
     assert_eq!(code(&output), 0, "{text}{}", err(&output));
     for part in [
@@ -309,7 +309,7 @@ fn try_shows_triggers_plan_changed_fields_and_requests() {
 
 #[test]
 fn try_answers_one_json_document() {
-    let output = pipewright(&["try", "-", "--mock", "--json"], shipped(), Some(ADA));
+    let output = pipewright(&["try", "-", "--json"], shipped(), Some(ADA));
     let run = parsed(&output);
     assert_eq!((&run["ok"], &run["against"], &run["event"]["messageId"]), (&json!(true), &json!("mock"), &json!("m1")));
     let person = &run["rules"][0];
@@ -327,7 +327,7 @@ fn try_shows_options_by_their_labels_and_their_ids_in_json() {
         person::upsert(#{ "Segment User ID": event.userId }, #{ name: "Ada", "Plan": "pro", labels: "Customer" });
     }"#;
     let dir = folder(script, &[]);
-    let args = ["try", "-", "--mock", "--source", "website"];
+    let args = ["try", "-", "--source", "website"];
     let text = out(&pipewright(&args, dir.path(), Some(ADA)));
     assert!(text.contains("Plan: (none) -> Pro\n") && text.contains("labels: (none) -> Customer\n"), "{text}");
     let run = parsed(&pipewright(&[&args[..], &["--json"]].concat(), dir.path(), Some(ADA)));
@@ -340,7 +340,7 @@ fn try_shows_options_by_their_labels_and_their_ids_in_json() {
 fn try_of_a_rule_that_fails_points_into_the_script() {
     let script = "fn handle(event) {\n    let x = event.traits.name - 1;\n}";
     let dir = folder(script, &[]);
-    let args = ["try", "-", "--mock", "--source", "website"];
+    let args = ["try", "-", "--source", "website"];
     let output = pipewright(&args, dir.path(), Some(ADA));
     let text = out(&output);
     assert_eq!(code(&output), 1, "{text}{}", err(&output));
@@ -354,7 +354,7 @@ fn try_of_a_rule_that_fails_points_into_the_script() {
 
 #[test]
 fn try_runs_a_named_rule_whatever_its_trigger() {
-    let output = pipewright(&["try", "-", "--mock", "--rule", "lead-on-identify"], shipped(), Some(ADA));
+    let output = pipewright(&["try", "-", "--rule", "lead-on-identify"], shipped(), Some(ADA));
     let text = out(&output);
     assert_eq!(code(&output), 0, "{text}");
     assert!(text.contains("skipped") && text.contains("not a lead") && !text.contains("rule person"), "{text}");
@@ -364,21 +364,21 @@ fn try_runs_a_named_rule_whatever_its_trigger() {
 fn try_used_wrongly_says_how() {
     let dir = folder(PERSON, &[]);
     for (args, input, said) in [
-        (&["try", "-", "--mock", "--source", "website"][..], "{", "standard input is no JSON"),
-        (&["try", "-", "--mock", "--source", "website"], r#"{"userId": "u1"}"#, "`type` is missing"),
-        (&["try", "-", "--mock", "--source", "website"], "[1]", "must be a JSON object"),
-        (&["try", "-", "--mock"], ADA, "name one with --source: shop, website"),
-        (&["try", "-", "--mock", "--source", "websit"], ADA, "did you mean `website`?"),
-        (&["try", "-", "--mock", "--source", "shop", "--rule", "persn"], ADA, "did you mean `person`?"),
-        (&["try", "-", "--source", "website"], ADA, "PIPEWRIGHT_TEST_UNSET is not set"),
-        (&["try", "nothing.json", "--mock"], "", "nothing.json cannot be read"),
+        (&["try", "-", "--source", "website"][..], "{", "standard input is no JSON"),
+        (&["try", "-", "--source", "website"], r#"{"userId": "u1"}"#, "`type` is missing"),
+        (&["try", "-", "--source", "website"], "[1]", "must be a JSON object"),
+        (&["try", "-"], ADA, "name one with --source: shop, website"),
+        (&["try", "-", "--source", "websit"], ADA, "did you mean `website`?"),
+        (&["try", "-", "--source", "shop", "--rule", "persn"], ADA, "did you mean `person`?"),
+        (&["try", "-", "--live", "--source", "website"], ADA, "PIPEWRIGHT_TEST_UNSET is not set"),
+        (&["try", "nothing.json"], "", "nothing.json cannot be read"),
     ] {
         let output = pipewright(args, dir.path(), Some(input));
         assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{args:?}: {}", err(&output));
         assert!(err(&output).contains(said), "{args:?}: {}", err(&output));
     }
-    let output = pipewright(&["try", "-", "--source", "website"], dir.path(), Some(ADA));
-    assert!(err(&output).contains("--mock"), "what to do without an account: {}", err(&output));
+    let output = pipewright(&["try", "-", "--live", "--source", "website"], dir.path(), Some(ADA));
+    assert!(err(&output).contains("without --live it is planned"), "what to do without an account: {}", err(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,7 +400,7 @@ async fn try_reads_from_the_account_and_sends_nothing_that_writes() {
     ] {
         write(dir.path(), "scripts/person.rhai", script);
         let path = dir.path().to_owned();
-        let args = ["try", "-", "--source", "website"];
+        let args = ["try", "-", "--live", "--source", "website"];
         let output = tokio::task::spawn_blocking(move || pipewright(&args, &path, Some(ADA))).await.expect("it ran");
 
         let text = out(&output);
@@ -464,7 +464,7 @@ async fn a_sandbox_knows_nothing_of_the_one_before_it_in_its_room() {
 #[test]
 fn a_link_that_is_not_there_counts_as_waited_for() {
     let event = r#"{"type": "track", "event": "Activity Upserted", "userId": "nobody", "properties": {"subject": "Call"}}"#;
-    let run = parsed(&pipewright(&["try", "-", "--mock", "--rule", "activity", "--json"], shipped(), Some(event)));
+    let run = parsed(&pipewright(&["try", "-", "--rule", "activity", "--json"], shipped(), Some(event)));
     let delivery = &run["rules"][0]["delivery"];
     assert_eq!(delivery["state"], "done", "{delivery}");
     assert_eq!(delivery["records"].as_array().map(Vec::len), Some(1));

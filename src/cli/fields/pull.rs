@@ -23,7 +23,7 @@ Examples:
   pipewright fields pull --account eu --json
 
 The file is schema.json beside rules.toml, or schema.NAME.json when rules.toml has several accounts. Commit it with the scripts: \
-check, test, try --mock and serve --mock work from it without the account, and names in scripts go on meaning the fields that \
+check, test, try and serve --mock work from it without the account, and names in scripts go on meaning the fields that \
 they meant when it was written, whatever they are called in Pipedrive later.
 
 It holds names and e-mail addresses of the account's users, by which scripts name owners, and no other personal data. \

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codes::{Trouble, from_seq, from_time, to_count, to_seq};
 use super::open::Paths;
-use super::readers;
+use super::{lists, readers};
 use crate::store::{DeliveryId, Seq, StoreError, StoredEvent};
 
 /// A look at the past.
@@ -93,6 +93,25 @@ impl History {
     /// When the file cannot be read.
     pub fn events(&self, from: Seq, to: Seq) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(|conn| readers::events(conn, from, to))
+    }
+
+    /// An event by its number.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn event(&self, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
+        self.read(|conn| readers::event(conn, seq))
+    }
+
+    /// The newest event with this messageId.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn by_message(&self, message_id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        self.read(|conn| match lists::events_by_message(conn, message_id)?.first() {
+            Some(row) => readers::event(conn, row.seq),
+            None => Ok(None),
+        })
     }
 
     /// How many events with `from <= seq < to` are kept.

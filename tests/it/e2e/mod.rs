@@ -2,6 +2,7 @@
 
 mod accounts;
 mod actions;
+mod backtest;
 mod bad_input;
 mod commands;
 mod crash;

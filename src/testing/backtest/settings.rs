@@ -1,0 +1,58 @@
+//! What can be told of two sets without an event: rules that cannot differ, and settings that do.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::Sides;
+use super::report::Setting;
+use crate::rules::{Rule, ScriptSet};
+
+/// Rules whose script, with all that it imports, with the tables and the limits, is the same text on both sides.
+pub(super) fn same_scripts(Sides { before, after }: Sides<'_>) -> BTreeSet<Arc<str>> {
+    if before.files.sources.tables != after.files.sources.tables || before.config.scripts != after.config.scripts {
+        return BTreeSet::new();
+    }
+    let same = |rule: &&Rule| {
+        after.rule(&rule.name).is_some_and(|other| {
+            other.config.script == rule.config.script && texts(before, &rule.config.script) == texts(after, &rule.config.script)
+        })
+    };
+    before.rules.iter().filter(same).map(|rule| rule.name.clone()).collect()
+}
+
+/// The script and what it imports, by file.
+fn texts<'a>(set: &'a ScriptSet, script: &'a str) -> Vec<(&'a str, Option<&'a Arc<str>>)> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![script];
+    while let Some(file) = open.pop() {
+        if found.insert(file) {
+            open.extend(set.program.imports_of(file));
+        }
+    }
+    found.into_iter().map(|file| (file, set.files.sources.scripts.get(file))).collect()
+}
+
+/// Settings of rules on both sides that differ and that no run of a script shows.
+pub(super) fn differences(Sides { before, after }: Sides<'_>) -> Vec<Setting> {
+    let mut found = Vec::new();
+    for old in &before.rules {
+        let Some(new) = after.rule(&old.name) else { continue };
+        let (a, b) = (&old.config, &new.config);
+        let mut differ = |setting, before: &dyn Debug, after: &dyn Debug| {
+            let (before, after) = (format!("{before:?}"), format!("{after:?}"));
+            if before != after {
+                found.push(Setting { rule: old.name.clone(), setting, before, after });
+            }
+        };
+        differ("account", &old.account, &new.account);
+        differ("order_by", &a.order_by, &b.order_by);
+        differ("priority", &a.priority, &b.priority);
+        differ("write", &a.write, &b.write);
+        differ("link_wait", &a.link_wait, &b.link_wait);
+        differ("max_event_age", &a.max_event_age, &b.max_event_age);
+        differ("max_creates_per_hour", &a.max_creates_per_hour, &b.max_creates_per_hour);
+        differ("reread_after", &a.reread_after, &b.reread_after);
+    }
+    found
+}
