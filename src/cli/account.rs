@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::Folder;
@@ -52,9 +51,9 @@ pub(super) fn choose<'a>(config: &'a Config, name: Option<&'a str>) -> Result<(&
     }
 }
 
-/// The metadata of the embedded Pipedrive that starts from a schema file, or of its own account.
-pub(super) fn of_mock(schema: Option<Arc<Value>>) -> Result<Metadata, Failure> {
-    Connection::to_mock(schema)?.metadata()
+/// The metadata of an embedded Pipedrive that starts so.
+pub(super) fn of_mock(options: MockOptions) -> Result<Metadata, Failure> {
+    Connection::to_mock(options)?.metadata()
 }
 
 /// A real account's metadata. Reads only.
@@ -94,7 +93,12 @@ pub(super) struct Which {
 
 impl Which {
     pub(super) fn connect(&self) -> Result<Connection, Failure> {
-        if self.mock { Connection::to_mock(None) } else { Connection::open(&self.folder.dir, self.account.as_deref()) }
+        if !self.mock {
+            return Connection::open(&self.folder.dir, self.account.as_deref());
+        }
+        // A folder is not needed for this; where there is one, it has more to show.
+        let declared = config(&self.folder.dir).map(|config| config.declared_fields()).unwrap_or_default();
+        Connection::to_mock(MockOptions { declared, ..MockOptions::unlimited() })
     }
 }
 
@@ -114,9 +118,9 @@ impl Connection {
         Self::to(name, chosen, &token.resolve(dir).map_err(Failure::wrong)?)
     }
 
-    /// To an embedded Pipedrive of its own, from a schema file or as it is without one.
-    pub(super) fn to_mock(schema: Option<Arc<Value>>) -> Result<Self, Failure> {
-        Self::over("mock", Mock::new(MockOptions { schema, ..MockOptions::unlimited() }), u32::MAX)
+    /// To an embedded Pipedrive of its own.
+    pub(super) fn to_mock(options: MockOptions) -> Result<Self, Failure> {
+        Self::over("mock", Mock::new(options), u32::MAX)
     }
 
     /// To this account.

@@ -119,7 +119,7 @@ fn drifted(set: &ScriptSet, account: &str, answer: &Metadata) -> Vec<Diagnostic>
 fn answers(args: &Check, set: &ScriptSet) -> Result<BTreeMap<String, Arc<Metadata>>, Failure> {
     let mut all = BTreeMap::new();
     if args.mock {
-        let mock = Arc::new(account::of_mock(set.files.mock_schema())?);
+        let mock = Arc::new(account::of_mock(set.mock_options())?);
         all.extend(set.config.pipedrive.keys().map(|name| (name.clone(), Arc::clone(&mock))));
     }
     if args.live {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, printable, say, say_json};
 use super::{Format, account};
+use crate::mock::MockOptions;
 use crate::pipedrive::Kind;
 use crate::segment::{self, Import, Report, Wishes};
 
@@ -70,8 +71,8 @@ pub(super) fn run(args: ImportSegment) -> Outcome {
         files.push((path.display().to_string(), text));
     }
     let wishes = Wishes { kinds: args.kinds, match_fields: args.match_fields };
-    let import =
-        segment::import(&files, &wishes, &account::of_mock(None)?).map_err(|wrong| Failure::wrong(wrong.join("\nerror: ")))?;
+    let import = segment::import(&files, &wishes, &account::of_mock(MockOptions::unlimited())?)
+        .map_err(|wrong| Failure::wrong(wrong.join("\nerror: ")))?;
     if let Some(unknown) = wishes.kinds.iter().find(|(name, _)| import.subscriptions.iter().all(|s| s.name != *name)) {
         return Err(Failure::wrong(format!("--kind: no subscription is called \"{}\"", unknown.0)));
     }

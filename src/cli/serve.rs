@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Folder;
 use super::exit::{Failure, Outcome, USED_WRONGLY};
+use crate::config::Config;
 use crate::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup, StartError};
 use crate::mock::{Mock, MockOptions};
 use crate::rules::SetFiles;
@@ -50,12 +51,14 @@ pub(super) fn run(args: Serve) -> Outcome {
 async fn serve(args: Serve) -> Outcome {
     // What cannot be read refuses the start below, with the place.
     let files = args.mock.then(|| SetFiles::read(&args.folder.dir).ok()).flatten();
-    let schema = files.and_then(|files| files.mock_schema());
+    let schema = files.as_ref().and_then(SetFiles::mock_schema);
+    let config = files.and_then(|files| Config::parse("rules.toml", &files.rules_toml).ok());
+    let declared = config.map(|(config, _)| config.declared_fields()).unwrap_or_default();
     if schema.is_some() {
         tracing::info!("the embedded Pipedrive starts as the schema file's account, without records");
     }
     let mock = args.mock.then(|| MockSetup {
-        mock: Mock::new(MockOptions { schema: schema.clone(), ..MockOptions::default() }),
+        mock: Mock::new(MockOptions { schema: schema.clone(), declared, ..MockOptions::default() }),
         door: MockDoor::Http(args.mock_listen),
         unlimited: false,
         writes_on: true,

@@ -78,6 +78,12 @@ impl Config {
         longest.unwrap_or(SourceConfig::default().keep_unmatched).get()
     }
 
+    /// The custom fields that the accounts are to have, an account each.
+    #[must_use]
+    pub fn declared_fields(&self) -> Vec<DeclaredFields> {
+        self.pipedrive.values().map(|account| account.fields.clone()).collect()
+    }
+
     /// The data folder that a text names, even when the rest of it is broken; the default when that cannot be told.
     /// A start whose `rules.toml` is broken finds the last good set there.
     #[must_use]

@@ -100,12 +100,18 @@ pub(super) fn update(world: &mut World, call: &Call<'_>, entity: Entity) -> Hand
 /// DELETE of a field: its key is unknown from then on, and values of it are gone.
 pub(super) fn delete(world: &mut World, call: &Call<'_>, entity: Entity) -> Handled {
     find_custom(world, call, entity)?;
-    let field = world.fields_mut(entity).remove(call.id()).ok_or_else(|| call.missing())?;
-    world.table_mut(entity).forget_custom(call.id());
-    if entity == Entity::Deal {
-        world.table_mut(Entity::Lead).forget_custom(call.id());
-    }
+    let field = remove(world, entity, call.id()).ok_or_else(|| call.missing())?;
     Ok(Reply::data(field.v2()))
+}
+
+/// Takes a custom field away, with the values that records have of it.
+pub(super) fn remove(world: &mut World, entity: Entity, code: &str) -> Option<Field> {
+    let field = world.fields_mut(entity).remove(code)?;
+    world.table_mut(entity).forget_custom(code);
+    if entity == Entity::Deal {
+        world.table_mut(Entity::Lead).forget_custom(code);
+    }
+    Some(field)
 }
 
 fn optioned<'w>(world: &'w mut World, call: &Call<'_>, entity: Entity) -> Result<&'w mut Field, Reply> {

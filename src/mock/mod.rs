@@ -11,6 +11,7 @@ mod common;
 mod convert;
 mod custom;
 mod deal;
+mod declared;
 mod definitions;
 mod directory;
 mod engine;
@@ -52,6 +53,7 @@ pub use fault::{Fault, FaultMatch, Hold};
 pub use log::MockExchange;
 pub use server::serve;
 
+use crate::config::DeclaredFields;
 use crate::pipedrive::{Answer, Request};
 use clock::Clock;
 use engine::Inner;
@@ -65,6 +67,8 @@ pub struct MockOptions {
     pub seed: bool,
     /// JSON of a schema file to start as, without records.
     pub schema: Option<Arc<Value>>,
+    /// Custom fields that the account has besides its own; of what a schema file has nothing is changed.
+    pub declared: Vec<DeclaredFields>,
     /// Requests in two seconds; `u32::MAX` for no limit.
     pub burst: u32,
     /// Searches in two seconds; `u32::MAX` for no limit.
@@ -93,6 +97,7 @@ impl Default for MockOptions {
         Self {
             seed: true,
             schema: None,
+            declared: Vec::new(),
             burst: 100,
             search_burst: 10,
             daily_tokens: 150_000,
@@ -139,6 +144,9 @@ impl Mock {
         let mut world = options.schema.as_deref().map_or_else(seed::account, from_schema::account);
         if options.seed && options.schema.is_none() {
             seed::records(&mut world);
+        }
+        if options.schema.is_none() {
+            options.declared.iter().for_each(|fields| declared::add(&mut world, fields));
         }
         world.index.catch_up(i64::MAX / 2);
         world.index.set_lag(options.search_lag);
@@ -304,6 +312,13 @@ impl Mock {
     pub fn custom_key(&self, kind_path: &str, name: &str) -> Option<String> {
         let entity = kind(kind_path)?;
         self.inner.lock().world.fields(entity.fields_of()).by_name(name).map(|f| f.code.clone())
+    }
+
+    /// How many fields, options and lead labels were ever made: another number means that there is more to know of the account.
+    #[must_use]
+    pub fn definitions(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.world.next_field + inner.world.next_option + inner.world.lead_labels.len() as u64
     }
 
     /// The id of a field's option by its label; the field by its name, or `label_ids`.

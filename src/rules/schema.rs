@@ -12,6 +12,7 @@ use super::{ScriptSet, SetFiles};
 use crate::config::Config;
 use crate::crm::{Metadata, pin, place_in_schema, read_schema};
 use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::mock::MockOptions;
 
 /// What `fields pull` calls the file of an account.
 #[must_use]
@@ -131,6 +132,14 @@ impl ScriptSet {
             None => (name.clone(), Arc::clone(answer)),
         };
         answers.iter().map(pinned).collect()
+    }
+}
+
+impl ScriptSet {
+    /// How an embedded Pipedrive for this set starts, without limits.
+    #[must_use]
+    pub fn mock_options(&self) -> MockOptions {
+        MockOptions { schema: self.files.mock_schema(), declared: self.config.declared_fields(), ..MockOptions::unlimited() }
     }
 }
 

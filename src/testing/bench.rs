@@ -62,7 +62,7 @@ impl Bench {
 
 /// The account that every test starts with.
 pub(super) fn empty_mock(set: &ScriptSet) -> Arc<Mock> {
-    Mock::new(MockOptions { seed: false, schema: set.files.mock_schema(), ..MockOptions::unlimited() })
+    Mock::new(MockOptions { seed: false, conversion_polls: 0, ..set.mock_options() })
 }
 
 impl TestHost for Bench {
@@ -104,7 +104,7 @@ impl TestHost for Bench {
     }
 
     fn all(&self, kind: Kind) -> Result<Json, String> {
-        Ok(self.view.all(kind))
+        self.handle.block_on(self.view.all(kind))
     }
 
     fn fail_next(&self, status: u16, method: Option<Method>) -> Result<(), String> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::room::Room;
 use super::sandbox::{Delivered, Door, Sandbox, SandboxError};
 use crate::event::Event;
-use crate::mock::{Mock, MockOptions};
+use crate::mock::Mock;
 use crate::rules::{Rule, ScriptSet, TriggerExplanation};
 
 /// What to plan against.
@@ -75,10 +75,7 @@ impl DryRun {
 pub async fn dry_run(set: &Arc<ScriptSet>, event: Event, against: Against, wish: Wish<'_>) -> Result<DryRun, SandboxError> {
     let room = Arc::new(Room::open()?);
     let door = match against {
-        Against::Mock => Door::Mock {
-            mock: Mock::new(MockOptions { schema: set.files.mock_schema(), ..MockOptions::unlimited() }),
-            metadata: None,
-        },
+        Against::Mock => Door::Mock { mock: Mock::new(set.mock_options()), metadata: None },
         Against::Accounts => Door::ReadOnly,
     };
     let chosen: Vec<&Rule> = match wish {

@@ -1,5 +1,6 @@
 //! The embedded Pipedrive at its contract: strictness, shapes, limits, lag and faults, over real sockets and in process.
 
+mod declared;
 mod http;
 mod limits;
 mod records;
