@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value as Json};
 
 use super::room::Room;
@@ -25,8 +26,15 @@ pub(super) struct View {
     mock: Arc<Mock>,
     account: Account,
     session: Session,
-    metadata: Arc<Metadata>,
+    metadata: Mutex<Seen>,
     match_fields: MatchFields,
+}
+
+/// What is known of the account, and how much of it there was then.
+#[derive(Debug)]
+struct Seen {
+    definitions: u64,
+    metadata: Arc<Metadata>,
 }
 
 struct Aside(Arc<Mock>);
@@ -46,13 +54,31 @@ impl View {
         let session = client.session(Trace::default());
         let account = Account::new(NAME, client, room.store(), AccountConfig::default(), room.metrics.clone());
         account.set_metadata(Metadata::clone(metadata));
-        Self { mock: mock.clone(), account, session, metadata: metadata.clone(), match_fields }
+        let seen = Seen { definitions: mock.definitions(), metadata: metadata.clone() };
+        Self { mock: mock.clone(), account, session, metadata: Mutex::new(seen), match_fields }
+    }
+
+    /// What is known of the account. Rules add options and labels (`on_unknown: "create"`).
+    async fn metadata(&self) -> Result<Arc<Metadata>, String> {
+        let definitions = self.mock.definitions();
+        {
+            let seen = self.metadata.lock();
+            if seen.definitions == definitions {
+                return Ok(seen.metadata.clone());
+            }
+        }
+        let metadata = crm::fetch_metadata(&self.session).await.map_err(|e| e.to_string())?;
+        self.account.set_metadata(metadata.clone());
+        let metadata = Arc::new(metadata);
+        *self.metadata.lock() = Seen { definitions, metadata: metadata.clone() };
+        Ok(metadata)
     }
 
     pub(super) async fn given(&self, kind: Kind, fields: Vec<FieldEntry>) -> Result<Json, String> {
         let options = Options { unlinked: true, on_unknown: Some(plan::OnUnknown::Fail), ..Options::default() };
-        let step = self.step(Verb::Create { kind, fields, options })?;
-        let body = plan::body(&step, BodyFor::Create, &only_ids, &self.metadata).map_err(|p| said(&p))?.body;
+        let metadata = self.metadata().await?;
+        let step = self.step(&metadata, Verb::Create { kind, fields, options })?;
+        let body = plan::body(&step, BodyFor::Create, &only_ids, &metadata).map_err(|p| said(&p))?.body;
         let (id, _) = self.session.create(kind, body).await.map_err(|e| e.to_string())?;
         self.get(kind, &id).await
     }
@@ -60,9 +86,10 @@ impl View {
     pub(super) async fn edit(&self, kind: Kind, id: &Id, fields: Vec<FieldEntry>) -> Result<Json, String> {
         let Some(present) = self.read(kind, id).await? else { return Err(format!("there is no {kind} {id}")) };
         let options = Options { on_unknown: Some(plan::OnUnknown::Fail), ..Options::default() };
-        let step = self.step(Verb::Update { kind, target: Target::Id(id.clone()), fields, options })?;
+        let metadata = self.metadata().await?;
+        let step = self.step(&metadata, Verb::Update { kind, target: Target::Id(id.clone()), fields, options })?;
         let purpose = BodyFor::Update { present: Some(&present), known: None };
-        let body = plan::body(&step, purpose, &only_ids, &self.metadata).map_err(|p| said(&p))?.body;
+        let body = plan::body(&step, purpose, &only_ids, &metadata).map_err(|p| said(&p))?.body;
         if !body.is_empty() {
             self.session.update(kind, id, body).await.map_err(|e| e.to_string())?;
         }
@@ -70,7 +97,8 @@ impl View {
     }
 
     pub(super) async fn find(&self, kind: Kind, criteria: &Criteria) -> Result<Json, String> {
-        let lookups = plan::lookups(kind, criteria, &At::default(), &self.context()).map_err(|p| said(&p))?;
+        let metadata = self.metadata().await?;
+        let lookups = plan::lookups(kind, criteria, &At::default(), &self.context(&metadata)).map_err(|p| said(&p))?;
         let found = crm::find(&self.account, &self.session, kind, &lookups, OnMany::Oldest).await;
         match found.map_err(|e| e.to_string())? {
             Found::Hit { id, .. } => self.get(kind, &id).await,
@@ -79,35 +107,31 @@ impl View {
     }
 
     pub(super) async fn get(&self, kind: Kind, id: &Id) -> Result<Json, String> {
-        Ok(self.read(kind, id).await?.map_or(Json::Null, |entity| plan::present(&entity, kind, &self.metadata)))
+        let metadata = self.metadata().await?;
+        Ok(self.read(kind, id).await?.map_or(Json::Null, |entity| plan::present(&entity, kind, &metadata)))
     }
 
-    pub(super) fn all(&self, kind: Kind) -> Json {
+    pub(super) async fn all(&self, kind: Kind) -> Result<Json, String> {
+        let metadata = self.metadata().await?;
         let shown = |entity: Json| match entity {
-            Json::Object(entity) => plan::present(&entity, kind, &self.metadata),
+            Json::Object(entity) => plan::present(&entity, kind, &metadata),
             other => other,
         };
-        self.mock.entities(kind.path()).into_iter().map(shown).collect()
+        Ok(self.mock.entities(kind.path()).into_iter().map(shown).collect())
     }
 
     async fn read(&self, kind: Kind, id: &Id) -> Result<Option<Map<String, Json>>, String> {
         self.session.get(kind, id, Purpose::Lookup).await.map_err(|e| e.to_string())
     }
 
-    fn context(&self) -> PrepareContext<'_> {
-        PrepareContext {
-            metadata: &self.metadata,
-            match_fields: &self.match_fields,
-            rule: NAME,
-            message_id: "",
-            write: WritePolicy::Differs,
-        }
+    fn context<'m>(&'m self, metadata: &'m Metadata) -> PrepareContext<'m> {
+        PrepareContext { metadata, match_fields: &self.match_fields, rule: NAME, message_id: "", write: WritePolicy::Differs }
     }
 
-    fn step(&self, verb: Verb) -> Result<Step, String> {
+    fn step(&self, metadata: &Metadata, verb: Verb) -> Result<Step, String> {
         let plan = Plan { actions: vec![Action { ordinal: 0, at: At::default(), verb }] };
-        let mut steps =
-            plan::prepare(&plan, &self.context()).map_err(|problems| problems.iter().map(said).collect::<Vec<_>>().join("; "))?;
+        let mut steps = plan::prepare(&plan, &self.context(metadata))
+            .map_err(|problems| problems.iter().map(said).collect::<Vec<_>>().join("; "))?;
         Ok(steps.remove(0))
     }
 }
