@@ -87,7 +87,10 @@ pub(super) fn of_parse(file: &str, text: &str, error: &ParseError, engine: &Engi
     let position = error.position();
     let (line, column) = (position.line().unwrap_or(1), position.position().unwrap_or(1));
     let mut problem = Diagnostic::error(String::new());
-    (problem.message, problem.help) = parse_message(error.err_type(), text, engine);
+    (problem.message, problem.help) = match (error.err_type(), reserved_at(text, line, column)) {
+        (ParseErrorType::PropertyExpected | ParseErrorType::VariableExpected, Some(word)) => reserved(word),
+        (other, _) => parse_message(other, text, engine),
+    };
     let problem = problem.at(file, text, line, column, 1);
     widen(problem, column)
 }
@@ -110,10 +113,7 @@ fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String
             );
             (format!("undefined module `{name}`"), Some(help))
         }
-        ParseErrorType::Reserved(word) => (
-            format!("`{word}` is a reserved word"),
-            Some(format!("as a key of a map write it in brackets: `event.properties[\"{word}\"]`, `#{{ \"{word}\": .. }}`")),
-        ),
+        ParseErrorType::Reserved(word) => reserved(word),
         ParseErrorType::BadInput(LexError::Runtime(reason)) if reason == PARSE_OVERDUE => {
             (PARSE_OVERDUE.to_owned(), help("put parts of it into files of their own and import them"))
         }
@@ -130,6 +130,24 @@ fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String
         }
         other => (lower_first(&other.to_string()), None),
     }
+}
+
+fn reserved(word: &str) -> (String, Option<String>) {
+    (
+        format!("`{word}` is a reserved word"),
+        Some(format!(
+            "as a key of a map write it in brackets: `event.properties[\"{word}\"]`, `#{{ \"{word}\": .. }}`; a variable needs another name"
+        )),
+    )
+}
+
+/// The word at a place where the parser wanted a name: one that it keeps for itself.
+fn reserved_at(text: &str, line: usize, column: usize) -> Option<&str> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let (start, first) = line.char_indices().nth(column.checked_sub(1)?)?;
+    let rest = &line[start..];
+    let word = &rest[..rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())];
+    first.is_ascii_lowercase().then_some(word)
 }
 
 /// A script whose body fails when it is loaded for import.
@@ -275,6 +293,11 @@ fn describe(error: &EvalAltResult, program: &Program) -> (ScriptErrorKind, Diagn
         E::ErrorModuleNotFound(name, _) => (
             format!("undefined module `{name}`"),
             Some("modules are `person`, `text` and so on, or the alias of an `import` at the top of this file".to_owned()),
+        ),
+        // A closure shares the variables that it uses, and a method holds the value that it is called on.
+        E::ErrorDataRace(..) => (
+            "a closure uses the variable that the function around it is called on".to_owned(),
+            Some("take out before what the closure needs: `let first = list[0];`".to_owned()),
         ),
         E::ErrorFor(_) => (
             "`for` goes over arrays, ranges, texts and the like; this value is none".to_owned(),

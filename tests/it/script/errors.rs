@@ -31,6 +31,14 @@ fn unknown_functions_are_named_with_a_suggestion() {
 }
 
 #[test]
+fn a_closure_over_the_list_that_it_goes_through_says_what_to_do() {
+    let text = shown("let list = [1, 2]; list.filter(|item| item == list[0])");
+    assert!(text.contains("a closure uses the variable that the function around it is called on"), "{text}");
+    assert!(text.contains("`let first = list[0];`"), "{text}");
+    assert_eq!(error_of("let list = [1, 2]; list.map(|item| list.nope(item))").kind, ScriptErrorKind::Runtime);
+}
+
+#[test]
 fn no_value_of_the_event_is_in_the_message() {
     for body in
         ["event.traits.email.nope()", "event.traits.email - 3", "event.traits.age + event.traits", "[1][event.traits.age]"]
@@ -49,6 +57,11 @@ fn syntax_errors_and_undefined_variables_are_refused_when_compiled() {
     );
     let text = compile_error("fn handle(event) { event.properties.new }");
     assert!(text.contains("reserved word") && text.contains("[\"new\"]"), "{text}");
+    for script in ["fn handle(event) { #{ from: 1, until: 2 } }", "fn handle(until) { 1 }", "fn handle(event) { let until = 1; }"]
+    {
+        let text = compile_error(script);
+        assert!(text.contains("`until` is a reserved word") && text.contains("a variable needs another name"), "{text}");
+    }
     let text = compile_error("fn handle(event) { persn::upsert(#{}, #{}) }");
     assert!(text.contains("undefined module `persn`") && text.contains("did you mean `person`?"), "{text}");
     let text = compile_error("fn handle(event) { let x = ; }");
