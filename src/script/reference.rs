@@ -48,7 +48,7 @@ struct Entry {
 }
 
 /// The helper modules, in the order of the page.
-const HELPERS: &[&str] = &["email", "phone", "date", "number", "text", "html", "hash", "log"];
+const HELPERS: &[&str] = &["email", "phone", "url", "date", "number", "text", "html", "hash", "log"];
 /// The global functions, by section.
 const VALUES: &[&str] = &["money", "by", "add", "remove", "replace", "primary"];
 const DECISIONS: &[&str] = &["skip", "fail", "retry"];
@@ -255,8 +255,8 @@ and carried out when the script has ended. A script that fails has written nothi
 will be there, for links of later actions; looking into it (`org.id`, printing, comparing) is an error, because the id is not
 known yet. Functions that read end the run, and the script runs again from its start once the answer is there.
 
-**Empty values.** `()`, JSON's null and `""` leave a field alone and drop a match criterion; empty items of a list are left
-out. `CLEAR` empties a field:
+**Empty values.** `()`, JSON's null and `""` leave a field alone; in a match they leave out the whole map that they stand in, so that
+`#{ phone: (), name: "Ada" }` finds nobody by the name alone. Empty items of a list are left out. `CLEAR` empties a field:
 
 ```rhai
 person::update(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name, "Plan": CLEAR });
@@ -275,8 +275,8 @@ both, `custom` says which is meant:
 deal::create(#{ title: "Renewal", custom: #{ "Status": "New" } }, #{ unlinked: true });
 ```
 
-**Words that Rhai keeps for itself** (`match`, `default`, `new`, `is`, `in`, `null` and others) are written in brackets as keys:
-`event.properties["new"]`.
+**Words that Rhai keeps for itself** (`match`, `default`, `new`, `is`, `in`, `null`, `until` and others) are written in brackets as
+keys, `event.properties["new"]`, and in quotes within a map: `#{ "from": "2026-03-01", "until": "2026-03-31" }`.
 
 **Other scripts** are imported by their path within `scripts/`; their functions are called by the alias. Functions see their
 parameters and their own variables only; constants of a file are `global::NAME`.

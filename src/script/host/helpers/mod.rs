@@ -1,4 +1,4 @@
-//! Pure helpers: e-mail, phone, dates, numbers, text, HTML, hashes.
+//! Pure helpers: e-mail, phone, web addresses, dates, numbers, text, HTML, hashes.
 //!
 //! Invariants: a helper given `()` returns `()`, and one that reads a text returns `()` for what it cannot read, so that a
 //! field or criterion made with it is left alone; an argument of a type that it does not take is an error.
@@ -10,6 +10,7 @@ mod html;
 mod number;
 pub(in crate::script) mod phone;
 mod text;
+mod url;
 
 use rhai::{Dynamic, Engine};
 
@@ -25,6 +26,7 @@ pub(super) fn register(engine: &mut Engine) {
     text::register(engine);
     html::register(engine);
     hash::register(engine);
+    url::register(engine);
 }
 
 /// A text argument: texts as they are, numbers and booleans as written; nothing for `()`.
