@@ -2,6 +2,7 @@
 
 mod cli;
 mod console;
+mod cookbook;
 mod delivery;
 mod e2e;
 mod ingest;

@@ -1,0 +1,93 @@
+//! The recipes of docs/cookbook/: each works as it stands, and what is written about it is so.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::binary::{code, err, in_dir, parsed};
+
+fn cookbook() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cookbook")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The recipes: name and folder, in order.
+fn recipes() -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(cookbook()).expect("docs/cookbook").map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<_> = entries
+        .filter(|path| path.is_dir())
+        .map(|path| (path.file_name().expect("a name").to_string_lossy().into_owned(), path))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Every `.rhai` file below a folder.
+fn scripts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(scripts(&path));
+        } else if path.extension().is_some_and(|e| e == "rhai") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn there_are_recipes_and_the_index_names_each_once() {
+    let recipes = recipes();
+    assert!(recipes.len() >= 15, "{}", recipes.len());
+    let index = read(&cookbook().join("README.md"));
+    for (name, folder) in &recipes {
+        assert_eq!(index.matches(&format!("| [{name}]({name}/) | ")).count(), 1, "{name}");
+        for file in ["README.md", "rules.toml", &format!("scripts/{name}.rhai"), &format!("scripts/tests/{name}_test.rhai")] {
+            assert!(folder.join(file).is_file(), "{name} has no {file}");
+        }
+    }
+    assert_eq!(index.matches("/) | ").count(), recipes.len(), "the index names what is not there");
+}
+
+#[test]
+fn every_recipe_passes_check_without_a_warning() {
+    for (name, folder) in recipes() {
+        for args in [&["check", "--json"][..], &["check", "--mock", "--json"]] {
+            let output = in_dir(&folder, args);
+            let checked = parsed(&output);
+            assert_eq!(code(&output), 0, "{name} {args:?}: {checked:#}{}", err(&output));
+            assert_eq!(checked["diagnostics"], serde_json::json!([]), "{name} {args:?}");
+        }
+    }
+}
+
+#[test]
+fn the_tests_of_every_recipe_pass() {
+    for (name, folder) in recipes() {
+        let output = in_dir(&folder, &["test", "--json"]);
+        let run = parsed(&output);
+        assert_eq!(code(&output), 0, "{name}: {run:#}{}", err(&output));
+        assert!(
+            run["passed"].as_u64() >= Some(4),
+            "{name}: a recipe tests the event, its repeat, and where a naive script fails: {run:#}"
+        );
+    }
+}
+
+#[test]
+fn what_a_readme_quotes_stands_in_the_recipe() {
+    for (name, folder) in recipes() {
+        let texts: Vec<String> = scripts(&folder).iter().map(|path| read(path)).collect();
+        let page = read(&folder.join("README.md"));
+        let quoted: Vec<&str> = page.split("```rhai\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!quoted.is_empty(), "{name} shows nothing of its script");
+        for block in quoted {
+            assert!(texts.iter().any(|text| text.contains(block)), "{name}: the script has other lines than\n{block}");
+        }
+        for heading in ["# ", "**Want:** ", "**For yourself:** ", "\n| case | what happens |\n"] {
+            assert!(page.contains(heading), "{name} lacks `{}`", heading.trim());
+        }
+    }
+}
