@@ -63,7 +63,7 @@ pub(super) fn run(args: Backtest) -> Outcome {
         None => {
             let live = live(&history)?;
             let version = live.version();
-            let set = ScriptSet::build(live, &offline(dir)).map_err(|problems| {
+            let set = ScriptSet::build_as_required(live, &offline(dir)).map_err(|problems| {
                 let note = |p: crate::diagnostic::Diagnostic| p.note("in the live set, from the store");
                 Failure::refused_as(args.format, problems.into_iter().map(note).collect())
             })?;

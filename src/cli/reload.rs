@@ -16,7 +16,8 @@ use crate::reload::ReloadOutcome;
 Example:
   pipewright reload && echo live
 
-Exits with 1 when the files are refused; the set that was live goes on.")]
+The answer comes when they are live or refused; the script tests that they must pass ([reload] require) are a part of that time. \
+Exits with 1 when the files are refused, or when the live set fails its changed tests; the set that was live goes on.")]
 pub(super) struct Reload {
     #[command(flatten)]
     daemon: Daemon,
@@ -32,9 +33,10 @@ pub(super) fn run(args: &Reload) -> Outcome {
         say_json(&body)?;
     }
     match outcome {
-        ReloadOutcome::Swapped { version, warnings, restart_needed } => {
+        ReloadOutcome::Swapped { version, warnings, restart_needed, tests, took_ms } => {
             if !args.format.json {
-                say(&format!("live: script set {version}"))?;
+                let passed = tests.map(|t| format!("{} tests passed in {}, ", t.passed, seconds(t.ms))).unwrap_or_default();
+                say(&format!("live: script set {version} ({passed}{} in all)", seconds(took_ms)))?;
             }
             if !warnings.is_empty() {
                 complain(&render_all(&warnings));
@@ -44,17 +46,27 @@ pub(super) fn run(args: &Reload) -> Outcome {
             }
             Ok(())
         }
-        ReloadOutcome::Unchanged { version } => {
+        ReloadOutcome::Unchanged { version, failing } => {
             if !args.format.json {
                 say(&format!("unchanged: script set {version} was live already"))?;
             }
-            Ok(())
+            if failing.is_empty() {
+                return Ok(());
+            }
+            complain(&render_all(&failing));
+            complain("\nits changed tests fail; it stays live");
+            Err(Failure::Code(FOUND))
         }
-        ReloadOutcome::Refused { version, diagnostics } => {
+        ReloadOutcome::Refused { version, diagnostics, tests } => {
             complain(&render_all(&diagnostics));
-            complain(&format!("\nrefused; script set {version} goes on"));
+            let failed = tests.map(|t| format!(": {} of {} tests failed", t.failed, t.passed + t.failed)).unwrap_or_default();
+            complain(&format!("\nrefused{failed}; script set {version} goes on"));
             Err(Failure::Code(FOUND))
         }
         ReloadOutcome::Stopped => Err(Failure::found("the daemon is shutting down")),
     }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:02} s", ms / 1000, ms % 1000 / 10)
 }

@@ -20,7 +20,7 @@ Example:
 WRITES says whether anything is written to the account; OBSERVED counts deliveries since the start that were planned and not sent because \
 writes were off (`events release` counts those that can be released, older ones too).
 
-Exits with 1 while something needs a person: the files on disk are refused, or something is paused.")]
+Exits with 1 while something needs a person: the files on disk are refused, the live set fails its tests, or something is paused.")]
 pub(super) struct Status {
     #[command(flatten)]
     daemon: Daemon,
@@ -39,7 +39,9 @@ pub(super) fn run(args: &Status) -> Outcome {
     }
     let paused =
         status.delivery.accounts.iter().any(|a| a.paused.is_some()) || status.delivery.rules.iter().any(|r| r.paused.is_some());
-    if status.reload.refused.is_some() || status.store.refusing.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
+    let reload = &status.reload;
+    let refused = reload.refused.is_some() || reload.failing.is_some();
+    if refused || status.store.refusing.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
 }
 
 fn render(status: &console::Status, now: jiff::Timestamp) -> String {
@@ -78,10 +80,18 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
     for setting in &reload.restart_needed {
         text.push_str(&format!("restart      needed for {setting}\n"));
     }
+    if let Some(version) = &reload.trying {
+        text.push_str(&format!("trying       {version}, from the files on disk\n"));
+    }
     text.push_str(&accounts_and_rules(status));
     if let Some(refused) = &reload.refused {
         text.push_str(&format!("\nThe files on disk were refused at {}; the set above goes on.\n\n", time(refused.at)));
         text.push_str(&render_all(&refused.diagnostics));
+        text.push('\n');
+    }
+    if let Some(failing) = &reload.failing {
+        text.push_str(&format!("\nThe script set above fails tests that were changed ({}); it goes on.\n\n", time(failing.at)));
+        text.push_str(&render_all(&failing.diagnostics));
         text.push('\n');
     }
     let warnings: Vec<_> = reload.warnings.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();

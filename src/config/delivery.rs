@@ -1,6 +1,6 @@
 //! `[delivery]`, `[retention]`, `[scripts]` and `[reload]`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Span};
 
@@ -93,7 +93,7 @@ impl Default for ScriptConfig {
     }
 }
 
-/// What a changed set must pass before it goes live.
+/// When changed files are looked at, and what they must pass before they go live.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadConfig {
@@ -101,10 +101,30 @@ pub struct ReloadConfig {
     pub watch: bool,
     /// Compare the files' hashes this often in case the watcher missed something.
     pub poll: Span,
+    /// What a changed set must pass, besides being compiled.
+    pub require: Vec<Requirement>,
 }
 
 impl Default for ReloadConfig {
     fn default() -> Self {
-        Self { watch: true, poll: Span::secs(3) }
+        Self { watch: true, poll: Span::secs(3), require: vec![Requirement::Check, Requirement::Tests] }
     }
+}
+
+impl ReloadConfig {
+    /// Whether a changed set must pass this.
+    #[must_use]
+    pub fn requires(&self, requirement: Requirement) -> bool {
+        self.require.contains(&requirement)
+    }
+}
+
+/// One thing that a changed set must pass before it goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// `pipewright check` finds no error.
+    Check,
+    /// All tests in `scripts/tests/` pass.
+    Tests,
 }

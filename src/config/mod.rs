@@ -19,7 +19,7 @@ mod units;
 mod validate;
 
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
-pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
+pub use delivery::{DeliveryConfig, ReloadConfig, Requirement, RetentionConfig, ScriptConfig};
 pub use fields::{CustomType, DeclaredField, DeclaredFields};
 pub(crate) use places::Places;
 pub use rule::{RuleConfig, WritePolicy};
@@ -51,7 +51,7 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// `[scripts]`: limits of a script run.
     pub scripts: ScriptConfig,
-    /// `[reload]`: what a changed set must pass.
+    /// `[reload]`: when changed files are looked at, and what they must pass.
     pub reload: ReloadConfig,
     /// `[sources.NAME]`: who may send.
     pub sources: BTreeMap<String, SourceConfig>,

@@ -40,6 +40,18 @@ fn an_unknown_key_is_refused_with_a_suggestion_and_its_place() {
 }
 
 #[test]
+fn what_a_changed_set_must_pass_is_a_list_of_known_words() {
+    let with = |words: &str| format!("[reload]\nrequire = {words}\n{BASE}");
+    assert_eq!(Config::default().reload.require, [Requirement::Check, Requirement::Tests]);
+    let (config, _) = Config::parse("rules.toml", &with("[]")).expect("valid");
+    assert_eq!(config.reload.require, []);
+    assert_eq!(
+        lines(&with("[\"check\", \"test\"]")),
+        ["2:21 `reload.require` must be one of check, tests | did you mean `tests`?"]
+    );
+}
+
+#[test]
 fn a_batch_has_an_upper_bound_that_says_why() {
     let with = |events: &str| format!("[server]\nmax_batch_events = {events}\n{BASE}");
     let (config, _) = Config::parse("rules.toml", &with("16384")).expect("valid");

@@ -43,6 +43,8 @@ pub(super) async fn readyz(Extract(state): Extract<State>, Extension(Trusted(tru
         body["live_since"] = json!(reload.live_since);
         body["from_store"] = json!(reload.from_store);
         body["refused"] = json!(reload.refused);
+        body["failing"] = json!(reload.failing);
+        body["trying"] = json!(reload.trying);
         body["restart_needed"] = json!(reload.restart_needed);
         body["paused"] = json!(paused);
     }

@@ -29,8 +29,8 @@ use crate::mock::{self, Mock};
 use crate::reload;
 use crate::rules::{Live, Version};
 use crate::script::Pool;
-use crate::store::Store;
 use crate::store::sqlite::{FaultHook, OpenOptions, SqliteStore};
+use crate::store::{Feed, Store};
 use crate::telemetry::Metrics;
 
 /// How often retention runs and sizes are measured.
@@ -79,9 +79,7 @@ impl Daemon {
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let data_dir = prepared.data_dir();
         let store_dir = ServerConfig::store_dir(&data_dir, mocked);
-        let chosen = choose(prepared, store_dir.clone()).await?;
-        let dedupe_window = chosen.config().server.dedupe_window.get();
-        let (store, feed) = open_store(store_dir, dedupe_window, options.store_fault.clone()).await?;
+        let (chosen, store, feed) = choose(prepared, store_dir, options.store_fault.clone()).await?;
         let store: Arc<dyn Store> = store;
         let (stop_rest, stopping) = watch::channel(false);
         let mut rest = Vec::new();
@@ -301,24 +299,32 @@ fn watched(
     })
 }
 
-/// The set to start with. The last good one is in the store, and how to open the store is in the set: where the files are refused, the
-/// store is opened twice, the first time only to read, with nothing too old to be remembered.
-async fn choose(prepared: reload::Prepared, store_dir: PathBuf) -> Result<reload::Chosen, StartError> {
-    let refused = match prepared {
-        reload::Prepared::Good(chosen) => return Ok(*chosen),
-        reload::Prepared::Refused(refused) => refused,
+/// The set to start with, and the store. Which set it is stands in the store, and how to open the store stands in the set: it is opened as the
+/// files say, with nothing too old to be remembered where they say nothing, only read, and opened anew where the set says otherwise.
+async fn choose(
+    prepared: reload::Prepared,
+    store_dir: PathBuf,
+    fault: Option<FaultHook>,
+) -> Result<(reload::Chosen, Arc<SqliteStore>, Feed), StartError> {
+    let window = prepared.dedupe_window();
+    let (store, feed) = open_store(store_dir.clone(), window, fault.clone()).await?;
+    let chosen = prepared.choose(&*store).await;
+    let chosen = match chosen {
+        Ok(chosen) if chosen.config().server.dedupe_window.get() == window => return Ok((chosen, store, feed)),
+        chosen => chosen,
     };
-    let (store, _) = open_store(store_dir, Duration::MAX, None).await?;
-    let chosen = refused.last_good(&*store).await;
     store.close().await;
-    chosen.map_err(StartError::Refused)
+    drop(store);
+    let chosen = chosen.map_err(StartError::Refused)?;
+    let (store, feed) = open_store(store_dir, chosen.config().server.dedupe_window.get(), fault).await?;
+    Ok((chosen, store, feed))
 }
 
 async fn open_store(
     dir: PathBuf,
     dedupe_window: Duration,
     fault: Option<FaultHook>,
-) -> Result<(Arc<SqliteStore>, crate::store::Feed), StartError> {
+) -> Result<(Arc<SqliteStore>, Feed), StartError> {
     let options = OpenOptions { dir, dedupe_window, fault, ..OpenOptions::default() };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
     let (store, feed) = opened.map_err(|e| StartError::Internal(e.to_string()))??;

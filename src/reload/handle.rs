@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::TestCounts;
 use crate::diagnostic::Diagnostic;
 use crate::rules::Version;
 
@@ -20,11 +21,20 @@ pub enum ReloadOutcome {
         /// Changed settings that only a restart brings in (`server.listen`).
         #[serde(default)]
         restart_needed: Vec<String>,
+        /// The tests that they passed; none: none are required, or there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tests: Option<TestCounts>,
+        /// From reading the files to the swap, tests included.
+        #[serde(default)]
+        took_ms: u64,
     },
     /// The files were live already.
     Unchanged {
         /// Their version.
         version: Version,
+        /// What they do not pass of `[reload] require` all the same, since a test was changed; they stay live.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failing: Vec<Diagnostic>,
     },
     /// The files were refused; the set that was live goes on.
     Refused {
@@ -32,22 +42,34 @@ pub enum ReloadOutcome {
         version: Version,
         /// Why.
         diagnostics: Vec<Diagnostic>,
+        /// How the tests went, when it came to them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tests: Option<TestCounts>,
     },
     /// The daemon is shutting down.
     Stopped,
 }
 
 /// How reloading stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadStatus {
     /// When the live set went live.
     pub live_since: jiff::Timestamp,
     /// Warnings of the live set.
     #[serde(default)]
     pub warnings: Vec<Diagnostic>,
+    /// The tests that the live set passed before it went live; none: none were required, there are none, or it was live before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestCounts>,
     /// Set while the files on disk are refused and an older set is live.
     #[serde(default)]
     pub refused: Option<Refused>,
+    /// Set while the live set does not pass what `[reload] require` asks: a test was changed. It goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Refused>,
+    /// Set while changed files are tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trying: Option<Version>,
     /// The live set came from the store, for the files were refused at the start.
     #[serde(default)]
     pub from_store: bool,
@@ -56,7 +78,7 @@ pub struct ReloadStatus {
     pub restart_needed: Vec<String>,
 }
 
-/// Files that were refused.
+/// Files that were refused, or do not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// When they were read.

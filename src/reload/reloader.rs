@@ -1,18 +1,20 @@
-//! The loop that waits for a reason to look, looks, and swaps.
+//! The loop that waits for a reason to look, looks, tries and swaps.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use super::gate::{Gate, Verdict};
+use super::hangup::Hangup;
+use super::look::{Look, Seen, TestsHash};
 use super::watch::Watch;
-use super::{HandleEnd, MetadataSource, Refused, ReloadOutcome, stored};
+use super::{HandleEnd, MetadataSource, ReloadOutcome};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::rules::{BuildOptions, Built, Live, ScriptSet, SetFiles, Version};
+use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -37,18 +39,22 @@ pub(super) struct Parts {
 
 /// Brings changed files in. [`Reloader::run`] it beside the rest of the daemon.
 pub struct Reloader {
-    parts: Parts,
-    end: HandleEnd,
+    pub(super) parts: Parts,
+    pub(super) end: HandleEnd,
     changes: Arc<Notify>,
     watch: Option<Watch>,
     /// The configuration of the start: what needs a restart is told by comparing with it.
-    at_start: Arc<Config>,
+    pub(super) at_start: Arc<Config>,
     /// What was refused last, so that the poll does not refuse it again and again.
-    refused: Option<Seen>,
+    pub(super) refused: Option<Refusal>,
+    /// The tests by which the live set was judged last.
+    pub(super) judged: Option<TestsHash>,
+    /// Who waits for the outcome of the next look.
+    asked: Vec<oneshot::Sender<ReloadOutcome>>,
 }
 
-/// Files as they were seen: their version, or why they could not be read.
-pub(super) type Seen = Result<Version, Vec<Diagnostic>>;
+/// What is refused: files as they were seen, or why they could not be read.
+pub(super) type Refusal = Result<Seen, Vec<Diagnostic>>;
 
 impl std::fmt::Debug for Reloader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,57 +62,88 @@ impl std::fmt::Debug for Reloader {
     }
 }
 
-/// Why the files are looked at.
+/// Why something happens next.
 enum Reason {
-    /// The watcher saw something, or the poll's time has come.
-    Look,
-    /// Somebody asks and waits for the outcome.
-    Asked,
+    /// The watcher saw something, the poll's time has come, or somebody asks.
+    Look { asked: bool },
+    /// The daemon stops.
+    Stop,
+}
+
+/// A set that was built and is to pass the gate.
+pub(super) struct Candidate {
+    pub(super) seen: Seen,
+    pub(super) set: Arc<ScriptSet>,
+    pub(super) warnings: Vec<Diagnostic>,
+    /// When its files began to be read.
+    pub(super) began: Instant,
+}
+
+/// What a look at the files comes to.
+enum Looked {
+    Ended(ReloadOutcome),
+    /// It is live, and its tests have judged it.
+    Known(Candidate),
+    /// It is to be tried.
+    Candidate(Candidate),
+}
+
+/// How a trial comes out.
+enum Tried {
+    Judged(Verdict),
+    /// The files are others by now.
+    Outdated,
+    Stop,
 }
 
 impl Reloader {
-    pub(super) fn new(parts: Parts, end: HandleEnd, refused: Option<Seen>) -> Self {
+    pub(super) fn new(parts: Parts, end: HandleEnd, refused: Option<Refusal>, judged: Option<TestsHash>) -> Self {
         let at_start = parts.live.load().config.clone();
-        Self { parts, end, changes: Arc::new(Notify::new()), watch: None, at_start, refused }
+        let (changes, asked) = (Arc::new(Notify::new()), Vec::new());
+        Self { parts, end, changes, watch: None, at_start, refused, judged, asked }
     }
 
     /// Runs until `stopping` turns true or its sender is gone.
     pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         let mut hangup = Hangup::new();
-        let mut asked = Vec::new();
         // Between the first reading and the first watch something may have changed.
         self.changes.notify_one();
-        loop {
-            let config = self.parts.live.load().config.clone();
-            if config.reload.watch {
-                self.renew_watch(&config).await;
-            } else {
-                self.watch = None;
-            }
-            let reason = tokio::select! {
-                () = stopped(&mut stopping) => return,
-                Some(reply) = self.end.requests.recv() => {
-                    asked.push(reply);
-                    Reason::Asked
-                }
-                () = hangup.received() => Reason::Asked,
-                () = self.changes.notified(), if config.reload.watch => {
-                    self.quiet().await;
-                    Reason::Look
-                }
-                () = tokio::time::sleep(config.reload.poll.get()), if config.reload.watch => Reason::Look,
-            };
-            // One reading answers everybody who asked before it.
-            while let Ok(reply) = self.end.requests.try_recv() {
-                asked.push(reply);
-            }
-            let reason = if asked.is_empty() { reason } else { Reason::Asked };
-            let outcome = self.reload(&reason).await;
-            for reply in asked.drain(..) {
+        while let Reason::Look { asked } = self.next(&mut hangup, &mut stopping).await {
+            let Some(outcome) = self.reload(asked, &mut hangup, &mut stopping).await else { return };
+            for reply in self.asked.drain(..) {
                 // Who asked may have gone.
                 drop(oneshot::Sender::send(reply, outcome.clone()));
             }
         }
+    }
+
+    /// Waits for something to do.
+    async fn next(&mut self, hangup: &mut Hangup, stopping: &mut watch::Receiver<bool>) -> Reason {
+        let config = self.parts.live.load().config.clone();
+        if config.reload.watch {
+            self.renew_watch(&config).await;
+        } else {
+            self.watch = None;
+        }
+        let asked = tokio::select! {
+            biased;
+            () = stopped(stopping) => return Reason::Stop,
+            Some(reply) = self.end.requests.recv() => {
+                self.asked.push(reply);
+                true
+            }
+            () = hangup.received() => true,
+            () = self.changes.notified(), if config.reload.watch => {
+                self.quiet().await;
+                false
+            }
+            () = tokio::time::sleep(config.reload.poll.get()), if config.reload.watch => false,
+        };
+        // One reading answers everybody who asked before it.
+        while let Ok(reply) = self.end.requests.try_recv() {
+            self.asked.push(reply);
+        }
+        Reason::Look { asked: asked || !self.asked.is_empty() }
     }
 
     /// Waits until nothing has changed for a while.
@@ -126,80 +163,85 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self, reason: &Reason) -> ReloadOutcome {
-        let started = Instant::now();
-        let dir = self.parts.dir.clone();
-        let read = tokio::task::spawn_blocking(move || SetFiles::read(&dir).map(|files| (files.version(), files))).await;
-        let live = self.parts.live.load_full();
-        let (version, files) = match read.unwrap_or_else(|error| Err(vec![failed(&error)])) {
-            Ok(read) => read,
-            Err(diagnostics) => return self.refuse(&live, Err(diagnostics.clone()), diagnostics, started),
-        };
-        let asked = matches!(reason, Reason::Asked);
-        if !asked {
-            if version == live.version {
-                return self.unchanged(version, started);
+    /// Looks at the files and does what is to be done with them; none: the daemon stops.
+    async fn reload(
+        &mut self,
+        mut asked: bool,
+        hangup: &mut Hangup,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Option<ReloadOutcome> {
+        loop {
+            let candidate = match self.look(asked).await {
+                Looked::Ended(outcome) => return Some(outcome),
+                Looked::Known(candidate) => return Some(self.known(candidate).await),
+                Looked::Candidate(candidate) => candidate,
+            };
+            self.end.status.send_modify(|status| status.trying = Some(candidate.seen.version.clone()));
+            let tried = self.attempt(&candidate, hangup, stopping).await;
+            self.end.status.send_modify(|status| status.trying = None);
+            match tried {
+                Tried::Judged(verdict) => return Some(self.conclude(candidate, verdict).await),
+                Tried::Outdated => asked |= !self.asked.is_empty(),
+                Tried::Stop => return None,
             }
-            if self.refused.as_ref().is_some_and(|refused| refused.as_ref() == Ok(&version)) {
-                let diagnostics = self.end.status.borrow().refused.as_ref().map(|r| r.diagnostics.clone()).unwrap_or_default();
-                return ReloadOutcome::Refused { version: live.version.clone(), diagnostics };
+        }
+    }
+
+    /// Reads the files, and builds them when they are to be tried.
+    async fn look(&mut self, asked: bool) -> Looked {
+        let began = Instant::now();
+        let live = self.parts.live.load_full();
+        let Look { files, seen } = match self.read().await {
+            Ok(look) => look,
+            Err(diagnostics) => return Looked::Ended(self.refuse(Err(diagnostics.clone()), diagnostics, None, began)),
+        };
+        // A set that was live before it was ever seen on disk was judged then.
+        let known = seen.version == live.version && self.judged.get_or_insert_with(|| seen.tests.clone()) == &seen.tests;
+        if !asked {
+            if known {
+                return Looked::Ended(self.unchanged(seen.version, began));
+            }
+            if self.refused.as_ref().is_some_and(|refused| refused.as_ref() == Ok(&seen)) {
+                return Looked::Ended(self.still_refused());
             }
         }
         let options =
             BuildOptions { dir: self.parts.dir.clone(), mock: self.parts.mock, metadata: Some((self.parts.metadata)()) };
-        let built = tokio::task::spawn_blocking(move || ScriptSet::build(files, &options)).await;
+        let built = tokio::task::spawn_blocking(move || ScriptSet::build_as_required(files, &options)).await;
         match built.unwrap_or_else(|error| Err(vec![failed(&error)])) {
-            Ok(built) if version == live.version && built.set.same_secrets(&live) => self.unchanged(version, started),
-            Ok(built) => self.swap(built, started).await,
-            Err(diagnostics) => self.refuse(&live, Ok(version), diagnostics, started),
+            Ok(Built { set, warnings }) => {
+                let candidate = Candidate { seen, set: Arc::new(set), warnings, began };
+                if known { Looked::Known(candidate) } else { Looked::Candidate(candidate) }
+            }
+            Err(diagnostics) => Looked::Ended(self.refuse(Ok(seen), diagnostics, None, began)),
         }
     }
 
-    fn unchanged(&mut self, version: Version, started: Instant) -> ReloadOutcome {
-        // Quiet at each poll: only the end of a refusal is news.
-        if self.refused.take().is_some() || self.end.status.borrow().refused.is_some() {
-            self.parts.metrics.set_unchanged(started.elapsed());
-            self.end.status.send_modify(|status| {
-                status.refused = None;
-                status.from_store = false;
-            });
-        }
-        ReloadOutcome::Unchanged { version }
+    async fn read(&self) -> Result<Look, Vec<Diagnostic>> {
+        let dir = self.parts.dir.clone();
+        let read = tokio::task::spawn_blocking(move || Look::read(&dir)).await;
+        read.unwrap_or_else(|error| Err(vec![failed(&error)]))
     }
 
-    fn refuse(&mut self, live: &ScriptSet, what: Seen, diagnostics: Vec<Diagnostic>, started: Instant) -> ReloadOutcome {
-        if self.refused.as_ref() != Some(&what) {
-            self.parts.metrics.set_refused(&diagnostics, started.elapsed());
+    /// Lets the gate judge a set, unless the files change meanwhile.
+    async fn attempt(&mut self, candidate: &Candidate, hangup: &mut Hangup, stopping: &mut watch::Receiver<bool>) -> Tried {
+        let config = self.parts.live.load().config.clone();
+        let mut gate = Gate::begin(candidate.set.clone(), self.parts.dir.clone());
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(stopping) => return Tried::Stop,
+                verdict = gate.verdict() => return Tried::Judged(verdict),
+                Some(reply) = self.end.requests.recv() => self.asked.push(reply),
+                () = hangup.received() => {}
+                () = self.changes.notified(), if config.reload.watch => self.quiet().await,
+                () = tokio::time::sleep(config.reload.poll.get()), if config.reload.watch => {}
+            }
+            // What cannot be read now is told by the next look.
+            if self.read().await.map(|look| look.seen).as_ref() != Ok(&candidate.seen) {
+                return Tried::Outdated;
+            }
         }
-        self.refused = Some(what);
-        let refused = Refused { at: Timestamp::now(), diagnostics: diagnostics.clone() };
-        self.end.status.send_modify(|status| status.refused = Some(refused));
-        ReloadOutcome::Refused { version: live.version.clone(), diagnostics }
-    }
-
-    async fn swap(&mut self, built: Built, started: Instant) -> ReloadOutcome {
-        let set = Arc::new(built.set);
-        let restart_needed = restart_needed(&self.at_start, &set.config);
-        self.parts.live.store(set.clone());
-        self.refused = None;
-        self.parts.metrics.set_swapped(&set.version, set.rules.len(), started.elapsed());
-        for setting in &restart_needed {
-            tracing::warn!(setting, "the changed setting needs a restart to take effect");
-        }
-        self.end.status.send_modify(|status| {
-            status.live_since = Timestamp::now();
-            status.warnings.clone_from(&built.warnings);
-            status.refused = None;
-            status.from_store = false;
-            status.restart_needed.clone_from(&restart_needed);
-        });
-        self.parts.swapped.send_replace(set.version.clone());
-        if let Err(error) = stored::save(&*self.parts.store, &set.files, &set.version).await {
-            tracing::warn!(%error, "the live script set could not be stored; a restart would fall back to an older one");
-        }
-        // Who is told that it is live may count on it. Without a follower there is nothing to wait for.
-        drop(self.parts.followed.wait_for(|version| *version == set.version).await);
-        ReloadOutcome::Swapped { version: set.version.clone(), warnings: built.warnings, restart_needed }
     }
 }
 
@@ -209,47 +251,6 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-/// The settings that differ and are read at the start only.
-fn restart_needed(at_start: &Config, now: &Config) -> Vec<String> {
-    let (a, b) = (at_start, now);
-    let differs = [
-        ("server.listen", a.server.listen != b.server.listen),
-        ("server.data_dir", a.server.data_dir != b.server.data_dir),
-        ("server.max_connections", a.server.max_connections != b.server.max_connections),
-        ("server.dedupe_window", a.server.dedupe_window != b.server.dedupe_window),
-        ("admin.listen", a.admin.listen != b.admin.listen),
-        ("admin.token", a.admin.token != b.admin.token),
-        ("scripts.threads", a.scripts.threads != b.scripts.threads),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
-}
-
 fn failed(error: &tokio::task::JoinError) -> Diagnostic {
     Diagnostic::error(format!("reading or building the files failed: {error}"))
-}
-
-/// SIGHUP, where there is one.
-struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
-
-impl Hangup {
-    #[cfg(unix)]
-    fn new() -> Self {
-        let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-        Self(signal.inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok())
-    }
-
-    #[cfg(not(unix))]
-    const fn new() -> Self {
-        Self()
-    }
-
-    async fn received(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.0
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
-    }
 }

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::reloader::{Parts, Seen};
+use super::gate::{Gate, TestCounts, Verdict};
+use super::look::{Look, Seen, TestsHash};
+use super::reloader::{Parts, Refusal};
 use super::{Handle, Refused, ReloadStatus, Reloader, stored};
 use crate::config::Config;
 use crate::crm::Metadata;
 use crate::diagnostic::Diagnostic;
-use crate::rules::{BuildOptions, Built, Live, ScriptSet, SetFiles, Version};
+use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -23,11 +26,19 @@ pub type MetadataSource = Arc<dyn Fn() -> BTreeMap<String, Arc<Metadata>> + Send
 
 /// The files as found at the start. They say where the store is, even when they are refused.
 #[derive(Debug)]
-pub enum Prepared {
+pub struct Prepared {
+    dir: PathBuf,
+    mock: bool,
+    data_dir: PathBuf,
+    found: Found,
+}
+
+#[derive(Debug)]
+enum Found {
     /// They build.
-    Good(Box<Chosen>),
-    /// They are refused; the store may have a last good set.
-    Refused(RefusedFiles),
+    Good(Box<Built>, Seen),
+    /// They do not.
+    Refused(Refusal, Vec<Diagnostic>),
 }
 
 /// The set to start with.
@@ -35,20 +46,14 @@ pub enum Prepared {
 pub struct Chosen {
     dir: PathBuf,
     mock: bool,
-    built: Built,
+    set: Arc<ScriptSet>,
+    warnings: Vec<Diagnostic>,
+    /// The tests that it passed now.
+    tests: Option<TestCounts>,
+    /// The tests as they lay beside it; none when it is of the store.
+    judged: Option<TestsHash>,
     /// What was seen on disk and refused, when the set is of the store.
-    refused: Option<(Seen, Refused)>,
-}
-
-/// Files that were refused at the start.
-#[derive(Debug)]
-pub struct RefusedFiles {
-    dir: PathBuf,
-    mock: bool,
-    /// From this folder on.
-    data_dir: PathBuf,
-    seen: Seen,
-    diagnostics: Vec<Diagnostic>,
+    refused: Option<(Refusal, Refused)>,
 }
 
 /// A running start: what the daemon is wired with.
@@ -74,85 +79,121 @@ impl std::fmt::Debug for Started {
 /// Reads and builds the files in `dir`. Blocks; the store is opened next, in [`Prepared::data_dir`].
 #[must_use]
 pub fn prepare(dir: &Path, mock: bool) -> Prepared {
-    let files = SetFiles::read(dir);
-    let data_dir_hint = files.as_ref().map_or_else(
+    let options = BuildOptions { dir: dir.to_owned(), mock, metadata: None };
+    let (dir, look) = (dir.to_owned(), Look::read(dir));
+    let data_dir = look.as_ref().map_or_else(
         // Something else than `rules.toml` may be what cannot be read.
         |_| {
             std::fs::read_to_string(dir.join("rules.toml"))
                 .map_or_else(|_| Config::data_dir_hint(""), |t| Config::data_dir_hint(&t))
         },
-        |files| Config::data_dir_hint(&files.rules_toml),
+        |look| Config::data_dir_hint(&look.files.rules_toml),
     );
-    let options = BuildOptions { dir: dir.to_owned(), mock, metadata: None };
-    let version = files.as_ref().ok().map(SetFiles::version);
-    let dir = dir.to_owned();
-    match files.and_then(|files| ScriptSet::build(files, &options)) {
-        Ok(built) => Prepared::Good(Box::new(Chosen { dir, mock, built, refused: None })),
-        Err(diagnostics) => {
-            let seen = version.ok_or_else(|| diagnostics.clone());
-            Prepared::Refused(RefusedFiles { dir, mock, data_dir: data_dir_hint, seen, diagnostics })
-        }
-    }
+    let found = match look {
+        Ok(Look { files, seen }) => match ScriptSet::build_as_required(files, &options) {
+            Ok(built) => Found::Good(Box::new(built), seen),
+            Err(diagnostics) => Found::Refused(Ok(seen), diagnostics),
+        },
+        Err(diagnostics) => Found::Refused(Err(diagnostics.clone()), diagnostics),
+    };
+    Prepared { dir, mock, data_dir, found }
 }
 
 impl Prepared {
     /// The folder of the store.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        match self {
-            Self::Good(chosen) => chosen.dir.join(&chosen.config().server.data_dir),
-            Self::Refused(refused) => refused.dir.join(&refused.data_dir),
+        match &self.found {
+            Found::Good(built, _) => self.dir.join(&built.set.config.server.data_dir),
+            Found::Refused(..) => self.dir.join(&self.data_dir),
+        }
+    }
+
+    /// How long the store is to remember events, as far as the files say: it may be opened so to choose the set by it.
+    #[must_use]
+    pub fn dedupe_window(&self) -> Duration {
+        match &self.found {
+            Found::Good(built, _) => built.set.config.server.dedupe_window.get(),
+            Found::Refused(..) => Duration::MAX,
+        }
+    }
+
+    /// The set to start with: the files when they were live before or pass what they require, else the last good set of the store.
+    ///
+    /// # Errors
+    /// When the store has no set that builds: what is wrong with the files, and with it.
+    pub async fn choose(self, store: &dyn Store) -> Result<Chosen, Vec<Diagnostic>> {
+        let Self { dir, mock, found, .. } = self;
+        let (refusal, diagnostics) = match found {
+            Found::Refused(refusal, diagnostics) => (refusal, diagnostics),
+            Found::Good(built, seen) => {
+                let Built { set, warnings } = *built;
+                let set = Arc::new(set);
+                match passes(&set, &dir, store).await {
+                    Ok(tests) => {
+                        let judged = Some(seen.tests);
+                        return Ok(Chosen { dir, mock, set, warnings, tests, judged, refused: None });
+                    }
+                    Err(diagnostics) => (Ok(seen), diagnostics),
+                }
+            }
+        };
+        let options = BuildOptions { dir: dir.clone(), mock, metadata: None };
+        match last_good(store, options).await {
+            Ok(Built { set, warnings }) => {
+                let refused = Some((refusal, Refused { at: Timestamp::now(), diagnostics }));
+                Ok(Chosen { dir, mock, set: Arc::new(set), warnings, tests: None, judged: None, refused })
+            }
+            Err(more) => Err(diagnostics.into_iter().chain(more).collect()),
         }
     }
 }
 
-impl RefusedFiles {
-    /// The last good set of the store, in their place.
-    ///
-    /// # Errors
-    /// When the store has no set that builds: what is wrong with the files, and with it.
-    pub async fn last_good(self, store: &dyn Store) -> Result<Chosen, Vec<Diagnostic>> {
-        let Self { dir, mock, seen, diagnostics, .. } = self;
-        let options = BuildOptions { dir: dir.clone(), mock, metadata: None };
-        match last_good(store, options).await {
-            Ok(built) => Ok(Chosen { dir, mock, built, refused: Some((seen, Refused { at: Timestamp::now(), diagnostics })) }),
-            Err(more) => Err(diagnostics.into_iter().chain(more).collect()),
-        }
+/// That a set of the files was live before, or passes what it requires: the tests that it passed now; else why it does not.
+async fn passes(set: &Arc<ScriptSet>, dir: &Path, store: &dyn Store) -> Result<Option<TestCounts>, Vec<Diagnostic>> {
+    if stored::was_live(store, &set.version).await {
+        return Ok(None);
     }
+    let Verdict { tests, refusal } = Gate::begin(set.clone(), dir.to_owned()).verdict().await;
+    if refusal.is_empty() { Ok(tests) } else { Err(refusal) }
 }
 
 impl Chosen {
     /// Its configuration: what the daemon starts with, whatever is on disk.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.built.set.config
+        &self.set.config
     }
 
     /// Goes live with it. `metadata` is asked at each reload.
     pub async fn start(self, store: Arc<dyn Store>, metrics: Metrics, metadata: MetadataSource) -> Started {
         let started = Instant::now();
-        let Self { dir, mock, built, refused } = self;
-        let version = &built.set.version;
-        metrics.set_swapped(version, built.set.rules.len(), started.elapsed());
+        let Self { dir, mock, set, warnings, tests, judged, refused } = self;
+        let version = &set.version;
+        metrics.set_swapped(version, set.rules.len(), started.elapsed());
+        if let Some(tests) = &tests {
+            metrics.set_tested(tests.passed, tests.failed, Duration::from_millis(tests.ms));
+        }
         if let Some((_, refused)) = &refused {
             tracing::error!(%version, "the files on disk are refused; running the last good script set from the store");
             // Told after the swap, which would say that all is well.
             metrics.set_refused(&refused.diagnostics, started.elapsed());
-        } else if let Err(error) = stored::save(&*store, &built.set.files, version).await {
+        } else if let Err(error) = stored::save(&*store, &set.files, version).await {
             tracing::warn!(%error, "the live script set could not be stored; a restart has no last good set");
         }
         let (seen, refused) = refused.unzip();
         let status = ReloadStatus {
             live_since: Timestamp::now(),
-            warnings: built.warnings,
+            warnings,
+            tests,
             from_store: refused.is_some(),
             refused,
-            restart_needed: Vec::new(),
+            ..ReloadStatus::default()
         };
         let (handle, end) = Handle::channel(status);
-        let (swapped_sender, swapped) = watch::channel(built.set.version.clone());
-        let (followed, followed_receiver) = watch::channel(built.set.version.clone());
-        let live: Live = Arc::new(ArcSwap::from_pointee(built.set));
+        let (swapped_sender, swapped) = watch::channel(set.version.clone());
+        let (followed, followed_receiver) = watch::channel(set.version.clone());
+        let live: Live = Arc::new(ArcSwap::new(set));
         let parts = Parts {
             dir,
             mock,
@@ -163,7 +204,7 @@ impl Chosen {
             swapped: swapped_sender,
             followed: followed_receiver,
         };
-        Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen) }
+        Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen, judged) }
     }
 }
 
@@ -174,7 +215,7 @@ async fn last_good(store: &dyn Store, options: BuildOptions) -> Result<Built, Ve
         Ok(None) => return Err(Vec::new()),
         Err(error) => return Err(vec![Diagnostic::error(format!("the last good script set cannot be used: {error}"))]),
     };
-    let build = tokio::task::spawn_blocking(move || ScriptSet::build(files, &options));
+    let build = tokio::task::spawn_blocking(move || ScriptSet::build_as_required(files, &options));
     build
         .await
         .unwrap_or_else(|error| Err(vec![Diagnostic::error(format!("building the last good script set failed: {error}"))]))

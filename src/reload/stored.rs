@@ -71,3 +71,14 @@ fn read(value: &[u8]) -> Result<SetFiles, StoredError> {
     let files = SetFiles { rules_toml: set.rules_toml, sources, schemas: set.schemas };
     if files.version() == set.version { Ok(files) } else { Err(StoredError::Hash(set.version)) }
 }
+
+/// Whether this version was live before. What cannot be told is no: the set is tried then.
+pub(super) async fn was_live(store: &dyn Store, version: &Version) -> bool {
+    match load(store).await {
+        Ok(files) => files.is_some_and(|files| files.version() == *version),
+        Err(error) => {
+            tracing::warn!(%error, "whether the files were live before cannot be told; they are tried");
+            false
+        }
+    }
+}

@@ -8,9 +8,9 @@ use super::files::RULES_TOML;
 use super::index::Index;
 use super::schema;
 use super::{Rule, ScriptSet, SetFiles, SourceSecrets, Trigger};
-use crate::config::{Config, Places, Secret, SecretError, SecretRef};
+use crate::config::{Config, Places, Requirement, Secret, SecretError, SecretRef};
 use crate::crm::Metadata;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::script::Program;
 
 /// Text that stands for an unset variable with `mock: true`.
@@ -42,6 +42,18 @@ impl ScriptSet {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn build(files: SetFiles, options: &BuildOptions) -> Result<Built, Vec<Diagnostic>> {
+        Self::build_with(files, options, true)
+    }
+
+    /// The same for going live: where `[reload] require` has no `"check"`, what the check finds is a warning.
+    ///
+    /// # Errors
+    /// What keeps the set from running, and what the check finds where it is required.
+    pub fn build_as_required(files: SetFiles, options: &BuildOptions) -> Result<Built, Vec<Diagnostic>> {
+        Self::build_with(files, options, false)
+    }
+
+    fn build_with(files: SetFiles, options: &BuildOptions, strict: bool) -> Result<Built, Vec<Diagnostic>> {
         let (config, mut warnings) = Config::parse(RULES_TOML, &files.rules_toml)?;
         let places = Places::new(RULES_TOML, &files.rules_toml);
         let mut problems = Vec::new();
@@ -68,12 +80,24 @@ impl ScriptSet {
         // Schema files alone refuse nothing here: the account may have more by now than its file.
         let known = options.metadata.as_ref().map(|answers| set.pinned(answers)).unwrap_or_default();
         let (errors, more): (Vec<_>, Vec<_>) = super::check(&set, &known).into_iter().partition(Diagnostic::is_error);
-        if !errors.is_empty() {
+        if !errors.is_empty() && (strict || set.config.reload.requires(Requirement::Check) || !set.can_run()) {
             return Err(errors);
         }
+        warnings.extend(errors.into_iter().map(let_pass));
         warnings.extend(more);
         Ok(Built { set, warnings })
     }
+
+    /// Whether each rule has a script with an entry point: without one nothing of it could ever run.
+    fn can_run(&self) -> bool {
+        self.rules.iter().all(|rule| self.program.entry_errors(&rule.config.script).is_empty())
+    }
+}
+
+/// An error that refuses nothing, because the check is not required.
+fn let_pass(error: Diagnostic) -> Diagnostic {
+    let passed = Diagnostic { severity: Severity::Warning, ..error };
+    passed.note("it refuses nothing while `[reload] require` in rules.toml is without \"check\"")
 }
 
 fn rules(config: &Config, places: &Places, problems: &mut Vec<Diagnostic>) -> Vec<Rule> {

@@ -73,8 +73,10 @@ pub(super) struct Instruments {
     // Script sets.
     pub(super) reloads: Count<1>,
     pub(super) reload_seconds: Times<1>,
+    pub(super) reload_tests_seconds: Times<1>,
     pub(super) live_set: Level<1>,
     pub(super) refused_set: Gauge,
+    pub(super) failing_set: Gauge,
     pub(super) swapped_at: Seconds,
     // Store.
     pub(super) commits: Count<1>,
@@ -153,11 +155,21 @@ impl Instruments {
             metadata: r.count("metadata_refreshes", "Fetches of an account's metadata, by account and result"),
             reloads: r.count("reloads", "Script sets read, by result"),
             reload_seconds: r.times(network, "reload_duration", "From reading the files to the swap or the refusal, by result"),
+            reload_tests_seconds: r.times(
+                network,
+                "reload_tests_duration",
+                "Time of the script tests that a changed set must pass, by result",
+            ),
             live_set: r.level("script_set_info", "1 for the version of the live script set"),
             refused_set: r.add(
                 Gauge::default(),
                 "script_set_refused",
                 "1 while the files on disk are refused and an older set is live",
+            ),
+            failing_set: r.add(
+                Gauge::default(),
+                "script_set_failing",
+                "1 while the live set fails tests that were changed since it went live",
             ),
             swapped_at: r.add(Seconds::default(), "script_set_swapped_timestamp_seconds", "When the live script set went live"),
             commits: r.count("store_commits", "Commits of the store, by result"),

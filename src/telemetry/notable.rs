@@ -90,6 +90,7 @@ impl Metrics {
         let on = &self.0.on;
         self.reload_ended("swapped", elapsed);
         on.refused_set.set(0);
+        on.failing_set.set(0);
         on.live_set.clear();
         on.live_set.get_or_create(&[("version", name(&version.to_string()))]).set(1);
         on.swapped_at.set(jiff::Timestamp::now().as_duration().as_secs_f64());
@@ -110,7 +111,27 @@ impl Metrics {
         let errors = diagnostics.iter().filter(|d| d.is_error());
         tracing::error!(errors = errors.clone().count(), "script set refused; the last good one goes on");
         for diagnostic in errors.take(LOGGED_DIAGNOSTICS) {
-            tracing::error!(error = %diagnostic.one_line(), help = diagnostic.help.as_deref(), "refused because");
+            tracing::error!(error = %first_line(diagnostic), help = diagnostic.help.as_deref(), "refused because");
+        }
+    }
+
+    /// The tests of a changed set, or of the live one, were run.
+    pub fn set_tested(&self, passed: usize, failed: usize, elapsed: Duration) {
+        let result = word(if failed == 0 { "passed" } else { "failed" });
+        self.0.on.reload_tests_seconds.get_or_create(&[("result", result)]).observe(elapsed.as_secs_f64());
+        tracing::info!(passed, failed, elapsed_ms = millis(elapsed), "script tests run before going live");
+    }
+
+    /// The tests of the live set were changed: it does not pass them, or it does again. It goes on in either case.
+    pub fn live_set_judged(&self, diagnostics: &[Diagnostic]) {
+        self.0.on.failing_set.set(i64::from(!diagnostics.is_empty()));
+        if diagnostics.is_empty() {
+            tracing::info!("the live script set passes its tests again");
+            return;
+        }
+        tracing::warn!(failures = diagnostics.len(), "the live script set fails its changed tests; it goes on");
+        for diagnostic in diagnostics.iter().take(LOGGED_DIAGNOSTICS) {
+            tracing::warn!(error = %first_line(diagnostic), "the live set fails");
         }
     }
 
@@ -130,6 +151,11 @@ impl Metrics {
             _ => tracing::warn!(reason, %error, "store refused a call"),
         }
     }
+}
+
+/// What a log line has room for.
+fn first_line(diagnostic: &Diagnostic) -> String {
+    diagnostic.one_line().lines().next().unwrap_or_default().to_owned()
 }
 
 fn millis(elapsed: Duration) -> u64 {

@@ -15,5 +15,5 @@ mod view;
 pub use dry::{Against, DryRun, Tried, Wish, dry_run};
 pub use files::TestFiles;
 pub use room::Room;
-pub use runner::{TestResult, TestRun, run};
+pub use runner::{Pace, TestResult, TestRun, run, run_paced};
 pub use sandbox::{Delivered, Door, Sandbox, SandboxError};

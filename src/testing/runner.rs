@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tracing::subscriber::NoSubscriber;
 
 use super::bench::{Bench, empty_mock};
 use super::files::TestFiles;
@@ -62,11 +63,28 @@ impl TestRun {
     }
 }
 
+/// How tests are run beside other work.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    /// Tests at once; none: as many as the machine has room for.
+    pub threads: Option<usize>,
+    /// Turns true when nobody wants the results any more: no further test is begun.
+    pub stop: Arc<AtomicBool>,
+}
+
 /// Runs the tests in `scripts/tests/` whose `FILE::NAME` contains the filter. Blocks; call it outside of any runtime.
 ///
 /// # Errors
 /// When the files cannot be read or there is nothing to run them on. A test that fails is a result.
 pub fn run(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>) -> Result<TestRun, Vec<Diagnostic>> {
+    run_paced(set, dir, filter, &Pace::default())
+}
+
+/// The same, beside other work.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_paced(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>, pace: &Pace) -> Result<TestRun, Vec<Diagnostic>> {
     let began = Instant::now();
     let files = Arc::new(TestFiles::read(dir)?);
     let suite = TestSuite::compile(&set.files.sources, &files.tests, &set.config.scripts)?;
@@ -75,7 +93,7 @@ pub fn run(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>) -> Result<Tes
     let uncompiled =
         suite.uncompiled().iter().filter(|u| filter.is_none_or(|f| u.file.contains(f) || chosen.is_empty())).cloned().collect();
     let left_out = suite.tests().len() - chosen.len();
-    let results = if chosen.is_empty() { Vec::new() } else { run_all(set, &files, &suite, &chosen)? };
+    let results = if chosen.is_empty() { Vec::new() } else { run_all(set, &files, &suite, &chosen, pace)? };
     Ok(TestRun { results, uncompiled, left_out, took: began.elapsed() })
 }
 
@@ -84,6 +102,7 @@ fn run_all(
     files: &Arc<TestFiles>,
     suite: &TestSuite,
     chosen: &[&TestName],
+    pace: &Pace,
 ) -> Result<Vec<TestResult>, Vec<Diagnostic>> {
     let cannot = |what: &str, error: &dyn std::fmt::Display| vec![Diagnostic::error(format!("{what}: {error}"))];
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,7 +111,8 @@ fn run_all(
         .build()
         .map_err(|e| cannot("the tests cannot be run", &e))?;
     let metadata = runtime.block_on(metadata(set)).map_err(|e| cannot("the embedded Pipedrive", &e))?;
-    let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_THREADS).min(chosen.len());
+    let room = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = pace.threads.unwrap_or_else(room).clamp(1, MAX_THREADS).min(chosen.len());
     let slots: Vec<Mutex<Option<TestResult>>> = chosen.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<Vec<Diagnostic>>> = Mutex::new(None);
@@ -105,6 +125,9 @@ fn run_all(
             }
         };
         loop {
+            if pace.stop.load(Ordering::Relaxed) {
+                return;
+            }
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(test) = chosen.get(at) else { return };
             let began = Instant::now();
@@ -113,10 +136,12 @@ fn run_all(
             *slots[at].lock() = Some(TestResult { test: (*test).clone(), failure, logs, took: began.elapsed() });
         }
     };
+    // What fails in a test fails there; the daemon's log is about the daemon.
+    let quietly = || tracing::subscriber::with_default(NoSubscriber::default(), work);
     thread::scope(|scope| {
         for number in 0..threads {
             let builder = thread::Builder::new().name(format!("test-{number}")).stack_size(STACK);
-            if let Err(error) = builder.spawn_scoped(scope, work) {
+            if let Err(error) = builder.spawn_scoped(scope, quietly) {
                 failure.lock().get_or_insert(cannot("no thread to run tests on", &error));
             }
         }

@@ -179,13 +179,7 @@ impl Admin {
 }
 
 pub(crate) fn settled() -> ReloadStatus {
-    ReloadStatus {
-        live_since: jiff::Timestamp::now(),
-        warnings: Vec::new(),
-        refused: None,
-        from_store: false,
-        restart_needed: Vec::new(),
-    }
+    ReloadStatus { live_since: jiff::Timestamp::now(), ..ReloadStatus::default() }
 }
 
 pub(crate) fn bad_script() -> Diagnostic {
@@ -193,7 +187,7 @@ pub(crate) fn bad_script() -> Diagnostic {
 }
 
 pub(crate) fn refusal() -> ReloadOutcome {
-    ReloadOutcome::Refused { version: Version("abc".into()), diagnostics: vec![bad_script()] }
+    ReloadOutcome::Refused { version: Version("abc".into()), diagnostics: vec![bad_script()], tests: None }
 }
 
 fn answer(seen: &Seen, command: Command) {

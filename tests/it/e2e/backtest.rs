@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::harness::{Daemon, Folder};
 
 const RULES: &str = r#"
+[reload]
+require = ["check"]
+
 [sources.website]
 write_keys = ["env:PIPEWRIGHT_WRITE_KEY"]
 

@@ -9,6 +9,7 @@ mod crash;
 mod editing;
 mod ensure;
 mod first_run;
+mod gate;
 mod harness;
 mod identity;
 mod ids;

@@ -1,5 +1,7 @@
 //! Edits on disk, as editors, deployers and mounts make them, and what goes live.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipewright::diagnostic::Diagnostic;
-use pipewright::reload::{Handle, Prepared, ReloadOutcome, Started, prepare};
+use pipewright::reload::{Handle, ReloadOutcome, Started, prepare};
 use pipewright::rules::{Live, Version};
 use pipewright::store::Store;
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
@@ -51,15 +53,12 @@ impl Running {
         let (store, _feed) = SqliteStore::open(options).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
         let metrics = Metrics::default();
-        let chosen = match prepared {
-            Prepared::Good(chosen) => *chosen,
-            Prepared::Refused(refused) => match refused.last_good(&*store).await {
-                Ok(chosen) => chosen,
-                Err(problems) => {
-                    store.close().await;
-                    return Err(problems);
-                }
-            },
+        let chosen = match prepared.choose(&*store).await {
+            Ok(chosen) => chosen,
+            Err(problems) => {
+                store.close().await;
+                return Err(problems);
+            }
         };
         let Started { live, handle, swapped, reloader, .. } =
             chosen.start(store.clone(), metrics.clone(), Arc::new(BTreeMap::new)).await;
@@ -284,7 +283,9 @@ async fn a_broken_edit_keeps_the_last_good_set_and_a_mended_one_goes_live() {
     let place = problems[0].place.as_ref().expect("a place");
     assert_eq!((place.file.as_str(), place.line), ("scripts/a.rhai", 2));
     assert_eq!(running.live.load().version, before);
-    let ReloadOutcome::Refused { version, diagnostics } = running.handle.reload().await else { panic!("it is still refused") };
+    let ReloadOutcome::Refused { version, diagnostics, .. } = running.handle.reload().await else {
+        panic!("it is still refused")
+    };
     assert_eq!((version, diagnostics), (before.clone(), problems));
     assert!(running.metrics.render().contains("result=\"refused\""));
 
