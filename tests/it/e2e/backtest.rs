@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 use super::harness::{Daemon, Folder};
 
 const RULES: &str = r#"
-[reload]
-require = ["check"]
-
 [sources.website]
 write_keys = ["env:PIPEWRIGHT_WRITE_KEY"]
 
@@ -17,6 +14,7 @@ api_token = "env:PIPEDRIVE_API_TOKEN"
 
 [reload]
 watch = false
+require = ["check"]
 
 [[rules]]
 name = "person"
