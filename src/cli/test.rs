@@ -22,6 +22,7 @@ Examples:
   pipewright test --filter deal_test.rhai::test_a_stage --json
 
 Each test runs the rules against an empty Pipedrive of its own; nothing leaves this machine. \
+Enabled rules that no test sends an event to are named. \
 Exits with 1 when a test fails or does not compile, with 2 when rules.toml is wrong.")]
 pub(super) struct Test {
     #[command(flatten)]
@@ -77,6 +78,10 @@ fn show(run: &TestRun) -> std::io::Result<()> {
     }
     let left_out = if run.left_out > 0 { format!(", {} left out", run.left_out) } else { String::new() };
     say(&format!("\n{} passed, {} failed{left_out} ({:.2} s)", run.passed(), run.failed(), run.took.as_secs_f64()))?;
+    if !run.results.is_empty() && !run.untested.is_empty() {
+        let names = run.untested.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+        say(&format!("no test sends an event to: {names}"))?;
+    }
     if run.results.is_empty() && run.uncompiled.is_empty() && run.left_out == 0 {
         complain("there are no tests: write `fn test_..()` into scripts/tests/NAME.rhai");
     }
@@ -119,7 +124,7 @@ fn document(run: &TestRun) -> Value {
         json!({
             "file": format!("scripts/tests/{}", result.test.file), "name": result.test.name, "line": result.test.line,
             "ok": result.failure.is_none(), "failure": result.failure, "logs": result.logs,
-            "ms": u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
+            "ms": u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX), "rules": result.rules,
         })
     };
     let broken: Vec<Value> = run
@@ -131,5 +136,6 @@ fn document(run: &TestRun) -> Value {
         "ok": run.failed() == 0, "passed": run.passed(), "failed": run.failed(), "left_out": run.left_out,
         "ms": u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX),
         "tests": run.results.iter().map(one).collect::<Vec<_>>(), "uncompiled": broken,
+        "exercised": run.exercised, "untested": run.untested,
     })
 }

@@ -1,5 +1,6 @@
 //! What one script test works on: a sandbox, a look at its mock, and the test's files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
@@ -38,6 +39,8 @@ pub(super) struct Bench {
 struct State {
     source: String,
     events: i64,
+    /// Rules whose scripts ran.
+    rules: BTreeSet<Arc<str>>,
 }
 
 impl Bench {
@@ -55,8 +58,13 @@ impl Bench {
         let match_fields: MatchFields = set.config.pipedrive.values().next().map(|a| a.match_fields.clone()).unwrap_or_default();
         let view = View::new(room, &mock, metadata, match_fields);
         let source = set.config.sources.keys().next().cloned().unwrap_or_else(|| "test".to_owned());
-        let state = Mutex::new(State { source, events: 0 });
+        let state = Mutex::new(State { source, events: 0, rules: BTreeSet::new() });
         Ok(Self { sandbox, mock, view, files: files.clone(), handle: handle.clone(), state })
+    }
+
+    /// The rules that its events ran.
+    pub(super) fn rules(&self) -> BTreeSet<Arc<str>> {
+        self.state.lock().rules.clone()
     }
 }
 
@@ -74,6 +82,7 @@ impl TestHost for Bench {
         };
         let event = decode_event(&source, received_at, event).map_err(|why| format!("the event would be refused: {why}"))?;
         let delivered = self.handle.block_on(self.sandbox.deliver(event)).map_err(|e| e.to_string())?;
+        self.state.lock().rules.extend(delivered.iter().map(|d| d.rule.clone()));
         Ok(answer(&delivered))
     }
 

@@ -1,5 +1,6 @@
 //! Running script tests: each in a sandbox of its own, on threads with deep stacks, reported in the order of the files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -34,6 +35,8 @@ pub struct TestResult {
     pub logs: Vec<LogLine>,
     /// How long it took.
     pub took: Duration,
+    /// The rules that its events ran.
+    pub rules: BTreeSet<Arc<str>>,
 }
 
 /// All tests of a folder.
@@ -45,6 +48,11 @@ pub struct TestRun {
     pub uncompiled: Vec<Uncompiled>,
     /// Tests that the filter left out.
     pub left_out: usize,
+    /// The rules that the events of these tests ran, whether the tests passed or not.
+    pub exercised: BTreeSet<Arc<str>>,
+    /// The enabled rules that no test ran, in their order. None is named when the filter left tests out or a file does not
+    /// compile: what is missing might run them.
+    pub untested: Vec<Arc<str>>,
     /// How long it took.
     pub took: Duration,
 }
@@ -94,7 +102,11 @@ pub fn run_paced(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>, pace: &
         suite.uncompiled().iter().filter(|u| filter.is_none_or(|f| u.file.contains(f) || chosen.is_empty())).cloned().collect();
     let left_out = suite.tests().len() - chosen.len();
     let results = if chosen.is_empty() { Vec::new() } else { run_all(set, &files, &suite, &chosen, pace)? };
-    Ok(TestRun { results, uncompiled, left_out, took: began.elapsed() })
+    let exercised: BTreeSet<Arc<str>> = results.iter().flat_map(|r| r.rules.iter().cloned()).collect();
+    let whole = left_out == 0 && suite.uncompiled().is_empty();
+    let lacking = set.rules.iter().filter(|rule| whole && rule.config.enabled && !exercised.contains(&rule.name));
+    let untested = lacking.map(|rule| rule.name.clone()).collect();
+    Ok(TestRun { results, uncompiled, left_out, exercised, untested, took: began.elapsed() })
 }
 
 fn run_all(
@@ -131,9 +143,9 @@ fn run_all(
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(test) = chosen.get(at) else { return };
             let began = Instant::now();
-            let report = one(&room, set, &metadata, files, runtime.handle(), suite, test);
+            let (report, rules) = one(&room, set, &metadata, files, runtime.handle(), suite, test);
             let TestReport { failure, logs } = report;
-            *slots[at].lock() = Some(TestResult { test: (*test).clone(), failure, logs, took: began.elapsed() });
+            *slots[at].lock() = Some(TestResult { test: (*test).clone(), failure, logs, took: began.elapsed(), rules });
         }
     };
     // What fails in a test fails there; the daemon's log is about the daemon.
@@ -162,10 +174,10 @@ fn one(
     handle: &Handle,
     suite: &TestSuite,
     test: &TestName,
-) -> TestReport {
-    match Bench::new(room, set, metadata, files, handle) {
-        Ok(bench) => suite.run(test, Arc::new(bench)),
-        Err(error) => TestReport { failure: Some(Diagnostic::error(error.to_string())), logs: Vec::new() },
+) -> (TestReport, BTreeSet<Arc<str>>) {
+    match Bench::new(room, set, metadata, files, handle).map(Arc::new) {
+        Ok(bench) => (suite.run(test, bench.clone()), bench.rules()),
+        Err(error) => (TestReport { failure: Some(Diagnostic::error(error.to_string())), logs: Vec::new() }, BTreeSet::new()),
     }
 }
 

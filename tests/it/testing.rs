@@ -271,6 +271,33 @@ fn results_are_one_json_document() {
 }
 
 #[test]
+fn enabled_rules_that_no_test_runs_are_named() {
+    let one = r#"fn test_one() { source("website"); identify(#{ userId: "u1", traits: #{ name: "Ada" } }); }"#;
+    let none = "fn test_none() { identify(#{ userId: \"u1\" }); }";
+    let more = "[[rules]]\nname = \"late\"\nwhen = 'type = \"track\"'\nscript = \"person.rhai\"\n\
+                [[rules]]\nname = \"off\"\nenabled = false\nwhen = 'type = \"page\"'\nscript = \"person.rhai\"\n";
+    for (tests, filter, exercised, untested) in [
+        (one, None, json!(["person"]), json!(["late"])),
+        (none, None, json!([]), json!(["person", "late"])),
+        // What is left out may run them.
+        (&*format!("{one}\n{none}"), Some("test_one"), json!(["person"]), json!([])),
+    ] {
+        let dir = folder(PERSON, &[("a.rhai", tests)]);
+        let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("readable");
+        write(dir.path(), "rules.toml", &format!("{rules}{more}"));
+        let args: Vec<&str> = ["test"].into_iter().chain(filter.iter().flat_map(|f| ["--filter", f])).collect();
+        let run = parsed(&pipewright(&[&args[..], &["--json"]].concat(), dir.path(), None));
+        assert_eq!((&run["exercised"], &run["untested"]), (&exercised, &untested), "{run}");
+        let text = out(&pipewright(&args, dir.path(), None));
+        let names: Vec<&str> = untested.as_array().expect("names").iter().filter_map(Value::as_str).collect();
+        let said = format!("no test sends an event to: {}", names.join(", "));
+        assert_eq!(text.contains(&said), !names.is_empty(), "{text}");
+    }
+    let run = parsed(&pipewright(&["test", "--json"], shipped(), None));
+    assert_eq!(run["untested"], json!([]), "each shipped rule that is on has a test");
+}
+
+#[test]
 fn a_folder_that_does_not_build_is_refused_with_its_exit_code() {
     let dir = folder("fn handle(event) {", &[]);
     let output = pipewright(&["test"], dir.path(), None);
