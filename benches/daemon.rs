@@ -58,6 +58,7 @@ async fn run(events: usize, wanted: bool) -> Figures {
         mock: Some(setup),
         listen: Some(loopback),
         admin_listen: Some(loopback),
+        unpin: false,
         store_fault: None,
     };
     let daemon = Daemon::start(options).await.expect("it starts");

@@ -20,11 +20,15 @@ mod mock;
 mod output;
 mod pause;
 mod reload;
+mod rollback;
 mod serve;
 mod status;
 mod store;
 mod test;
 mod try_event;
+mod unified;
+mod unpin;
+mod versions;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,6 +72,10 @@ enum Command {
     Forget(forget::Forget),
     Status(status::Status),
     Reload(reload::Reload),
+    #[command(subcommand)]
+    Versions(versions::Versions),
+    Rollback(rollback::Rollback),
+    Unpin(unpin::Unpin),
     #[command(subcommand)]
     Pause(pause::Pause),
     #[command(subcommand)]
@@ -124,6 +132,9 @@ fn dispatch(command: Command) -> Outcome {
         Command::Forget(args) => forget::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Versions(args) => versions::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
+        Command::Unpin(args) => unpin::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Mock(args) => mock::run(args),

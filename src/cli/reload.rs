@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Format;
-use super::client::Daemon;
+use super::client::{Answer, Daemon};
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, say, say_json};
 use crate::diagnostic::render_all;
@@ -17,7 +17,7 @@ Example:
   pipewright reload && echo live
 
 The answer comes when they are live or refused; the script tests that they must pass ([reload] require) are a part of that time. \
-Exits with 1 when the files are refused, or when the live set fails its changed tests; the set that was live goes on.")]
+Exits with 1 when the files are refused, wait for `unpin`, or when the live set fails its changed tests; the set that was live goes on.")]
 pub(super) struct Reload {
     #[command(flatten)]
     daemon: Daemon,
@@ -27,17 +27,21 @@ pub(super) struct Reload {
 
 pub(super) fn run(args: &Reload) -> Outcome {
     let answer = args.daemon.post("/api/reload", &json!({}))?;
+    tell(answer, args.format)
+}
+
+/// Says what became of the files.
+pub(super) fn tell(answer: Answer, format: Format) -> Outcome {
     let body = answer.body.clone();
     let outcome: ReloadOutcome = answer.parse()?;
-    if args.format.json {
+    let say = |text: &str| if format.json { Ok(()) } else { say(text) };
+    if format.json {
         say_json(&body)?;
     }
     match outcome {
         ReloadOutcome::Swapped { version, warnings, restart_needed, tests, took_ms } => {
-            if !args.format.json {
-                let passed = tests.map(|t| format!("{} tests passed in {}, ", t.passed, seconds(t.ms))).unwrap_or_default();
-                say(&format!("live: script set {version} ({passed}{} in all)", seconds(took_ms)))?;
-            }
+            let passed = tests.map(|t| format!("{} tests passed in {}, ", t.passed, seconds(t.ms))).unwrap_or_default();
+            say(&format!("live: script set {version} ({passed}{} in all)", seconds(took_ms)))?;
             if !warnings.is_empty() {
                 complain(&render_all(&warnings));
             }
@@ -47,9 +51,7 @@ pub(super) fn run(args: &Reload) -> Outcome {
             Ok(())
         }
         ReloadOutcome::Unchanged { version, failing } => {
-            if !args.format.json {
-                say(&format!("unchanged: script set {version} was live already"))?;
-            }
+            say(&format!("unchanged: script set {version} was live already"))?;
             if failing.is_empty() {
                 return Ok(());
             }
@@ -61,6 +63,12 @@ pub(super) fn run(args: &Reload) -> Outcome {
             complain(&render_all(&diagnostics));
             let failed = tests.map(|t| format!(": {} of {} tests failed", t.failed, t.passed + t.failed)).unwrap_or_default();
             complain(&format!("\nrefused{failed}; script set {version} goes on"));
+            Err(Failure::Code(FOUND))
+        }
+        ReloadOutcome::Pinned { version, files, .. } => {
+            complain(&format!(
+                "the files ({files}) would be live but for the pin: {version} was rolled back to and stays live until `pipewright unpin`"
+            ));
             Err(Failure::Code(FOUND))
         }
         ReloadOutcome::Stopped => Err(Failure::found("the daemon is shutting down")),

@@ -34,6 +34,9 @@ pub(super) struct Serve {
     /// Where to serve the embedded Pipedrive
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", requires = "mock")]
     pub(super) mock_listen: SocketAddr,
+    /// Take the files on disk, whatever was rolled back to
+    #[arg(long)]
+    pub(super) unpin: bool,
     /// How log lines are written: `text` or `json`
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "PIPEWRIGHT_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
@@ -63,8 +66,14 @@ async fn serve(args: Serve) -> Outcome {
         unlimited: false,
         writes_on: true,
     });
-    let options =
-        DaemonOptions { dir: args.folder.dir, mock, listen: args.listen, admin_listen: args.admin_listen, store_fault: None };
+    let options = DaemonOptions {
+        dir: args.folder.dir,
+        mock,
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        unpin: args.unpin,
+        store_fault: None,
+    };
     let mut signals = Signals::new()?;
     let daemon = match Daemon::start(options).await {
         Ok(daemon) => daemon,

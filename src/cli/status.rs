@@ -20,7 +20,8 @@ Example:
 WRITES says whether anything is written to the account; OBSERVED counts deliveries since the start that were planned and not sent because \
 writes were off (`events release` counts those that can be released, older ones too).
 
-Exits with 1 while something needs a person: the files on disk are refused, the live set fails its tests, or something is paused.")]
+Exits with 1 while something needs a person: the files on disk are refused, the live set fails its tests or is \
+pinned, or something is paused.")]
 pub(super) struct Status {
     #[command(flatten)]
     daemon: Daemon,
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Status) -> Outcome {
     let paused =
         status.delivery.accounts.iter().any(|a| a.paused.is_some()) || status.delivery.rules.iter().any(|r| r.paused.is_some());
     let reload = &status.reload;
-    let refused = reload.refused.is_some() || reload.failing.is_some();
+    let refused = reload.refused.is_some() || reload.failing.is_some() || reload.pin.is_some();
     if refused || status.store.refusing.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
 }
 
@@ -80,6 +81,17 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
     for setting in &reload.restart_needed {
         text.push_str(&format!("restart      needed for {setting}\n"));
     }
+    if let Some(pin) = &reload.pin {
+        text.push_str(&format!("pinned       since {}, until `pipewright unpin`", time(pin.since)));
+        text.push_str(&pin.reason.as_ref().map(|why| format!(": {}", output::printable(why))).unwrap_or_default());
+        if pin.hold_pinned {
+            text.push_str(&format!("; {} deliveries with plans of other sets held", delivery.plans_held));
+        }
+        text.push('\n');
+        if let Some(files) = &pin.waiting {
+            text.push_str(&format!("             the files on disk ({files}) would be live but for the pin\n"));
+        }
+    }
     if let Some(version) = &reload.trying {
         text.push_str(&format!("trying       {version}, from the files on disk\n"));
     }
@@ -104,7 +116,11 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
 /// Where the unfinished deliveries stand; the rest of them is next in its lane, or behind another one.
 fn standing(delivery: &DeliveryStatus) -> String {
     let mut text = format!("{} running, {} waiting for a retry", delivery.running, delivery.waiting);
-    for (count, what) in [(delivery.parked, "for what they link to"), (delivery.held, "behind a pause")] {
+    for (count, what) in [
+        (delivery.parked, "for what they link to"),
+        (delivery.held, "behind a pause"),
+        (delivery.plans_held, "held by the rollback"),
+    ] {
         if count > 0 {
             text.push_str(&format!(", {count} {what}"));
         }

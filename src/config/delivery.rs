@@ -48,11 +48,18 @@ pub struct RetentionConfig {
     pub dead: Span,
     /// Largest store file before the oldest finished events go early.
     pub max_bytes: Bytes,
+    /// Script sets that were live: how many of the newest are kept.
+    pub versions: usize,
 }
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        Self { events: Span::secs(30 * 24 * 3600), dead: Span::secs(90 * 24 * 3600), max_bytes: Bytes(20 * 1024 * 1024 * 1024) }
+        Self {
+            events: Span::secs(30 * 24 * 3600),
+            dead: Span::secs(90 * 24 * 3600),
+            max_bytes: Bytes(20 * 1024 * 1024 * 1024),
+            versions: 200,
+        }
     }
 }
 

@@ -156,6 +156,7 @@ fn limits(config: &Config, findings: &mut Findings) {
     }
     findings.range(&["delivery", "pause_after_lanes"], delivery.pause_after_lanes, 1, 10_000);
     findings.range(&["retention", "max_bytes"], config.retention.max_bytes.get(), 16 << 20, 1 << 50);
+    findings.range(&["retention", "versions"], config.retention.versions, 2, 10_000);
     let scripts = &config.scripts;
     findings.range(&["scripts", "threads"], scripts.threads, 1, 256);
     findings.range(&["scripts", "max_operations"], scripts.max_operations, 1_000, 1_000_000_000);

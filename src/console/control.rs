@@ -168,11 +168,15 @@ async fn found_by(
     Ok(ids)
 }
 
-/// Waits for the outcome. A refused set is 422, with its diagnostics.
+/// Waits for the outcome. A refused set is 422, with its diagnostics; one that waits for `unpin` is 409.
 pub(super) async fn reload(Extract(state): Extract<State>) -> (StatusCode, Json<ReloadOutcome>) {
-    let outcome = state.reload.reload().await;
+    answered(state.reload.reload().await)
+}
+
+pub(super) fn answered(outcome: ReloadOutcome) -> (StatusCode, Json<ReloadOutcome>) {
     let status = match &outcome {
         ReloadOutcome::Swapped { .. } | ReloadOutcome::Unchanged { .. } => StatusCode::OK,
+        ReloadOutcome::Pinned { .. } => StatusCode::CONFLICT,
         ReloadOutcome::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         ReloadOutcome::Stopped => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -44,6 +44,7 @@ pub(super) async fn readyz(Extract(state): Extract<State>, Extension(Trusted(tru
         body["from_store"] = json!(reload.from_store);
         body["refused"] = json!(reload.refused);
         body["failing"] = json!(reload.failing);
+        body["pin"] = json!(reload.pin);
         body["trying"] = json!(reload.trying);
         body["restart_needed"] = json!(reload.restart_needed);
         body["paused"] = json!(paused);

@@ -18,6 +18,7 @@ mod query;
 mod serve;
 mod socket;
 mod types;
+mod versions;
 
 pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
@@ -29,6 +30,7 @@ pub use types::{
     DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReleaseAnswer, ReplayAnswer,
     ScopeRequest, Selection, SetStatus, Status, UnmatchedReplay,
 };
+pub use versions::{LIVE_WORD, RollbackRefused, VersionDetail, VersionFiles, VersionList};
 
 use std::sync::Arc;
 
@@ -87,6 +89,11 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))
         .route("/api/reload", post(control::reload))
+        .route("/api/versions", get(versions::list))
+        .route("/api/versions/{version}", get(versions::show))
+        .route("/api/versions/{version}/files", get(versions::files))
+        .route("/api/rollback", post(versions::rollback))
+        .route("/api/unpin", post(versions::unpin))
         .route("/api/pause", post(control::pause))
         .route("/api/resume", post(control::resume))
         .fallback(problem::not_found)

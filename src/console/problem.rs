@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::State;
 use super::types::Problem;
 use crate::delivery::{ControlError, ImportError};
+use crate::reload::VersionError;
 use crate::store::StoreError;
 
 /// A status with its reason.
@@ -62,6 +63,19 @@ impl From<ImportError> for Failed {
             ImportError::Wrong(_) => StatusCode::BAD_REQUEST,
             ImportError::Api(_) => StatusCode::BAD_GATEWAY,
             ImportError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<VersionError> for Failed {
+    fn from(error: VersionError) -> Self {
+        let status = match &error {
+            VersionError::Unknown { .. } => StatusCode::NOT_FOUND,
+            VersionError::Ambiguous { .. } => StatusCode::BAD_REQUEST,
+            VersionError::NoneBefore(_) | VersionError::NotPinned => StatusCode::CONFLICT,
+            VersionError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            VersionError::Stored(_) | VersionError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())
     }

@@ -79,7 +79,7 @@ impl Daemon {
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let data_dir = prepared.data_dir();
         let store_dir = ServerConfig::store_dir(&data_dir, mocked);
-        let (chosen, store, feed) = choose(prepared, store_dir, options.store_fault.clone()).await?;
+        let (chosen, store, feed) = choose(prepared, store_dir, options.unpin, options.store_fault.clone()).await?;
         let store: Arc<dyn Store> = store;
         let (stop_rest, stopping) = watch::channel(false);
         let mut rest = Vec::new();
@@ -122,6 +122,7 @@ impl Daemon {
             accounts: accounts.clone(),
             locks,
             creates: Creates::default(),
+            hold: started.hold.clone(),
             metrics: metrics.clone(),
             wakes,
             fatal: fatal_sender.clone(),
@@ -304,11 +305,12 @@ fn watched(
 async fn choose(
     prepared: reload::Prepared,
     store_dir: PathBuf,
+    unpin: bool,
     fault: Option<FaultHook>,
 ) -> Result<(reload::Chosen, Arc<SqliteStore>, Feed), StartError> {
     let window = prepared.dedupe_window();
     let (store, feed) = open_store(store_dir.clone(), window, fault.clone()).await?;
-    let chosen = prepared.choose(&*store).await;
+    let chosen = prepared.choose(&*store, unpin).await;
     let chosen = match chosen {
         Ok(chosen) if chosen.config().server.dedupe_window.get() == window => return Ok((chosen, store, feed)),
         chosen => chosen,

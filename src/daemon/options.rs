@@ -17,6 +17,8 @@ pub struct DaemonOptions {
     pub listen: Option<SocketAddr>,
     /// In place of `admin.listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// What was rolled back to is let go: the files go live.
+    pub unpin: bool,
     /// Puts faults in place of the store's commits; for tests.
     pub store_fault: Option<FaultHook>,
 }

@@ -22,7 +22,7 @@ use super::policy::{Decision, decide as retry_policy, later};
 use super::record::{self, Record};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
-use super::{PauseInfo, Scope};
+use super::{PauseInfo, PlanHold, Scope};
 use crate::config::Writes;
 use crate::crm::{Account, Lookup};
 use crate::event::Event;
@@ -50,6 +50,8 @@ pub struct Runtime {
     pub locks: Locks,
     /// Creates of the last hour, by rule.
     pub creates: Creates,
+    /// Which plans have to wait.
+    pub hold: PlanHold,
     /// Metrics.
     pub metrics: Metrics,
     /// Where the names of learned index entries go while deliveries are parked.
@@ -96,6 +98,8 @@ pub(super) enum Verdict {
     Wait { hold: Hold, pinned: bool },
     /// Another delivery is to find out first whether what it sent arrived; nothing was charged.
     GiveWay { run_at: Timestamp, pinned: bool },
+    /// Its plan is held; the lane waits until the hold ends, uncharged.
+    Held,
     /// Its outcome could not be stored.
     StoreFailed { error: StoreError, pinned: bool },
 }
@@ -368,6 +372,13 @@ impl Attempt {
                 let writes = self.waits("parked", reason, None, now);
                 self.commit(writes.into()).await?;
                 Ok(Verdict::Park { until, wants, pinned: self.pinned })
+            }
+            Err(trouble) if trouble.held => {
+                let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
+                writes.extend(self.pin_write());
+                self.commit(writes).await?;
+                tracing::info!(delivery = %self.pending.id, "its plan is held until `pipewright unpin`");
+                Ok(Verdict::Held)
             }
             Err(trouble) if trouble.give_way => {
                 let run_at = later(now, self.set.config.delivery.retry_first.get());

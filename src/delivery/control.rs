@@ -197,6 +197,7 @@ async fn end(scheduler: &mut Scheduler, rows: &[DeliveryRow], reason: &str, now:
     scheduler.runtime.store.commit(rows.iter().map(finish).collect()).await?;
     for row in rows.iter().filter(|r| r.state == DeliveryState::Pending) {
         scheduler.lanes.remove(&row.id, now);
+        scheduler.held_plans.forget(&row.id);
         scheduler.runtime.locks.cleared(&row.id);
     }
     Ok(())

@@ -66,6 +66,7 @@ impl<'a> Executor<'a> {
     pub(super) async fn run(mut self) -> Result<End, Trouble> {
         self.metadata = self.account.ready_metadata(&self.session).await?;
         while let Some(at) = self.plan().unfinished() {
+            self.attempt.may_go_on()?;
             self.settle().await?;
             self.step(at).await?;
         }

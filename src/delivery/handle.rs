@@ -83,6 +83,9 @@ pub struct DeliveryStatus {
     /// Held by a pause of their account or rule; those that wait besides are among them.
     #[serde(default)]
     pub held: u64,
+    /// Held with their plans by a rollback, until `unpin`.
+    #[serde(default)]
+    pub plans_held: u64,
     /// By account.
     pub accounts: Vec<AccountStatus>,
     /// By rule.

@@ -318,6 +318,17 @@ impl Lanes {
         }
     }
 
+    /// Makes a delivery that waits in this lane due now.
+    pub(crate) fn hurry(&mut self, lane_id: LaneId, id: &DeliveryId, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(lane_id.0).and_then(Option::as_mut) else { return };
+        let queue = lane.rules.iter_mut().find(|(rule, _)| *rule == id.rule).map(|(_, queue)| queue);
+        let Some(entry) = queue.and_then(|queue| queue.iter_mut().find(|entry| entry.seq == id.seq)) else { return };
+        if entry.run_at.take().is_some() {
+            self.waiting = self.waiting.saturating_sub(1);
+            self.place(lane_id, now);
+        }
+    }
+
     /// When the next timer is due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.timers.first().map(|(at, _)| *at)

@@ -14,6 +14,7 @@ use tokio::task::{Id as TaskId, JoinError, JoinSet};
 use super::attempt::{self, Ended, Hold, Runtime, Verdict};
 use super::control;
 use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
+use super::hold::HeldPlans;
 use super::lanes::{Counts, LaneId, Lanes, Next};
 use super::pauses::Pauses;
 use super::pinned::PinnedPlan;
@@ -43,6 +44,7 @@ pub struct Scheduler {
     commands: mpsc::Receiver<Command>,
     learned: mpsc::UnboundedReceiver<Vec<String>>,
     wakes: Wakes,
+    pub(super) held_plans: HeldPlans,
     running: JoinSet<Ended>,
     under_way: HashMap<TaskId, (LaneId, Pending)>,
     /// What the accounts' `writes` were when last looked at.
@@ -96,6 +98,7 @@ impl Scheduler {
             commands,
             learned,
             wakes: Wakes::default(),
+            held_plans: HeldPlans::default(),
             running: JoinSet::new(),
             under_way: HashMap::new(),
             writes: BTreeMap::new(),
@@ -207,11 +210,12 @@ impl Scheduler {
         if !self.wakes.is_empty() {
             self.wakes.forget(&pending.id);
         }
+        self.held_plans.forget(&pending.id);
         let troubled = match &verdict {
             Verdict::Retry { account_trouble, .. } => *account_trouble,
             Verdict::Wait { hold, .. } => matches!(hold.scope, Scope::Account(_)),
             Verdict::StoreFailed { .. } => true,
-            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } => false,
+            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } | Verdict::Held => false,
         };
         if let Some(at) = reached.filter(|_| !troubled) {
             self.account_works(&pending.account, at, now);
@@ -243,6 +247,11 @@ impl Scheduler {
             }
             Verdict::GiveWay { run_at, pinned } => {
                 Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
+            }
+            Verdict::Held => {
+                self.held_plans.add(pending.id.clone(), lane);
+                let first_failed_at = pending.first_failed_at;
+                Next::Again { run_at: Some(Timestamp::MAX), attempts, first_failed_at, pinned: true }
             }
             // The store does not have it as pending: it has ended otherwise, and trying again would end the same.
             Verdict::StoreFailed { error: error @ StoreError::Refused { .. }, .. } => {
@@ -398,6 +407,7 @@ impl Scheduler {
             Command::Reloaded => {
                 self.look_at_writes();
                 self.lanes.set_priorities(priorities(&self.runtime));
+                self.held_plans.release(&mut self.lanes, now);
                 for scope in self.pauses.reloaded() {
                     resumed(&self.runtime.metrics, &scope);
                     hold(&mut self.lanes, &scope, false, now);
@@ -448,7 +458,9 @@ impl Scheduler {
         let of_accounts = accounts.iter().filter(|a| a.paused.is_some());
         let held = of_accounts.map(|a| a.pending.saturating_sub(a.running)).sum::<u64>()
             + of_rules.map(|r| r.pending.saturating_sub(r.running)).sum::<u64>();
-        DeliveryStatus { lanes, pending, running, waiting, parked, held, accounts, rules }
+        let plans_held = self.held_plans.len() as u64;
+        let waiting = waiting.saturating_sub(plans_held);
+        DeliveryStatus { lanes, pending, running, waiting, parked, held, plans_held, accounts, rules }
     }
 
     async fn drain(&mut self) {

@@ -38,6 +38,8 @@ pub(super) struct Trouble {
     pub(super) uncertain: bool,
     /// Another delivery goes first.
     pub(super) give_way: bool,
+    /// Its plan waits until a person lets it go on.
+    pub(super) held: bool,
     /// Pipedrive refused a write as such: an entity that it links to may be gone.
     pub(super) refused: bool,
     /// The script ran into its deadline.
@@ -57,6 +59,7 @@ impl Trouble {
             wait: None,
             uncertain: false,
             give_way: false,
+            held: false,
             refused: false,
             deadline: false,
             store: None,
@@ -81,6 +84,11 @@ impl Trouble {
     /// What other deliveries have under way comes first.
     pub(super) fn gives_way_for(reason: &str) -> Self {
         Self { give_way: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
+    }
+
+    /// Its plan waits until a person lets it go on.
+    pub(super) fn held(reason: impl Into<String>) -> Self {
+        Self { held: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
     }
 
     /// The script ran into its deadline again, with nothing else in between: it was not that the machine was busy.

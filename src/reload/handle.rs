@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::TestCounts;
+use super::{Pin, RollbackRequest, RolledBack, TestCounts, VersionError};
 use crate::diagnostic::Diagnostic;
 use crate::rules::Version;
 
@@ -46,6 +46,16 @@ pub enum ReloadOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tests: Option<TestCounts>,
     },
+    /// The files would be live but for the pin.
+    Pinned {
+        /// The set that stays live until `unpin`.
+        version: Version,
+        /// The files.
+        files: Version,
+        /// The tests that they passed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tests: Option<TestCounts>,
+    },
     /// The daemon is shutting down.
     Stopped,
 }
@@ -70,6 +80,9 @@ pub struct ReloadStatus {
     /// Set while changed files are tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trying: Option<Version>,
+    /// Set while the live set stays live until `unpin`, whatever is saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// The live set came from the store, for the files were refused at the start.
     #[serde(default)]
     pub from_store: bool,
@@ -87,18 +100,29 @@ pub struct Refused {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// What the handle asks the reloader.
+#[derive(Debug)]
+pub enum Request {
+    /// Read the files now.
+    Reload(oneshot::Sender<ReloadOutcome>),
+    /// Go back to a set that was live.
+    Rollback(RollbackRequest, oneshot::Sender<Result<RolledBack, VersionError>>),
+    /// Let the files go live again.
+    Unpin(oneshot::Sender<Result<ReloadOutcome, VersionError>>),
+}
+
 /// Talks to the reloader.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    requests: mpsc::Sender<oneshot::Sender<ReloadOutcome>>,
+    requests: mpsc::Sender<Request>,
     status: watch::Receiver<ReloadStatus>,
 }
 
 /// The reloader's end of a [`Handle`].
 #[derive(Debug)]
 pub struct HandleEnd {
-    /// Who waits for a reload.
-    pub requests: mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
+    /// What is asked.
+    pub requests: mpsc::Receiver<Request>,
     /// Kept up to date by the reloader.
     pub status: watch::Sender<ReloadStatus>,
 }
@@ -112,13 +136,31 @@ impl Handle {
         (Self { requests, status }, HandleEnd { requests: receiver, status: sender })
     }
 
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.requests.send(request(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
     /// Reads the files now, and waits for what becomes of them.
     pub async fn reload(&self) -> ReloadOutcome {
-        let (sender, receiver) = oneshot::channel();
-        if self.requests.send(sender).await.is_err() {
-            return ReloadOutcome::Stopped;
-        }
-        receiver.await.unwrap_or(ReloadOutcome::Stopped)
+        self.ask(Request::Reload).await.unwrap_or(ReloadOutcome::Stopped)
+    }
+
+    /// Goes back to a set that was live, which stays live until [`Handle::unpin`].
+    ///
+    /// # Errors
+    /// When there is no such version, or it cannot be built any more.
+    pub async fn rollback(&self, request: RollbackRequest) -> Result<RolledBack, VersionError> {
+        self.ask(|reply| Request::Rollback(request, reply)).await.unwrap_or(Err(VersionError::Stopped))
+    }
+
+    /// Lets the files go live again, and waits for what becomes of them.
+    ///
+    /// # Errors
+    /// When nothing is pinned.
+    pub async fn unpin(&self) -> Result<ReloadOutcome, VersionError> {
+        self.ask(Request::Unpin).await.unwrap_or(Err(VersionError::Stopped))
     }
 
     /// How reloading stands.

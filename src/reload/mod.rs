@@ -8,6 +8,7 @@
 //!   what it misses is found by a slow poll.
 //! - The last set that went live is in the store. A start whose files are refused goes on with it, loudly: with its scripts and with all
 //!   of its settings, those of the store included. A set that was live before is not tried again.
+//! - A set that was rolled back to stays live until `unpin`, across restarts: files are looked at, tried and told, and not swapped in.
 //! - Nothing is read, compiled or hashed on the runtime's workers.
 
 mod gate;
@@ -15,13 +16,19 @@ mod handle;
 mod hangup;
 mod look;
 mod outcome;
+mod pin;
 mod reloader;
+mod rollback;
 mod start;
 mod stored;
+mod versions;
 mod watch;
 
 pub use gate::TestCounts;
-pub use handle::{Handle, HandleEnd, Refused, ReloadOutcome, ReloadStatus};
+pub use handle::{Handle, HandleEnd, Refused, ReloadOutcome, ReloadStatus, Request};
+pub use pin::Pin;
 pub use reloader::Reloader;
+pub use rollback::{RollbackRequest, RolledBack, VersionError};
 pub use start::{Chosen, MetadataSource, Prepared, Started, prepare};
 pub use stored::{StoredError, last_live};
+pub use versions::{FileRef, KeptVersion, LiveBy, Versions, WentLive, set_texts};

@@ -1,16 +1,19 @@
 //! What follows from a look at the files: a swap, a refusal, or nothing; each is told in status, log and metrics before it is answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::gate::{TestCounts, Verdict};
+use super::look::Seen;
 use super::reloader::{Candidate, Refusal, Reloader};
-use super::{Refused, ReloadOutcome, stored};
+use super::versions::{LiveBy, Versions};
+use super::{Refused, ReloadOutcome};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::rules::Version;
+use crate::rules::{ScriptSet, Version};
 
 impl Reloader {
     /// The gate has judged a set.
@@ -23,10 +26,12 @@ impl Reloader {
             self.live_set_judged(&candidate, refusal);
             return self.known(candidate).await;
         }
-        if refusal.is_empty() {
-            self.swap(candidate, tests).await
-        } else {
+        if !refusal.is_empty() {
             self.refuse(Ok(candidate.seen), refusal, tests, candidate.began)
+        } else if self.end.status.borrow().pin.is_some() {
+            self.hold_back(candidate, tests)
+        } else {
+            self.swap(candidate, tests).await
         }
     }
 
@@ -62,6 +67,7 @@ impl Reloader {
 
     /// The files are what is live.
     pub(super) fn unchanged(&mut self, version: Version, began: Instant) -> ReloadOutcome {
+        self.set_waiting(None);
         // Quiet at each poll: only the end of a refusal is news.
         if self.refused.take().is_some() || self.end.status.borrow().refused.is_some() {
             self.parts.metrics.set_unchanged(began.elapsed());
@@ -85,6 +91,7 @@ impl Reloader {
             self.parts.metrics.set_refused(&diagnostics, began.elapsed());
         }
         self.refused = Some(what);
+        self.set_waiting(None);
         let refused = Refused { at: Timestamp::now(), diagnostics: diagnostics.clone() };
         self.end.status.send_modify(|status| status.refused = Some(refused));
         ReloadOutcome::Refused { version: self.parts.live.load().version.clone(), diagnostics, tests }
@@ -96,34 +103,69 @@ impl Reloader {
         ReloadOutcome::Refused { version: self.parts.live.load().version.clone(), diagnostics, tests: None }
     }
 
-    /// The set goes live.
+    /// The files are those that would be live but for the pin.
+    pub(super) fn still_waiting(&self, files: Version) -> ReloadOutcome {
+        ReloadOutcome::Pinned { version: self.parts.live.load().version.clone(), files, tests: None }
+    }
+
+    /// The files that would be live but for the pin.
+    pub(super) fn set_waiting(&mut self, seen: Option<Seen>) {
+        let version = seen.as_ref().map(|seen| seen.version.clone());
+        self.waiting = seen;
+        self.end.status.send_if_modified(|status| match &mut status.pin {
+            Some(pin) if pin.waiting != version => {
+                pin.waiting = version;
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// The set of the files goes live.
     async fn swap(&mut self, candidate: Candidate, tests: Option<TestCounts>) -> ReloadOutcome {
         let Candidate { seen, set, warnings, began } = candidate;
+        self.judged = Some(seen.tests);
+        let version = set.version.clone();
+        let restart_needed = self.go_live(&set, &warnings, tests.clone(), began);
+        if let Err(error) = Versions::new(&*self.parts.store).went_live(&set, LiveBy::Files, Vec::new()).await {
+            tracing::warn!(%error, "the live script set could not be stored; a restart would fall back to an older one");
+        }
+        self.followed(&version).await;
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        ReloadOutcome::Swapped { version, warnings, restart_needed, tests, took_ms }
+    }
+
+    /// Swaps a set in; answers which of its settings need a restart.
+    pub(super) fn go_live(
+        &mut self,
+        set: &Arc<ScriptSet>,
+        warnings: &[Diagnostic],
+        tests: Option<TestCounts>,
+        began: Instant,
+    ) -> Vec<String> {
         let restart_needed = restart_needed(&self.at_start, &set.config);
         self.parts.live.store(set.clone());
         self.refused = None;
-        self.judged = Some(seen.tests);
         self.parts.metrics.set_swapped(&set.version, set.rules.len(), began.elapsed());
         for setting in &restart_needed {
             tracing::warn!(setting, "the changed setting needs a restart to take effect");
         }
         self.end.status.send_modify(|status| {
             status.live_since = Timestamp::now();
-            status.warnings.clone_from(&warnings);
-            status.tests.clone_from(&tests);
+            status.warnings = warnings.to_vec();
+            status.tests = tests;
             status.refused = None;
             status.failing = None;
             status.from_store = false;
             status.restart_needed.clone_from(&restart_needed);
         });
         self.parts.swapped.send_replace(set.version.clone());
-        if let Err(error) = stored::save(&*self.parts.store, &set.files, &set.version).await {
-            tracing::warn!(%error, "the live script set could not be stored; a restart would fall back to an older one");
-        }
-        // Who is told that it is live may count on it. Without a follower there is nothing to wait for.
-        drop(self.parts.followed.wait_for(|version| *version == set.version).await);
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        ReloadOutcome::Swapped { version: set.version.clone(), warnings, restart_needed, tests, took_ms }
+        restart_needed
+    }
+
+    /// Who is told that it is live may count on it. Without a follower there is nothing to wait for.
+    pub(super) async fn followed(&mut self, version: &Version) {
+        drop(self.parts.followed.wait_for(|followed| followed == version).await);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The loop that waits for a reason to look, looks, tries and swaps.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use super::gate::{Gate, Verdict};
 use super::hangup::Hangup;
 use super::look::{Look, Seen, TestsHash};
 use super::watch::Watch;
-use super::{HandleEnd, MetadataSource, ReloadOutcome};
+use super::{HandleEnd, MetadataSource, ReloadOutcome, Request, RollbackRequest, RolledBack, VersionError};
 use crate::config::Config;
+use crate::delivery::PlanHold;
 use crate::diagnostic::Diagnostic;
 use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
 use crate::store::Store;
@@ -32,6 +34,8 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Metrics,
     pub(super) metadata: MetadataSource,
+    /// Told which plans have to wait.
+    pub(super) hold: PlanHold,
     pub(super) swapped: watch::Sender<Version>,
     /// The set that those who follow the swaps have taken up.
     pub(super) followed: watch::Receiver<Version>,
@@ -49,8 +53,26 @@ pub struct Reloader {
     pub(super) refused: Option<Refusal>,
     /// The tests by which the live set was judged last.
     pub(super) judged: Option<TestsHash>,
+    /// The files that would be live but for the pin.
+    pub(super) waiting: Option<Seen>,
+    /// The files as they were seen last, whatever came of them.
+    pub(super) on_disk: Option<Seen>,
     /// Who waits for the outcome of the next look.
-    asked: Vec<oneshot::Sender<ReloadOutcome>>,
+    asked: Vec<Asked>,
+    /// What is to be done before it.
+    commands: VecDeque<Command>,
+}
+
+/// Who waits for the outcome of a look.
+enum Asked {
+    Reload(oneshot::Sender<ReloadOutcome>),
+    Unpin(oneshot::Sender<Result<ReloadOutcome, VersionError>>),
+}
+
+/// What somebody asks besides a look.
+enum Command {
+    Rollback(RollbackRequest, oneshot::Sender<Result<RolledBack, VersionError>>),
+    Unpin(oneshot::Sender<Result<ReloadOutcome, VersionError>>),
 }
 
 /// What is refused: files as they were seen, or why they could not be read.
@@ -66,6 +88,8 @@ impl std::fmt::Debug for Reloader {
 enum Reason {
     /// The watcher saw something, the poll's time has come, or somebody asks.
     Look { asked: bool },
+    /// There are commands, and nothing else.
+    Commands,
     /// The daemon stops.
     Stop,
 }
@@ -91,7 +115,7 @@ enum Looked {
 /// How a trial comes out.
 enum Tried {
     Judged(Verdict),
-    /// The files are others by now.
+    /// The files are others by now, or a command goes first.
     Outdated,
     Stop,
 }
@@ -99,8 +123,19 @@ enum Tried {
 impl Reloader {
     pub(super) fn new(parts: Parts, end: HandleEnd, refused: Option<Refusal>, judged: Option<TestsHash>) -> Self {
         let at_start = parts.live.load().config.clone();
-        let (changes, asked) = (Arc::new(Notify::new()), Vec::new());
-        Self { parts, end, changes, watch: None, at_start, refused, judged, asked }
+        Self {
+            parts,
+            end,
+            changes: Arc::new(Notify::new()),
+            watch: None,
+            at_start,
+            refused,
+            judged,
+            waiting: None,
+            on_disk: None,
+            asked: Vec::new(),
+            commands: VecDeque::new(),
+        }
     }
 
     /// Runs until `stopping` turns true or its sender is gone.
@@ -108,11 +143,48 @@ impl Reloader {
         let mut hangup = Hangup::new();
         // Between the first reading and the first watch something may have changed.
         self.changes.notify_one();
-        while let Reason::Look { asked } = self.next(&mut hangup, &mut stopping).await {
+        loop {
+            let asked = match self.next(&mut hangup, &mut stopping).await {
+                Reason::Look { asked } => asked,
+                Reason::Commands => {
+                    self.carry_out().await;
+                    if self.asked.is_empty() {
+                        continue;
+                    }
+                    true
+                }
+                Reason::Stop => return,
+            };
             let Some(outcome) = self.reload(asked, &mut hangup, &mut stopping).await else { return };
-            for reply in self.asked.drain(..) {
+            for asked in self.asked.drain(..) {
                 // Who asked may have gone.
-                drop(oneshot::Sender::send(reply, outcome.clone()));
+                match asked {
+                    Asked::Reload(reply) => drop(reply.send(outcome.clone())),
+                    Asked::Unpin(reply) => drop(reply.send(Ok(outcome.clone()))),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Reload(reply) => self.asked.push(Asked::Reload(reply)),
+            Request::Rollback(request, reply) => self.commands.push_back(Command::Rollback(request, reply)),
+            Request::Unpin(reply) => self.commands.push_back(Command::Unpin(reply)),
+        }
+    }
+
+    /// Carries out what is asked besides looks.
+    async fn carry_out(&mut self) {
+        while let Some(command) = self.commands.pop_front() {
+            match command {
+                // Who asked may have gone.
+                Command::Rollback(request, reply) => drop(reply.send(self.rollback(request).await)),
+                Command::Unpin(reply) => match self.unpin().await {
+                    // Answered with what becomes of the files.
+                    Ok(()) => self.asked.push(Asked::Unpin(reply)),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
             }
         }
     }
@@ -128,9 +200,9 @@ impl Reloader {
         let asked = tokio::select! {
             biased;
             () = stopped(stopping) => return Reason::Stop,
-            Some(reply) = self.end.requests.recv() => {
-                self.asked.push(reply);
-                true
+            Some(request) = self.end.requests.recv() => {
+                self.take(request);
+                false
             }
             () = hangup.received() => true,
             () = self.changes.notified(), if config.reload.watch => {
@@ -140,10 +212,10 @@ impl Reloader {
             () = tokio::time::sleep(config.reload.poll.get()), if config.reload.watch => false,
         };
         // One reading answers everybody who asked before it.
-        while let Ok(reply) = self.end.requests.try_recv() {
-            self.asked.push(reply);
+        while let Ok(request) = self.end.requests.try_recv() {
+            self.take(request);
         }
-        Reason::Look { asked: asked || !self.asked.is_empty() }
+        if self.commands.is_empty() { Reason::Look { asked: asked || !self.asked.is_empty() } } else { Reason::Commands }
     }
 
     /// Waits until nothing has changed for a while.
@@ -181,7 +253,10 @@ impl Reloader {
             self.end.status.send_modify(|status| status.trying = None);
             match tried {
                 Tried::Judged(verdict) => return Some(self.conclude(candidate, verdict).await),
-                Tried::Outdated => asked |= !self.asked.is_empty(),
+                Tried::Outdated => {
+                    self.carry_out().await;
+                    asked |= !self.asked.is_empty();
+                }
                 Tried::Stop => return None,
             }
         }
@@ -195,6 +270,7 @@ impl Reloader {
             Ok(look) => look,
             Err(diagnostics) => return Looked::Ended(self.refuse(Err(diagnostics.clone()), diagnostics, None, began)),
         };
+        self.on_disk = Some(seen.clone());
         // A set that was live before it was ever seen on disk was judged then.
         let known = seen.version == live.version && self.judged.get_or_insert_with(|| seen.tests.clone()) == &seen.tests;
         if !asked {
@@ -203,6 +279,9 @@ impl Reloader {
             }
             if self.refused.as_ref().is_some_and(|refused| refused.as_ref() == Ok(&seen)) {
                 return Looked::Ended(self.still_refused());
+            }
+            if self.waiting.as_ref() == Some(&seen) {
+                return Looked::Ended(self.still_waiting(seen.version));
             }
         }
         let options =
@@ -232,10 +311,13 @@ impl Reloader {
                 biased;
                 () = stopped(stopping) => return Tried::Stop,
                 verdict = gate.verdict() => return Tried::Judged(verdict),
-                Some(reply) = self.end.requests.recv() => self.asked.push(reply),
+                Some(request) = self.end.requests.recv() => self.take(request),
                 () = hangup.received() => {}
                 () = self.changes.notified(), if config.reload.watch => self.quiet().await,
                 () = tokio::time::sleep(config.reload.poll.get()), if config.reload.watch => {}
+            }
+            if !self.commands.is_empty() {
+                return Tried::Outdated;
             }
             // What cannot be read now is told by the next look.
             if self.read().await.map(|look| look.seen).as_ref() != Ok(&candidate.seen) {
@@ -251,6 +333,6 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-fn failed(error: &tokio::task::JoinError) -> Diagnostic {
+pub(super) fn failed(error: &tokio::task::JoinError) -> Diagnostic {
     Diagnostic::error(format!("reading or building the files failed: {error}"))
 }

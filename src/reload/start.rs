@@ -12,12 +12,15 @@ use tokio::time::Instant;
 
 use super::gate::{Gate, TestCounts, Verdict};
 use super::look::{Look, Seen, TestsHash};
-use super::reloader::{Parts, Refusal};
-use super::{Handle, Refused, ReloadStatus, Reloader, stored};
+use super::reloader::{Parts, Refusal, failed};
+use super::stored::StoredError;
+use super::versions::{LiveBy, Versions};
+use super::{Handle, Pin, Refused, ReloadStatus, Reloader, VersionError, pin, stored};
 use crate::config::Config;
 use crate::crm::Metadata;
+use crate::delivery::PlanHold;
 use crate::diagnostic::Diagnostic;
-use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
+use crate::rules::{BuildOptions, Built, Live, ScriptSet, SetFiles, Version};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -54,6 +57,8 @@ pub struct Chosen {
     judged: Option<TestsHash>,
     /// What was seen on disk and refused, when the set is of the store.
     refused: Option<(Refusal, Refused)>,
+    /// The set is that of the pin, whatever lies on disk.
+    pin: Option<Pin>,
 }
 
 /// A running start: what the daemon is wired with.
@@ -66,6 +71,8 @@ pub struct Started {
     pub swapped: watch::Receiver<Version>,
     /// Whoever follows the swaps tells here how far it has come; a reload is answered after that. Dropped: nobody follows.
     pub followed: watch::Sender<Version>,
+    /// Which plans have to wait.
+    pub hold: PlanHold,
     /// To be run until the daemon stops.
     pub reloader: Reloader,
 }
@@ -118,11 +125,21 @@ impl Prepared {
         }
     }
 
-    /// The set to start with: the files when they were live before or pass what they require, else the last good set of the store.
+    /// The set to start with: the pinned one; else the files when they were live before or pass what they require; else the last good set of
+    /// the store. With `unpin`, what is pinned is let go first.
     ///
     /// # Errors
-    /// When the store has no set that builds: what is wrong with the files, and with it.
-    pub async fn choose(self, store: &dyn Store) -> Result<Chosen, Vec<Diagnostic>> {
+    /// When the pinned set does not build any more, or the store has no set that does: what is wrong with the files, and with it.
+    pub async fn choose(self, store: &dyn Store, unpin: bool) -> Result<Chosen, Vec<Diagnostic>> {
+        let failed = |error: StoredError| vec![Diagnostic::error(format!("what is pinned cannot be told: {error}"))];
+        match pin::load(store).await.map_err(failed)? {
+            Some(pin) if unpin => {
+                store.commit(vec![pin::unwrite()]).await.map_err(|e| failed(e.into()))?;
+                tracing::info!(version = %pin.version, "unpinned at the start");
+            }
+            Some(pin) => return self.pinned(pin, store).await,
+            None => {}
+        }
         let Self { dir, mock, found, .. } = self;
         let (refusal, diagnostics) = match found {
             Found::Refused(refusal, diagnostics) => (refusal, diagnostics),
@@ -132,7 +149,7 @@ impl Prepared {
                 match passes(&set, &dir, store).await {
                     Ok(tests) => {
                         let judged = Some(seen.tests);
-                        return Ok(Chosen { dir, mock, set, warnings, tests, judged, refused: None });
+                        return Ok(Chosen { dir, mock, set, warnings, tests, judged, refused: None, pin: None });
                     }
                     Err(diagnostics) => (Ok(seen), diagnostics),
                 }
@@ -142,16 +159,54 @@ impl Prepared {
         match last_good(store, options).await {
             Ok(Built { set, warnings }) => {
                 let refused = Some((refusal, Refused { at: Timestamp::now(), diagnostics }));
-                Ok(Chosen { dir, mock, set: Arc::new(set), warnings, tests: None, judged: None, refused })
+                Ok(Chosen { dir, mock, set: Arc::new(set), warnings, tests: None, judged: None, refused, pin: None })
             }
             Err(more) => Err(diagnostics.into_iter().chain(more).collect()),
         }
     }
 }
 
+impl Prepared {
+    /// The set that somebody rolled back to.
+    async fn pinned(self, pin: Pin, store: &dyn Store) -> Result<Chosen, Vec<Diagnostic>> {
+        let Self { dir, mock, .. } = self;
+        let versions = Versions::new(store);
+        let files = async { Ok::<_, VersionError>(versions.files(&versions.find(&pin.version.0).await?).await?) };
+        let built = match files.await {
+            Ok(files) => build(files, BuildOptions { dir: dir.clone(), mock, metadata: None }).await,
+            Err(error) => Err(vec![Diagnostic::error(error.to_string())]),
+        };
+        let said = |d: Diagnostic| {
+            d.note(format!("in version {}, which was rolled back to and is pinned", pin.version))
+                .note("mend it, or start with `pipewright serve --unpin`, which takes what lies on disk")
+        };
+        let Built { set, warnings } = built.map_err(|problems| problems.into_iter().map(said).collect::<Vec<_>>())?;
+        let (set, pin) = (Arc::new(set), Some(pin));
+        Ok(Chosen { dir, mock, set, warnings, tests: None, judged: None, refused: None, pin })
+    }
+}
+
+/// Builds a set that was live before.
+async fn build(files: SetFiles, options: BuildOptions) -> Result<Built, Vec<Diagnostic>> {
+    let build = tokio::task::spawn_blocking(move || ScriptSet::build_as_required(files, &options));
+    build.await.unwrap_or_else(|error| Err(vec![failed(&error)]))
+}
+
+/// Whether this version was live before. What cannot be told is no: the set is tried then.
+async fn was_live(store: &dyn Store, version: &Version) -> bool {
+    let known = async {
+        let last = stored::load(store).await?.is_some_and(|files| files.version() == *version);
+        Ok::<_, VersionError>(last || Versions::new(store).has(version).await?)
+    };
+    known.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether the files were live before cannot be told; they are tried");
+        false
+    })
+}
+
 /// That a set of the files was live before, or passes what it requires: the tests that it passed now; else why it does not.
 async fn passes(set: &Arc<ScriptSet>, dir: &Path, store: &dyn Store) -> Result<Option<TestCounts>, Vec<Diagnostic>> {
-    if stored::was_live(store, &set.version).await {
+    if was_live(store, &set.version).await {
         return Ok(None);
     }
     let Verdict { tests, refusal } = Gate::begin(set.clone(), dir.to_owned()).verdict().await;
@@ -168,7 +223,7 @@ impl Chosen {
     /// Goes live with it. `metadata` is asked at each reload.
     pub async fn start(self, store: Arc<dyn Store>, metrics: Metrics, metadata: MetadataSource) -> Started {
         let started = Instant::now();
-        let Self { dir, mock, set, warnings, tests, judged, refused } = self;
+        let Self { dir, mock, set, warnings, tests, judged, refused, pin } = self;
         let version = &set.version;
         metrics.set_swapped(version, set.rules.len(), started.elapsed());
         if let Some(tests) = &tests {
@@ -178,8 +233,14 @@ impl Chosen {
             tracing::error!(%version, "the files on disk are refused; running the last good script set from the store");
             // Told after the swap, which would say that all is well.
             metrics.set_refused(&refused.diagnostics, started.elapsed());
-        } else if let Err(error) = stored::save(&*store, &set.files, version).await {
+        } else if let Err(error) = Versions::new(&*store).went_live(&set, LiveBy::Files, Vec::new()).await {
             tracing::warn!(%error, "the live script set could not be stored; a restart has no last good set");
+        }
+        let hold = PlanHold::default();
+        if let Some(pin) = &pin {
+            hold.set(pin.hold_pinned.then(|| pin.version.clone()));
+            metrics.set_pinned(true);
+            tracing::warn!(%version, since = %pin.since, "the script set is pinned; saved files wait until `pipewright unpin`");
         }
         let (seen, refused) = refused.unzip();
         let status = ReloadStatus {
@@ -188,6 +249,7 @@ impl Chosen {
             tests,
             from_store: refused.is_some(),
             refused,
+            pin,
             ..ReloadStatus::default()
         };
         let (handle, end) = Handle::channel(status);
@@ -201,10 +263,11 @@ impl Chosen {
             store,
             metrics,
             metadata,
+            hold: hold.clone(),
             swapped: swapped_sender,
             followed: followed_receiver,
         };
-        Started { live, handle, swapped, followed, reloader: Reloader::new(parts, end, seen, judged) }
+        Started { live, handle, swapped, followed, hold, reloader: Reloader::new(parts, end, seen, judged) }
     }
 }
 
@@ -215,12 +278,6 @@ async fn last_good(store: &dyn Store, options: BuildOptions) -> Result<Built, Ve
         Ok(None) => return Err(Vec::new()),
         Err(error) => return Err(vec![Diagnostic::error(format!("the last good script set cannot be used: {error}"))]),
     };
-    let build = tokio::task::spawn_blocking(move || ScriptSet::build_as_required(files, &options));
-    build
-        .await
-        .unwrap_or_else(|error| Err(vec![Diagnostic::error(format!("building the last good script set failed: {error}"))]))
-        .map_err(|problems| {
-            let note = |p: Diagnostic| p.note("in the last good script set, from the store");
-            problems.into_iter().map(note).collect()
-        })
+    let note = |p: Diagnostic| p.note("in the last good script set, from the store");
+    build(files, options).await.map_err(|problems| problems.into_iter().map(note).collect())
 }

@@ -10,7 +10,7 @@ use crate::script::Sources;
 use crate::store::sqlite::History;
 use crate::store::{Store, StoreError, Write};
 
-const SPACE: &str = "script_sets";
+pub(super) const SPACE: &str = "script_sets";
 const LIVE: &str = "live";
 
 /// The files of a set, as the store keeps them.
@@ -37,10 +37,18 @@ pub enum StoredError {
     /// Its content is not what its version says.
     #[error("the stored set is damaged: its content does not have the hash {0}")]
     Hash(Version),
+    /// A part of it is gone.
+    #[error("the stored version {version} is damaged: {file} is missing or no text")]
+    Missing {
+        /// Which.
+        version: Version,
+        /// The file that is missing.
+        file: String,
+    },
 }
 
-/// Keeps a set as the last good one.
-pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version) -> Result<(), StoredError> {
+/// The write that keeps a set as the last good one.
+pub(super) fn write(files: &SetFiles, version: &Version) -> Result<Write, StoredError> {
     let set = StoredSet {
         version: version.clone(),
         rules_toml: files.rules_toml.clone(),
@@ -49,7 +57,7 @@ pub(super) async fn save(store: &dyn Store, files: &SetFiles, version: &Version)
         schemas: files.schemas.clone(),
     };
     let value = serde_json::to_vec(&set)?;
-    Ok(store.commit(vec![Write::KvPut { space: SPACE.to_owned(), key: LIVE.to_owned(), value }]).await?)
+    Ok(Write::KvPut { space: SPACE.to_owned(), key: LIVE.to_owned(), value })
 }
 
 /// The last good set; none when there was none.
@@ -70,15 +78,4 @@ fn read(value: &[u8]) -> Result<SetFiles, StoredError> {
     let sources = Sources { scripts: set.scripts, tables: set.tables };
     let files = SetFiles { rules_toml: set.rules_toml, sources, schemas: set.schemas };
     if files.version() == set.version { Ok(files) } else { Err(StoredError::Hash(set.version)) }
-}
-
-/// Whether this version was live before. What cannot be told is no: the set is tried then.
-pub(super) async fn was_live(store: &dyn Store, version: &Version) -> bool {
-    match load(store).await {
-        Ok(files) => files.is_some_and(|files| files.version() == *version),
-        Err(error) => {
-            tracing::warn!(%error, "whether the files were live before cannot be told; they are tried");
-            false
-        }
-    }
 }

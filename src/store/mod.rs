@@ -19,7 +19,7 @@ mod write;
 pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
 pub use erase::{AsOf, Erase, Erased, IndexedEntity, RejectedText, TO_FORGET, ToForget};
 pub use error::StoreError;
-pub use query::{DeliveryFilter, DeliveryRow, EventRow, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
+pub use query::{DeliveryFilter, DeliveryRow, EventRow, OutcomeCount, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
 pub use types::{
     Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
 };
@@ -88,6 +88,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// What ingest refused, newest first.
     async fn rejected(&self, limit: usize) -> Result<Vec<RejectedRow>, StoreError>;
+
+    /// How many deliveries ended how, by the script set that ran, rule and state.
+    async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError>;
+
+    /// The script sets that made the plans which are pinned.
+    async fn planned_by(&self) -> Result<Vec<String>, StoreError>;
 
     /// Counts and sizes.
     async fn stats(&self) -> Result<StoreStats, StoreError>;

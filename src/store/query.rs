@@ -100,6 +100,20 @@ pub struct DeliveryRow {
     pub replay_of: Option<DeliveryId>,
 }
 
+/// How many deliveries of a rule ended in a state under one script set. One that was discarded after it had failed counts as discarded; one
+/// that was released counts when it ends again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeCount {
+    /// Version of the script set, as deliveries name it.
+    pub version: String,
+    /// Rule.
+    pub rule: Arc<str>,
+    /// State.
+    pub state: DeliveryState,
+    /// How many.
+    pub deliveries: u64,
+}
+
 /// One event in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRow {

@@ -130,6 +130,11 @@ pub enum Write {
         /// Value.
         value: Vec<u8>,
     },
+    /// Forgets how the deliveries of a script set ended.
+    ForgetOutcomes {
+        /// Its version, as deliveries name it.
+        version: String,
+    },
     /// Deletes a small named value.
     KvDelete {
         /// Space.

@@ -77,6 +77,7 @@ pub(super) struct Instruments {
     pub(super) live_set: Level<1>,
     pub(super) refused_set: Gauge,
     pub(super) failing_set: Gauge,
+    pub(super) pinned_set: Gauge,
     pub(super) swapped_at: Seconds,
     // Store.
     pub(super) commits: Count<1>,
@@ -170,6 +171,11 @@ impl Instruments {
                 Gauge::default(),
                 "script_set_failing",
                 "1 while the live set fails tests that were changed since it went live",
+            ),
+            pinned_set: r.add(
+                Gauge::default(),
+                "script_set_pinned",
+                "1 while the live set was rolled back to and saved files wait for `unpin`",
             ),
             swapped_at: r.add(Seconds::default(), "script_set_swapped_timestamp_seconds", "When the live script set went live"),
             commits: r.count("store_commits", "Commits of the store, by result"),

@@ -115,6 +115,18 @@ impl Metrics {
         }
     }
 
+    /// The live set stays until `unpin`, or does no longer.
+    pub fn set_pinned(&self, pinned: bool) {
+        self.0.on.pinned_set.set(i64::from(pinned));
+    }
+
+    /// The files on disk would be live but for the pin.
+    pub fn set_held_back(&self, files: &dyn std::fmt::Display, elapsed: Duration) {
+        self.reload_ended("held", elapsed);
+        self.0.on.refused_set.set(0);
+        tracing::warn!(%files, elapsed_ms = millis(elapsed), "the files on disk would be live but for the pin; `pipewright unpin` takes them");
+    }
+
     /// The tests of a changed set, or of the live one, were run.
     pub fn set_tested(&self, passed: usize, failed: usize, elapsed: Duration) {
         let result = word(if failed == 0 { "passed" } else { "failed" });

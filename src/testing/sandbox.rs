@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::room::Room;
 use crate::config::{AccountConfig, Writes};
 use crate::crm::{Account, Metadata};
-use crate::delivery::{self, Creates, Locks, Runtime, Wakeup};
+use crate::delivery::{self, Creates, Locks, PlanHold, Runtime, Wakeup};
 use crate::event::Event;
 use crate::ingest;
 use crate::mock::Mock;
@@ -145,6 +145,7 @@ impl Sandbox {
             accounts: Arc::new(RwLock::new(accounts)),
             locks: Locks::default(),
             creates: Creates::default(),
+            hold: PlanHold::default(),
             metrics: room.metrics.clone(),
             wakes,
             fatal,

@@ -58,8 +58,9 @@ use self::steady::SteadyClock;
 use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
-    Aliases, Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent, Pending,
-    Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Aliases, Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent,
+    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
+    UnmatchedFilter, Write,
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
@@ -349,6 +350,14 @@ impl Store for SqliteStore {
 
     async fn rejected(&self, limit: usize) -> Result<Vec<RejectedRow>, StoreError> {
         self.read(move |conn| rejects::list(conn, capped(limit, LIST_LIMIT))).await
+    }
+
+    async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError> {
+        self.read(readers::outcomes).await
+    }
+
+    async fn planned_by(&self) -> Result<Vec<String>, StoreError> {
+        self.read(readers::planned_by).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {

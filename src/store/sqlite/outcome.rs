@@ -129,6 +129,7 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
         Write::Finish(end) => finish(conn, cache, end),
         Write::Release { id, delivery, at } => {
             let (seq, rule) = (from_seq(id.seq), names.id(conn, &id.rule)?);
+            uncount(conn, seq, rule)?;
             run(
                 "INSERT INTO pending (seq, rule, position, account, part, key, at, kind, after, behind, released_at)
                  SELECT seq, rule, position, ?3, ?4, ?5, at, kind, ?6, ?7, ?8 FROM runs WHERE seq = ?1 AND rule = ?2",
@@ -186,6 +187,10 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
              ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",
             params![space, key, value],
         ),
+        Write::ForgetOutcomes { version } => match names.known(version) {
+            Some(version) => run("DELETE FROM outcomes WHERE version = ?1", params![version]),
+            None => Ok(()),
+        },
         Write::KvDelete { space, key } => run("DELETE FROM kv WHERE space = ?1 AND key = ?2", params![space, key]),
     }
 }
@@ -202,6 +207,8 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
         .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, reason])?;
     if moved == 0 {
         // A failure that a person discards; it keeps the version that ran.
+        let ran = uncount(conn, seq, rule)?;
+        count(conn, ran, rule, end.state)?;
         conn.prepare_cached(
             "UPDATE runs SET state = ?3, finished_at = ?4, reason = coalesce(?5, reason) WHERE seq = ?1 AND rule = ?2",
         )?
@@ -209,6 +216,7 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
         counters::take(&mut cache.counters.failed, 1);
     } else {
         conn.prepare_cached("DELETE FROM pending WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
+        count(conn, version, rule, end.state)?;
         counters::take(&mut cache.counters.pending, 1);
     }
     if end.state.is_failure() {
@@ -219,6 +227,31 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
         conn.prepare_cached("DELETE FROM plans WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
     }
     Ok(())
+}
+
+/// Counts a delivery among those that the script set ended so. Without a set nothing has run.
+fn count(conn: &Connection, version: Option<i64>, rule: i64, state: DeliveryState) -> rusqlite::Result<()> {
+    let Some(version) = version else { return Ok(()) };
+    conn.prepare_cached(
+        "INSERT INTO outcomes (version, rule, state, deliveries) VALUES (?1, ?2, ?3, 1)
+         ON CONFLICT (version, rule, state) DO UPDATE SET deliveries = deliveries + 1",
+    )?
+    .execute(params![version, rule, from_state(state)])
+    .map(drop)
+}
+
+/// Takes a finished delivery out of the count; answers which set ran.
+fn uncount(conn: &Connection, seq: i64, rule: i64) -> rusqlite::Result<Option<i64>> {
+    let ended = conn
+        .prepare_cached("SELECT version, state FROM runs WHERE seq = ?1 AND rule = ?2")?
+        .query_row([seq, rule], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let Some((Some(version), state)) = ended else { return Ok(None) };
+    conn.prepare_cached(
+        "UPDATE outcomes SET deliveries = deliveries - 1 WHERE version = ?1 AND rule = ?2 AND state = ?3 AND deliveries > 0",
+    )?
+    .execute([version, rule, state])?;
+    Ok(Some(version))
 }
 
 /// A reason as lists keep it.

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
 
-use super::codes::{Trouble, from_seq, to_keys, to_seq, to_time};
+use super::codes::{Trouble, from_seq, to_count, to_keys, to_seq, to_state, to_time};
 use super::names::{self, Labels};
 use super::open::Paths;
-use crate::store::{DeliveryId, Pending, Seq, StoreError, StoredEvent};
+use crate::store::{DeliveryId, OutcomeCount, Pending, Seq, StoreError, StoredEvent};
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -191,4 +191,29 @@ pub(super) fn kv_list(conn: &Connection, space: &str) -> rusqlite::Result<Vec<(S
 /// When the oldest unfinished delivery's event was received.
 pub(super) fn oldest_pending(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT at FROM pending ORDER BY seq LIMIT 1")?.query_row([], |row| row.get(0)).optional()
+}
+
+/// How deliveries ended, by script set, rule and state.
+pub(super) fn outcomes(conn: &Connection) -> rusqlite::Result<Vec<OutcomeCount>> {
+    let labels = Labels::load(conn)?;
+    conn.prepare_cached("SELECT version, rule, state, deliveries FROM outcomes WHERE deliveries > 0")?
+        .query_map([], |row| {
+            Ok(OutcomeCount {
+                version: labels.get(row.get(0)?)?.to_string(),
+                rule: labels.get(row.get(1)?)?,
+                state: to_state(row.get(2)?)?,
+                deliveries: to_count(row.get(3)?),
+            })
+        })?
+        .collect()
+}
+
+/// The script sets that made the plans which are pinned, of pending and of half-done deliveries.
+pub(super) fn planned_by(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "SELECT DISTINCT json_extract(CAST(plan AS TEXT), '$.version') AS version FROM plans
+         WHERE json_valid(CAST(plan AS TEXT)) AND version IS NOT NULL",
+    )?
+    .query_map([], |row| row.get(0))?
+    .collect()
 }

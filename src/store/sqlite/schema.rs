@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -44,6 +44,14 @@ UPDATE kv SET value = CAST(json_object(
     'ids', json((SELECT json_group_array(id ORDER BY place) FROM aliases WHERE class = (SELECT class FROM aliases WHERE id = kv.key))),
     'as_of', json_object('seq', (SELECT last_seq FROM counters), 'at', json(CAST(value AS TEXT)))) AS BLOB)
   WHERE space = 'forget';
+";
+
+/// How the deliveries of each script set ended, counted where they end: what retention drops still counts.
+const OUTCOMES: &str = "
+CREATE TABLE outcomes (
+  version INTEGER NOT NULL, rule INTEGER NOT NULL, state INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+  PRIMARY KEY (version, rule, state)) WITHOUT ROWID;
+INSERT INTO outcomes SELECT version, rule, state, count(*) FROM runs WHERE version IS NOT NULL GROUP BY version, rule, state;
 ";
 
 const INITIAL: &str = "

@@ -95,8 +95,12 @@ impl Admin {
         });
         let (handle, reload::HandleEnd { mut requests, status }) = reload::Handle::channel(settled());
         tokio::spawn(async move {
-            while let Some(reply) = requests.recv().await {
-                drop(reply.send(refusal()));
+            while let Some(request) = requests.recv().await {
+                match request {
+                    reload::Request::Reload(reply) => drop(reply.send(refusal())),
+                    reload::Request::Rollback(_, reply) => drop(reply.send(Err(reload::VersionError::Stopped))),
+                    reload::Request::Unpin(reply) => drop(reply.send(Err(reload::VersionError::NotPinned))),
+                }
             }
         });
         let (stop, _) = watch::channel(false);

@@ -174,6 +174,7 @@ impl Rig {
             mock: Some(MockSetup { mock: self.mock.clone(), door, unlimited: true, writes_on: false }),
             listen: None,
             admin_listen: None,
+            unpin: false,
             store_fault: Some(self.store_fault()),
         };
         let daemon = if self.separate {

@@ -11,6 +11,7 @@ mod deals;
 mod erasure;
 mod failures;
 mod harness;
+mod holding;
 mod identity;
 mod kinds;
 mod leads;

@@ -17,3 +17,4 @@ mod pinned;
 mod schema;
 mod starting;
 mod under_load;
+mod versions;

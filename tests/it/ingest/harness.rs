@@ -16,7 +16,7 @@ use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
     Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent,
-    Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
+    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
     UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
@@ -353,6 +353,12 @@ impl Store for Kept {
         Err(StoreError::Closed)
     }
     async fn rejected(&self, _: usize) -> Result<Vec<RejectedRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn planned_by(&self) -> Result<Vec<String>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn stats(&self) -> Result<StoreStats, StoreError> {

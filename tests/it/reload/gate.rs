@@ -154,7 +154,7 @@ async fn a_start_with_a_set_that_fails_goes_on_with_the_last_good_one_or_says_wh
 }
 
 /// Tests that pass and take minutes together: each works until close to its limit of operations.
-fn endless() -> String {
+pub(super) fn endless() -> String {
     let one = |number: u32| format!("fn test_{number}() {{ for i in 0..150000 {{ i + i; }} }}\n");
     (0..2_000).map(one).collect()
 }

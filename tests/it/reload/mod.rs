@@ -1,6 +1,7 @@
 //! Edits on disk, as editors, deployers and mounts make them, and what goes live.
 
 mod gate;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,7 +54,7 @@ impl Running {
         let (store, _feed) = SqliteStore::open(options).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
         let metrics = Metrics::default();
-        let chosen = match prepared.choose(&*store).await {
+        let chosen = match prepared.choose(&*store, false).await {
             Ok(chosen) => chosen,
             Err(problems) => {
                 store.close().await;

@@ -7,5 +7,6 @@ mod lists;
 mod model;
 mod opening;
 mod outcome;
+mod outcomes;
 mod retention;
 mod support;

@@ -1,10 +1,10 @@
 //! Which directories and files are taken, and how the others are refused.
 
 use pipewright::store::sqlite::SqliteStore;
-use pipewright::store::{Alias, AsOf, Erase, NewEvent, Seq, Store, StoreError, TO_FORGET, ToForget, Write};
+use pipewright::store::{Alias, AsOf, DeliveryState, Erase, NewEvent, Seq, Store, StoreError, TO_FORGET, ToForget, Write};
 use tempfile::TempDir;
 
-use super::support::{add, all_pending, event, open, options};
+use super::support::{add, all_pending, at, event, finish, id, open, options};
 
 fn refusal(dir: &TempDir) -> String {
     match SqliteStore::open(options(dir)) {
@@ -94,12 +94,12 @@ async fn a_file_from_before_aliases_is_brought_up_to_date_and_goes_on() {
     // As the version before left it.
     raw(&opened.dir)
         .execute_batch(
-            "DROP TABLE aliases; DROP TABLE joined; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
+            "DROP TABLE outcomes; DROP TABLE aliases; DROP TABLE joined; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
              ALTER TABLE unmatched DROP COLUMN note; PRAGMA user_version = 4;",
         )
         .expect("writes");
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
-    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 6);
+    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 7);
     let pending = all_pending(&store, 10).await;
     assert_eq!(pending.iter().map(|p| (p.id.to_string(), p.behind.len())).collect::<Vec<_>>(), [("1/person".to_owned(), 0)]);
     assert_eq!(store.event(Seq(2)).await.expect("reads").expect("is there").note, None);
@@ -109,6 +109,21 @@ async fn a_file_from_before_aliases_is_brought_up_to_date_and_goes_on() {
     assert_eq!(store.aliases().len(), 2);
     opened.store = store;
     assert_eq!(opened.reopen().store.aliases().len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_from_before_outcomes_were_counted_counts_what_it_holds() {
+    let opened = open();
+    opened.store.append(vec![event("m1", &["person", "deal"]), event("m2", &["person"])]).await.expect("appends");
+    let done = |seq: u64, rule: &str| finish(id(Seq(seq), rule), DeliveryState::Done, at(1));
+    opened.store.commit(vec![done(1, "person"), done(1, "deal"), done(2, "person")]).await.expect("commits");
+    let counted = opened.store.outcomes().await.expect("reads");
+    assert_eq!(counted.iter().map(|c| c.deliveries).sum::<u64>(), 3);
+    opened.store.close().await;
+    drop(opened.store);
+    raw(&opened.dir).execute_batch("DROP TABLE outcomes; PRAGMA user_version = 6;").expect("writes");
+    let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
+    assert_eq!(store.outcomes().await.expect("reads"), counted);
 }
 
 #[tokio::test]
@@ -130,7 +145,7 @@ async fn a_file_from_before_erasures_were_as_of_an_event_keeps_its_classes_and_i
     opened.store.commit(vec![old("p"), old("z")]).await.expect("writes");
     opened.store.close().await;
     drop(opened.store);
-    raw(&opened.dir).execute_batch("DROP TABLE joined; PRAGMA user_version = 5;").expect("writes");
+    raw(&opened.dir).execute_batch("DROP TABLE outcomes; DROP TABLE joined; PRAGMA user_version = 5;").expect("writes");
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
     let noted = store.kv_list(TO_FORGET).await.expect("reads");
     let noted: Vec<ToForget> = noted.iter().map(|(_, wish)| serde_json::from_slice(wish).expect("a note")).collect();
