@@ -8,6 +8,7 @@ mod account;
 mod backtest;
 mod check;
 mod client;
+mod definitions;
 mod duplicates;
 mod events;
 mod exit;
@@ -68,6 +69,7 @@ enum Command {
     Fields(fields::Fields),
     #[command(subcommand)]
     Ids(ids::Ids),
+    Definitions(definitions::Definitions),
     Duplicates(duplicates::Find),
     Forget(forget::Forget),
     Status(status::Status),
@@ -128,6 +130,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Events(args) => events::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Ids(args) => ids::run(args),
+        Command::Definitions(args) => definitions::run(&args),
         Command::Duplicates(args) => duplicates::run(&args),
         Command::Forget(args) => forget::run(args),
         Command::Status(args) => status::run(&args),

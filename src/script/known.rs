@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use rhai::Engine;
-use serde::Deserialize;
 
+use super::metadata::{Function, Listing};
 use crate::diagnostic::did_you_mean;
 
 /// Names, each with the numbers of arguments that it takes.
@@ -16,21 +16,6 @@ pub(super) type Functions = BTreeMap<String, BTreeSet<usize>>;
 pub(super) struct Known {
     global: Functions,
     modules: BTreeMap<String, Functions>,
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    #[serde(default)]
-    functions: Vec<Function>,
-    #[serde(default)]
-    modules: BTreeMap<String, Listing>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Function {
-    name: String,
-    num_params: usize,
 }
 
 /// What the interpreter handles without a function.
@@ -54,8 +39,7 @@ impl Known {
         static TESTS: OnceLock<Known> = OnceLock::new();
         let known = if super::harness::is_for_tests(engine) { &TESTS } else { &RULES };
         known.get_or_init(|| {
-            let listing = engine.gen_fn_metadata_to_json(true).ok().and_then(|json| serde_json::from_str::<Listing>(&json).ok());
-            let listing = listing.unwrap_or(Listing { functions: Vec::new(), modules: BTreeMap::new() });
+            let listing = Listing::of(engine, true);
             let mut global = collect(&listing.functions);
             // Functions of modules that are called as methods.
             for (name, counts) in KEYWORDS {

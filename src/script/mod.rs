@@ -9,6 +9,7 @@
 
 mod calls;
 mod closures;
+mod definitions;
 mod engine;
 mod errors;
 mod execute;
@@ -18,6 +19,7 @@ mod host;
 mod imports;
 mod known;
 mod lint;
+mod metadata;
 mod names;
 mod peculiar;
 mod pool;
@@ -29,6 +31,7 @@ mod state;
 mod switches;
 mod value;
 
+pub use definitions::{AccountFields, MARK as DEFINITIONS_MARK, definitions};
 pub use execute::run_blocking;
 pub use harness::{TestHost, TestName, TestReport, TestSuite, Uncompiled};
 pub use names::{LiteralValue, NameRole, NameUse};

@@ -3,43 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Deserialize;
-
+use super::metadata::{Function, Listing, Param};
 use super::peculiar::PECULIAR;
 use super::{engine, harness};
 use crate::config::ScriptConfig;
 use crate::pipedrive::Kind;
-
-#[derive(Deserialize, Default)]
-struct Listing {
-    #[serde(default)]
-    functions: Vec<Function>,
-    #[serde(default)]
-    modules: BTreeMap<String, Listing>,
-    #[serde(default)]
-    doc: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Function {
-    name: String,
-    num_params: usize,
-    #[serde(default)]
-    params: Vec<Param>,
-    #[serde(default)]
-    return_type: String,
-    #[serde(default)]
-    doc_comments: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Param {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
-}
 
 /// One entry: its calls and its text.
 struct Entry {
@@ -64,8 +32,7 @@ const KIND_FUNCTIONS: &[&str] = &["upsert", "create", "update", "delete", "find"
 pub fn reference() -> String {
     let limits = ScriptConfig::default();
     let engine = engine::build(&limits, &std::sync::Arc::default());
-    let listing: Listing =
-        engine.gen_fn_metadata_to_json(false).ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let listing = Listing::of(&engine, false);
 
     let mut page = String::from(INTRODUCTION);
     section(&mut page, "The six kinds", KINDS);
@@ -91,7 +58,7 @@ pub fn reference() -> String {
     section(&mut page, "Tables", "");
     some(&mut page, &global, TABLES);
     for name in HELPERS {
-        let doc = listing.modules.get(*name).map(|m| plain(&m.doc)).unwrap_or_default();
+        let doc = listing.doc(name);
         module(&mut page, &format!("`{name}`"), &doc, name, &listing);
     }
     section(&mut page, "Limits", &limits_text(&limits));
@@ -103,8 +70,7 @@ pub fn reference() -> String {
 fn tests_section(page: &mut String, limits: &ScriptConfig) {
     section(page, "Tests", TESTS);
     let engine = harness::engine_for_tests(limits, &std::sync::Arc::default());
-    let listing: Listing =
-        engine.gen_fn_metadata_to_json(false).ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let listing = Listing::of(&engine, false);
     let global = entries("", &listing.functions);
     let _ = write!(page, "\n| call | what it does |\n|---|---|\n");
     let mut row = |calls: &[String], text: &str| {
@@ -118,17 +84,16 @@ fn tests_section(page: &mut String, limits: &ScriptConfig) {
             row(&entry.calls, &entry.text);
         }
     }
-    let of = |module: &str| listing.modules.get(module).map(|m| m.functions.as_slice()).unwrap_or_default();
-    for (_, entry) in entries("KIND", of("person")) {
+    for (_, entry) in entries("KIND", listing.of_module("person")) {
         row(&entry.calls, &entry.text);
     }
     for module in ["given", "edit"] {
-        if let Some(entry) = entries(module, of(module)).get("person") {
+        if let Some(entry) = entries(module, listing.of_module(module)).get("person") {
             let calls: Vec<String> = entry.calls.iter().map(|call| call.replace("::person(", "::KIND(")).collect();
             row(&calls, &entry.text);
         }
     }
-    for (_, entry) in entries("mock", of("mock")) {
+    for (_, entry) in entries("mock", listing.of_module("mock")) {
         row(&entry.calls, &entry.text);
     }
 }
@@ -142,8 +107,7 @@ fn section(page: &mut String, title: &str, text: &str) {
 
 fn module(page: &mut String, title: &str, text: &str, name: &str, listing: &Listing) {
     section(page, title, text);
-    let Some(module) = listing.modules.get(name) else { return };
-    for (function, entry) in entries(name, &module.functions) {
+    for (function, entry) in entries(name, listing.of_module(name)) {
         write_entry(page, &format!("{name}::{function}"), &entry, "");
     }
 }
@@ -164,11 +128,10 @@ fn write_entry(page: &mut String, title: &str, entry: &Entry, before: &str) {
 /// The documented functions by name; their calls with the fewest arguments first.
 fn entries(module: &str, functions: &[Function]) -> BTreeMap<String, Entry> {
     let mut found: BTreeMap<String, Entry> = BTreeMap::new();
-    let mut sorted: Vec<&Function> = functions.iter().filter(|f| !f.doc_comments.is_empty()).collect();
+    let mut sorted: Vec<&Function> = functions.iter().filter(|f| !f.doc().is_empty()).collect();
     sorted.sort_by_key(|f| (f.name.clone(), f.num_params));
     for function in sorted {
-        let text = function.doc_comments.iter().map(|c| plain(c)).collect::<Vec<_>>().join("\n");
-        let entry = found.entry(function.name.clone()).or_insert_with(|| Entry { calls: Vec::new(), text });
+        let entry = found.entry(function.name.clone()).or_insert_with(|| Entry { calls: Vec::new(), text: function.doc() });
         entry.calls.push(call(module, function));
     }
     found
@@ -178,7 +141,7 @@ fn call(module: &str, function: &Function) -> String {
     let names = |params: &[Param]| params.iter().map(|p| p.name.clone().unwrap_or_default()).collect::<Vec<_>>().join(", ");
     let shown = match function.params.first() {
         // A method: its value stands before the name.
-        Some(first) if first.kind.is_some() => {
+        Some(first) if function.is_method() => {
             format!("{}.{}({})", first.name.as_deref().unwrap_or_default(), function.name, names(&function.params[1..]))
         }
         _ if module.is_empty() => format!("{}({})", function.name, names(&function.params)),
@@ -188,15 +151,6 @@ fn call(module: &str, function: &Function) -> String {
         "" | "()" | "!" => shown,
         result => format!("{shown} -> {result}"),
     }
-}
-
-/// A doc comment without its slashes.
-fn plain(comment: &str) -> String {
-    let lines = comment.lines().map(|line| {
-        let line = line.trim_start().trim_start_matches("///");
-        line.strip_prefix(' ').unwrap_or(line)
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 fn limits_text(limits: &ScriptConfig) -> String {

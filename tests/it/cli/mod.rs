@@ -1,6 +1,7 @@
 //! The command line: the real binary, its answers and exit codes.
 
 mod commands;
+mod definitions;
 mod duplicates;
 
 use std::process::Stdio;

@@ -4,6 +4,7 @@ mod support;
 
 mod closures;
 mod decide;
+mod definitions;
 mod docs;
 mod errors;
 mod hostile;
