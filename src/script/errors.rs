@@ -269,6 +269,10 @@ fn describe(error: &EvalAltResult, program: &Program) -> (ScriptErrorKind, Diagn
     let (message, help) = match error {
         E::ErrorRuntime(value, _) => thrown(value),
         E::ErrorFunctionNotFound(signature, _) => unknown_function(signature, program),
+        E::ErrorIndexingType(types, _) if types.starts_with("() [") => (
+            "there is nothing to look into: the value before `[` is `()`".to_owned(),
+            Some("write `?[` for what may be missing: `found?[\"Plan\"]`".to_owned()),
+        ),
         E::ErrorDotExpr(..) | E::ErrorPropertyNotFound(..) | E::ErrorIndexingType(..) => property(error),
         E::ErrorStackOverflow(_) => {
             return limit(format!("calls are nested deeper than {MAX_CALLS}"), "make the recursion shallower");
@@ -348,7 +352,7 @@ fn thrown(value: &rhai::Dynamic) -> (String, Option<String>) {
 fn unknown_function(signature: &str, program: &Program) -> (String, Option<String>) {
     let (name, types) = signature.split_once(" (").or_else(|| signature.split_once('(')).unwrap_or((signature, ""));
     let name = name.trim();
-    let types: Vec<&str> = types.trim_end_matches(')').split(',').map(str::trim).filter(|t| !t.is_empty()).collect();
+    let types: Vec<&str> = types.strip_suffix(')').unwrap_or(types).split(',').map(str::trim).filter(|t| !t.is_empty()).collect();
     let given = types.iter().map(|t| type_name(t)).collect::<Vec<_>>().join(" and ");
     let nothing = types.contains(&"()");
     let missing = || nothing.then(|| "a value is missing: give another with `??`, or test for `()` first".to_owned());

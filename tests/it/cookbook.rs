@@ -1,8 +1,9 @@
-//! The recipes of docs/cookbook/: each works as it stands, and what is written about it is so.
+//! The recipes of docs/cookbook/ and the walk of docs/first-rule.md: each works as it stands, and what is written about it is so.
 
 use std::path::{Path, PathBuf};
 
-use crate::support::binary::{code, err, in_dir, parsed};
+use crate::support::binary::{code, err, in_dir, out, parsed};
+use crate::support::temp_dir;
 
 fn cookbook() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cookbook")
@@ -90,4 +91,46 @@ fn what_a_readme_quotes_stands_in_the_recipe() {
             assert!(page.contains(heading), "{name} lacks `{}`", heading.trim());
         }
     }
+}
+
+/// The blocks of a page in one language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_first_rule_goes_as_its_page_says() {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/first-rule.md"));
+    let ([rule, fields], [script, tests, late, mended]) = (&blocks(&page, "toml")[..], &blocks(&page, "rhai")[..]) else {
+        panic!("other blocks than the page had");
+    };
+    let dir = temp_dir();
+    let folder = dir.path().join("my-rules");
+    let made = in_dir(dir.path(), &["init", "my-rules"]);
+    assert_eq!(code(&made), 0, "{}", err(&made));
+    let put = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
+    let test = || in_dir(&folder, &["test", "--filter", "webinar"]);
+
+    let rules = read(&folder.join("rules.toml"));
+    let declared = rules.replace("\nperson = [{ name = \"Segment User ID\", type = \"varchar\" }]\n", &format!("\n{fields}"));
+    assert_ne!(rules, declared);
+    put("rules.toml", &format!("{declared}\n{rule}"));
+    put("scripts/webinar.rhai", script);
+    put("scripts/tests/webinar_test.rhai", tests);
+    let checked = in_dir(&folder, &["check", "--mock"]);
+    assert!(code(&checked) == 0 && err(&checked).is_empty(), "{}{}", out(&checked), err(&checked));
+    let passed = test();
+    assert!(code(&passed) == 0 && out(&passed).contains("3 passed, 0 failed"), "{}", out(&passed));
+
+    put("scripts/tests/webinar_test.rhai", &format!("{tests}\n{late}"));
+    let failed = test();
+    assert_eq!(code(&failed), 1);
+    assert!(out(&failed).contains("`to_upper` cannot take nothing `()`"), "{}", out(&failed));
+
+    let repaired = script.replace("            subject: \"Follow up: \" + p.title.to_upper(),\n", mended);
+    assert_ne!(*script, repaired);
+    put("scripts/webinar.rhai", &repaired);
+    put("scripts/tests/webinar_test.rhai", &format!("{tests}\n{late}").replace("\"Follow up: RHAI\"", "\"Follow up: Rhai\""));
+    let passed = test();
+    assert!(code(&passed) == 0 && out(&passed).contains("4 passed, 0 failed"), "{}{}", out(&passed), err(&passed));
 }

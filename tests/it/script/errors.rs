@@ -31,6 +31,15 @@ fn unknown_functions_are_named_with_a_suggestion() {
 }
 
 #[test]
+fn what_is_not_there_is_called_nothing_with_what_to_write() {
+    let text = shown("event.traits.nope.to_upper()");
+    assert!(text.contains("`to_upper` cannot take nothing `()`") && text.contains("a value is missing"), "{text}");
+    let text = shown("let found = event.traits.nope; found[\"Plan\"]");
+    assert!(text.contains("there is nothing to look into: the value before `[` is `()`"), "{text}");
+    assert!(text.contains("write `?[` for what may be missing"), "{text}");
+}
+
+#[test]
 fn a_closure_over_the_list_that_it_goes_through_says_what_to_do() {
     let text = shown("let list = [1, 2]; list.filter(|item| item == list[0])");
     assert!(text.contains("a closure uses the variable that the function around it is called on"), "{text}");
