@@ -23,6 +23,7 @@ mod pause;
 mod reload;
 mod rollback;
 mod serve;
+mod shadow;
 mod status;
 mod store;
 mod test;
@@ -77,6 +78,7 @@ enum Command {
     #[command(subcommand)]
     Versions(versions::Versions),
     Rollback(rollback::Rollback),
+    Shadow(shadow::Shadow),
     Unpin(unpin::Unpin),
     #[command(subcommand)]
     Pause(pause::Pause),
@@ -137,6 +139,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Reload(args) => reload::run(&args),
         Command::Versions(args) => versions::run(&args),
         Command::Rollback(args) => rollback::run(&args),
+        Command::Shadow(args) => shadow::run(&args),
         Command::Unpin(args) => unpin::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),

@@ -14,6 +14,9 @@ pub struct RuleConfig {
     pub when: String,
     /// File in `scripts/`.
     pub script: String,
+    /// File in `scripts/` that runs beside it, is compared with it and sends nothing.
+    #[serde(default)]
+    pub shadow: Option<String>,
     /// Off: the rule takes no new events.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -44,6 +47,14 @@ pub struct RuleConfig {
     /// How long what was last read or written of a list or a value with parts is trusted before it is read again.
     #[serde(default = "at_once")]
     pub reread_after: Span,
+}
+
+impl RuleConfig {
+    /// Its scripts, each with the key that names it.
+    pub fn scripts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let shadow = self.shadow.as_deref().map(|script| ("shadow", script));
+        std::iter::once(("script", self.script.as_str())).chain(shadow)
+    }
 }
 
 /// Which fields of an update are sent.

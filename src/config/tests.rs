@@ -52,6 +52,23 @@ fn what_a_changed_set_must_pass_is_a_list_of_known_words() {
 }
 
 #[test]
+fn a_shadow_is_another_script_below_scripts() {
+    let with = |shadow: &str| format!("{BASE}shadow = \"{shadow}\"\n");
+    let (config, _) = Config::parse("rules.toml", &with("next/person.rhai")).expect("valid");
+    let scripts: Vec<_> = config.rules[0].scripts().collect();
+    assert_eq!(scripts, [("script", "person.rhai"), ("shadow", "next/person.rhai")]);
+    for (shadow, says) in [
+        ("person.rhai", "12:10 `shadow` is the rule's own script"),
+        ("../person.rhai", "12:10 `../person.rhai` is no script"),
+        ("tests/a_test.rhai", "12:10 a rule cannot run a test"),
+        ("person", "12:10 `person` is no script: name a file below scripts/ that ends in .rhai | did you mean `person.rhai`?"),
+    ] {
+        let found = lines(&with(shadow));
+        assert!(found[0].starts_with(says), "{found:?}");
+    }
+}
+
+#[test]
 fn a_batch_has_an_upper_bound_that_says_why() {
     let with = |events: &str| format!("[server]\nmax_batch_events = {events}\n{BASE}");
     let (config, _) = Config::parse("rules.toml", &with("16384")).expect("valid");

@@ -317,16 +317,20 @@ fn rule(config: &Config, rule: &RuleConfig, place: usize, findings: &mut Finding
     if rule.priority > 9 {
         add("priority", Diagnostic::error(format!("`priority` is {}; it must be from 0 to 9", rule.priority)));
     }
-    let script = rule.script.as_str();
-    if !script.ends_with(".rhai")
-        || script.starts_with('/')
-        || script.contains('\\')
-        || script.split('/').any(|p| matches!(p, "" | "." | ".."))
-    {
-        let d = Diagnostic::error(format!("`{script}` is no script: name a file below scripts/ that ends in .rhai"));
-        add("script", if script.contains(['/', '\\', '.']) { d } else { d.help(format!("did you mean `{script}.rhai`?")) });
-    } else if script.starts_with("tests/") {
-        add("script", Diagnostic::error("a rule cannot run a test: scripts/tests/ is left out of the set"));
+    for (key, script) in rule.scripts() {
+        if !script.ends_with(".rhai")
+            || script.starts_with('/')
+            || script.contains('\\')
+            || script.split('/').any(|p| matches!(p, "" | "." | ".."))
+        {
+            let d = Diagnostic::error(format!("`{script}` is no script: name a file below scripts/ that ends in .rhai"));
+            add(key, if script.contains(['/', '\\', '.']) { d } else { d.help(format!("did you mean `{script}.rhai`?")) });
+        } else if script.starts_with("tests/") {
+            add(key, Diagnostic::error("a rule cannot run a test: scripts/tests/ is left out of the set"));
+        }
+    }
+    if rule.shadow.as_deref() == Some(rule.script.as_str()) {
+        add("shadow", Diagnostic::error("`shadow` is the rule's own script: there is nothing to compare"));
     }
     if rule.order_by.is_empty() || rule.order_by.split('.').any(|key| key.trim().is_empty()) {
         add("order_by", Diagnostic::error("`order_by` is a path in the event, such as userId or properties.deal_id"));

@@ -16,6 +16,7 @@ mod ids;
 mod problem;
 mod query;
 mod serve;
+mod shadow;
 mod socket;
 mod types;
 mod versions;
@@ -25,6 +26,7 @@ pub use guard::Access;
 pub use ids::IdsRequest;
 pub use query::{EventsQuery, parse_since};
 pub use serve::{ConsoleError, serve, serve_socket};
+pub use shadow::{ShadowList, ShadowListed, ShadowOfRule, ShadowQuery};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
 pub use types::{
     DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReleaseAnswer, ReplayAnswer,
@@ -89,6 +91,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))
         .route("/api/reload", post(control::reload))
+        .route("/api/shadow", get(shadow::list))
         .route("/api/versions", get(versions::list))
         .route("/api/versions/{version}", get(versions::show))
         .route("/api/versions/{version}/files", get(versions::files))

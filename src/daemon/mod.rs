@@ -23,7 +23,7 @@ pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::config::ServerConfig;
 use crate::console;
-use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Scheduler, Wakeup};
+use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Scheduler, Shadows, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -48,6 +48,7 @@ pub struct Daemon {
     reload: reload::Handle,
     metrics: Metrics,
     pool: Arc<Pool>,
+    shadows: Shadows,
     fatal: watch::Receiver<Option<String>>,
     stop_ingest: watch::Sender<bool>,
     stop_delivery: watch::Sender<bool>,
@@ -111,6 +112,7 @@ impl Daemon {
         };
 
         let pool = Arc::new(Pool::start(set.config.scripts.threads));
+        let shadows = Shadows::start(store.clone(), metrics.clone());
         let (fatal_sender, fatal) = watch::channel(None);
         let (wakes, learned) = Wakeup::channel();
         let locks = Locks::default();
@@ -123,6 +125,7 @@ impl Daemon {
             locks,
             creates: Creates::default(),
             hold: started.hold.clone(),
+            shadows: Some(shadows.clone()),
             metrics: metrics.clone(),
             wakes,
             fatal: fatal_sender.clone(),
@@ -186,6 +189,7 @@ impl Daemon {
             reload: started.handle,
             metrics,
             pool,
+            shadows,
             fatal,
             stop_ingest,
             stop_delivery,
@@ -281,6 +285,7 @@ impl Daemon {
             ended("service", task.await);
         }
         self.pool.stop();
+        self.shadows.stop();
         self.store.close().await;
     }
 }

@@ -20,6 +20,7 @@ use super::locks::{Held, Locks};
 use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
 use super::record::{self, Record};
+use super::shadow::{Shadowed, Shadows};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
 use super::{PauseInfo, PlanHold, Scope};
@@ -52,6 +53,8 @@ pub struct Runtime {
     pub creates: Creates,
     /// Which plans have to wait.
     pub hold: PlanHold,
+    /// Runs shadow scripts; none where nothing is live.
+    pub shadows: Option<Shadows>,
     /// Metrics.
     pub metrics: Metrics,
     /// Where the names of learned index entries go while deliveries are parked.
@@ -148,6 +151,8 @@ pub(super) struct Attempt {
     /// Look-ups that found nothing, for reads and links: asked again they are looked for in the index only.
     pub(super) absent: Vec<(Kind, Lookup)>,
     pub(super) logs: Vec<LogLine>,
+    /// What its rule's shadow is to be compared with, until that has begun.
+    pub(super) shadowed: Option<Shadowed>,
     pub(super) plan: Option<PinnedPlan>,
     /// The plan is pinned in the store.
     pub(super) pinned: bool,
@@ -187,6 +192,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         reads: Vec::new(),
         absent: Vec::new(),
         logs: Vec::new(),
+        shadowed: None,
         plan: None,
         outbox: Vec::new(),
         held: Vec::new(),
@@ -480,6 +486,7 @@ impl Attempt {
         let mut writes = vec![self.record(state.as_str(), reason.clone(), trouble, now)];
         writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason }));
         self.commit(writes).await?;
+        self.shadow();
         self.runtime.metrics.delivery_finished(
             &self.pending.id.rule,
             state.as_str(),
@@ -489,6 +496,13 @@ impl Attempt {
             self.runtime.metrics.delivery_failed(&self.pending.id, &self.message_id, state.as_str(), trouble.class);
         }
         Ok(())
+    }
+
+    /// What the rule's own script made of the event stands: its shadow may run.
+    fn shadow(&mut self) {
+        if let (Some(shadows), Some(shadowed)) = (&self.runtime.shadows, self.shadowed.take()) {
+            shadows.run(shadowed);
+        }
     }
 
     /// Why nothing was sent by an attempt that only observed.
@@ -516,6 +530,7 @@ impl Attempt {
         self.commit(writes).await?;
         // Not before: an attempt that follows would look for a plan that the store has not got.
         self.pinned = true;
+        self.shadow();
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::attempt::{Attempt, End};
 use super::new_options::{self, Aim};
 use super::policy::later;
 use super::reads;
+use super::shadow::{Original, Shadowed};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{Account, Metadata};
 use crate::diagnostic::Diagnostic;
@@ -19,7 +20,7 @@ use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::plan::{self, Plan, PlanProblem, PrepareContext, Step};
 use crate::rules::ScriptSet;
-use crate::script::{Memo, Outcome, RunRequest};
+use crate::script::{Asked, Came, Memo, Outcome, RunRequest};
 use crate::store::{DeliveryState, StoredEvent};
 
 /// A memo older than this is not trusted any more.
@@ -45,6 +46,9 @@ pub(super) async fn decide(
     let runtime = attempt.runtime.clone();
     let began = Timestamp::now();
     let script: Arc<str> = Arc::from(attempt.rule()?.config.script.as_str());
+    let has_shadow = attempt.rule()?.config.shadow.is_some() && runtime.shadows.is_some();
+    let mut asked = Vec::new();
+    attempt.shadowed = None;
     let plan = loop {
         let request = RunRequest {
             rule: attempt.pending.id.rule.clone(),
@@ -57,6 +61,16 @@ pub(super) async fn decide(
         let (rule, operations) = (&attempt.pending.id.rule, report.operations);
         runtime.metrics.script_ran(rule, outcome_word(&report.outcome), report.elapsed, operations);
         attempt.logs = report.logs;
+        // What is released was compared when it was observed.
+        if has_shadow && attempt.pending.released_at.is_none() {
+            attempt.shadowed = Came::of(&report.outcome).map(|came| Shadowed {
+                id: attempt.pending.id.clone(),
+                set: attempt.set.clone(),
+                payload: stored.payload.clone(),
+                message_id: event.message_id.clone(),
+                original: Original { came, asked: std::mem::take(&mut asked), memo: Memo(attempt.reads.clone()) },
+            });
+        }
         match report.outcome {
             Outcome::Plan(plan) => break plan,
             Outcome::Skip(reason) => return Ok(Decided::End(End::State(DeliveryState::Skipped, Some(reason)))),
@@ -69,6 +83,9 @@ pub(super) async fn decide(
             Outcome::Error(error) => return Err((*error).into()),
             Outcome::Read { read, at, so_far } => {
                 let answer = reads::answer(attempt, account, &read, &at, &so_far, event).await?;
+                if has_shadow {
+                    asked.push(Asked { read: read.clone(), so_far });
+                }
                 attempt.reads.push((read, answer));
                 let swapped = runtime.live.load().version != attempt.set.version;
                 if swapped || Timestamp::now() > later(began, MEMO_AGE) {

@@ -29,6 +29,7 @@ mod policy;
 mod reads;
 mod record;
 mod scheduler;
+mod shadow;
 mod trouble;
 mod wake;
 
@@ -42,4 +43,5 @@ pub use import::{IdImport, IdPair, ImportError, Imported, RefusedPair};
 pub use locks::Locks;
 pub use record::{Effect, Record, Resolution, StepRecord, StepState};
 pub use scheduler::Scheduler;
+pub use shadow::{ShadowDifference, ShadowEnds, Shadows, scripts_of};
 pub use wake::Wakeup;

@@ -30,18 +30,20 @@ pub fn check(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>) -> Vec
 /// Every rule's script exists and has an entry point. Disabled rules too: they can be enabled at any time.
 fn entry_points(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
     for rule in &set.rules {
-        let script = rule.config.script.as_str();
-        let known = &set.files.sources.scripts;
-        if known.contains_key(script) {
-            found.extend(set.program.entry_errors(script));
-            continue;
+        for (key, script) in rule.config.scripts() {
+            let known = &set.files.sources.scripts;
+            if known.contains_key(script) {
+                found.extend(set.program.entry_errors(script));
+                continue;
+            }
+            let names = if key == "shadow" { "has the shadow" } else { "runs" };
+            let d = Diagnostic::error(format!("rule `{}` {names} {}, and there is no such file", rule.name, shown(script)));
+            let d = match did_you_mean(script, known.keys().map(String::as_str)) {
+                Some(near) => d.help(format!("did you mean `{near}`?")),
+                None => d,
+            };
+            found.push(places.at(d, &["rules", &rule.position.to_string(), key]));
         }
-        let d = Diagnostic::error(format!("rule `{}` runs {}, and there is no such file", rule.name, shown(script)));
-        let d = match did_you_mean(script, known.keys().map(String::as_str)) {
-            Some(near) => d.help(format!("did you mean `{near}`?")),
-            None => d,
-        };
-        found.push(places.at(d, &["rules", &rule.position.to_string(), "script"]));
     }
 }
 
@@ -56,7 +58,7 @@ impl<'a> Reached<'a> {
     fn of(set: &'a ScriptSet) -> Self {
         let mut reached = Self::default();
         for rule in &set.rules {
-            let mut next = vec![rule.config.script.as_str()];
+            let mut next: Vec<&str> = rule.config.scripts().map(|(_, script)| script).collect();
             let mut seen = BTreeSet::new();
             while let Some(script) = next.pop() {
                 if seen.insert(script) {

@@ -12,6 +12,7 @@ pub mod aliases;
 mod erase;
 mod error;
 mod query;
+mod shadow;
 pub mod sqlite;
 mod types;
 mod write;
@@ -20,6 +21,7 @@ pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
 pub use erase::{AsOf, Erase, Erased, IndexedEntity, RejectedText, TO_FORGET, ToForget};
 pub use error::StoreError;
 pub use query::{DeliveryFilter, DeliveryRow, EventRow, OutcomeCount, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
+pub use shadow::{SHADOW_DIFFERENCES, ShadowCount, ShadowRow, ShadowRun, ShadowVerdict};
 pub use types::{
     Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
 };
@@ -91,6 +93,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many deliveries ended how, by the script set that ran, rule and state.
     async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError>;
+
+    /// How many runs of shadow scripts came to what.
+    async fn shadow_counts(&self) -> Result<Vec<ShadowCount>, StoreError>;
+
+    /// The newest deliveries of a rule of which its shadow makes something else, newest first, at most `limit`.
+    async fn shadow_differences(&self, rule: &str, limit: usize) -> Result<Vec<ShadowRow>, StoreError>;
 
     /// The script sets that made the plans which are pinned.
     async fn planned_by(&self) -> Result<Vec<String>, StoreError>;

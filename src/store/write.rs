@@ -1,6 +1,6 @@
 //! What a commit may hold.
 
-use super::{DeliveryId, DeliveryState, NewDelivery};
+use super::{DeliveryId, DeliveryState, NewDelivery, ShadowRun};
 
 /// Bytes of a reason that lists keep; of a longer one its beginning, with an ellipsis. A list is read by the hundred rows, and some texts
 /// that end a delivery are as long as whoever wrote them liked.
@@ -130,6 +130,8 @@ pub enum Write {
         /// Value.
         value: Vec<u8>,
     },
+    /// Counts a run of a shadow script.
+    Shadow(ShadowRun),
     /// Forgets how the deliveries of a script set ended.
     ForgetOutcomes {
         /// Its version, as deliveries name it.

@@ -62,6 +62,7 @@ pub(super) struct Instruments {
     pub(super) script_runs: Count<2>,
     pub(super) script_seconds: Times<1>,
     pub(super) script_operations: Count<1>,
+    pub(super) shadow_runs: Count<2>,
     // Pipedrive.
     pub(super) requests_out: Count<3>,
     pub(super) request_out_seconds: Times<2>,
@@ -143,6 +144,7 @@ impl Instruments {
             script_runs: r.count("script_runs", "Script runs, by rule and outcome"),
             script_seconds: r.times(local, "script_run_duration", "Time of a run on its script thread, by rule"),
             script_operations: r.count("script_operations", "Operations used by script runs, by rule"),
+            shadow_runs: r.count("shadow_runs", "Runs of shadow scripts, by rule and what they came to"),
             requests_out: r.count("pipedrive_requests", "Requests sent to Pipedrive, by account, purpose and status class"),
             request_out_seconds: r.times(
                 network,

@@ -170,6 +170,14 @@ impl Metrics {
     }
 }
 
+// === shadow scripts ===
+impl Metrics {
+    /// A shadow script ran, or was not run. `verdict` is a fixed word (`same`, `different`, `unknown`, `failed`, `dropped`).
+    pub fn shadow_ran(&self, rule: &str, verdict: &'static str) {
+        self.0.on.shadow_runs.get_or_create(&[("rule", name(rule)), ("verdict", word(verdict))]).inc();
+    }
+}
+
 // === Pipedrive ===
 impl Metrics {
     /// A request was sent and answered, or not (`status` is none). `purpose` is `Purpose::as_str`.

@@ -146,6 +146,8 @@ impl Sandbox {
             locks: Locks::default(),
             creates: Creates::default(),
             hold: PlanHold::default(),
+            // What is tried has no live traffic to be compared on.
+            shadows: None,
             metrics: room.metrics.clone(),
             wakes,
             fatal,

@@ -51,7 +51,7 @@ fn events(conn: &Connection, cache: &mut Cache, seqs: &[Seq], account: Option<&s
             .query_map(params![seq, account], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (rule, failed) in &runs {
-            for table in ["records", "plans", "runs"] {
+            for table in ["shadow_differences", "records", "plans", "runs"] {
                 conn.prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1 AND rule = ?2"))?.execute([seq, *rule])?;
             }
             counters::take(&mut cache.counters.failed, usize::from(*failed));

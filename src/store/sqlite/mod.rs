@@ -28,6 +28,7 @@ mod reserve;
 mod retention;
 mod schema;
 mod segments;
+mod shadow;
 mod steady;
 mod unmatched;
 mod window;
@@ -59,8 +60,8 @@ use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
     Aliases, Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent,
-    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
-    UnmatchedFilter, Write,
+    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError, StoreStats,
+    StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
@@ -354,6 +355,15 @@ impl Store for SqliteStore {
 
     async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError> {
         self.read(readers::outcomes).await
+    }
+
+    async fn shadow_counts(&self) -> Result<Vec<ShadowCount>, StoreError> {
+        self.read(shadow::counts).await
+    }
+
+    async fn shadow_differences(&self, rule: &str, limit: usize) -> Result<Vec<ShadowRow>, StoreError> {
+        let rule = rule.to_owned();
+        self.read(move |conn| shadow::differences(conn, &rule, capped(limit, LIST_LIMIT))).await
     }
 
     async fn planned_by(&self) -> Result<Vec<String>, StoreError> {

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::codes::{from_keys, from_seq, from_state, from_time, part, to_state};
 use super::counters;
 use super::names::Names;
+use super::shadow;
 use super::writer::Cache;
 use crate::store::{DeliveryId, DeliveryState, Finish, LISTED_REASON, StoreError, Write};
 
@@ -187,6 +188,7 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
              ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",
             params![space, key, value],
         ),
+        Write::Shadow(run) => shadow::count(conn, names, run),
         Write::ForgetOutcomes { version } => match names.known(version) {
             Some(version) => run("DELETE FROM outcomes WHERE version = ?1", params![version]),
             None => Ok(()),

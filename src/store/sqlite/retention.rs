@@ -141,7 +141,7 @@ fn events(
         if keep {
             continue;
         }
-        for table in ["events", "runs", "plans", "records"] {
+        for table in ["events", "runs", "plans", "records", "shadow_differences"] {
             conn.prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1"))?.execute([event.seq])?;
         }
         counters::take(&mut cache.counters.events, 1);

@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -52,6 +52,16 @@ CREATE TABLE outcomes (
   version INTEGER NOT NULL, rule INTEGER NOT NULL, state INTEGER NOT NULL, deliveries INTEGER NOT NULL,
   PRIMARY KEY (version, rule, state)) WITHOUT ROWID;
 INSERT INTO outcomes SELECT version, rule, state, count(*) FROM runs WHERE version IS NOT NULL GROUP BY version, rule, state;
+";
+
+/// What became of the runs of shadow scripts, and the newest that differ; these go with their events.
+const SHADOWS: &str = "
+CREATE TABLE shadow_counts (
+  rule INTEGER NOT NULL, scripts TEXT NOT NULL, verdict TEXT NOT NULL, runs INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (rule, scripts, verdict)) WITHOUT ROWID;
+CREATE TABLE shadow_differences (
+  seq INTEGER NOT NULL, rule INTEGER NOT NULL, at INTEGER NOT NULL, difference BLOB NOT NULL, PRIMARY KEY (seq, rule)) WITHOUT ROWID;
+CREATE INDEX shadow_differences_rule ON shadow_differences (rule, seq);
 ";
 
 const INITIAL: &str = "

@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 pub use report::{Count, Difference, Ends, Events, Kind, NotKnown, Report, Setting};
-pub use side::{Came, Unknown};
+pub use side::Unknown;
+
+pub use crate::script::Came;
 
 use report::{Gathered, Part};
 use side::Recorded;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::side::{Came, Unknown};
+use super::side::Unknown;
 use crate::plan::{ActionChange, Changed};
+use crate::script::Came;
 use crate::store::Seq;
 
 /// How a delivery differs.

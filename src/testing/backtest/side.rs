@@ -9,59 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::event::Event;
-use crate::pipedrive::Kind;
-use crate::plan::{Action, At, Plan, compare};
+use crate::plan::At;
 use crate::rules::Rule;
-use crate::script::{Memo, Outcome, Program, Read, RunRequest, ScriptErrorKind, run_blocking};
+use crate::script::{Asked, Came, Memo, Outcome, Program, Read, RunRequest, answer_holds, run_blocking};
 use crate::store::sqlite::History;
 use crate::store::{DeliveryId, Seq, StoreError};
-
-/// What a script makes of an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "outcome", content = "detail", rename_all = "lowercase")]
-pub enum Came {
-    /// It asks for these actions.
-    Plan(Plan),
-    /// `skip(reason)`.
-    Skip(String),
-    /// `fail(reason)`.
-    Fail(String),
-    /// `retry(reason, seconds)`.
-    Retry(String),
-    /// It fails: `file:line:column: message`.
-    Error(String),
-}
-
-impl Came {
-    /// The word for it.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Plan(_) => "plan",
-            Self::Skip(_) => "skip",
-            Self::Fail(_) => "fail",
-            Self::Retry(_) => "retry",
-            Self::Error(_) => "error",
-        }
-    }
-
-    /// Why it asks for nothing.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Plan(_) => None,
-            Self::Skip(reason) | Self::Fail(reason) | Self::Retry(reason) | Self::Error(reason) => Some(reason),
-        }
-    }
-
-    /// Its actions; none for whatever is no plan.
-    pub(super) fn plan(&self) -> Plan {
-        match self {
-            Self::Plan(plan) => plan.clone(),
-            _ => Plan::default(),
-        }
-    }
-}
 
 /// Why it cannot be known what a script makes of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,12 +40,6 @@ pub enum Unknown {
         /// Why.
         reason: String,
     },
-}
-
-/// A read as a script asked for it, with what it had asked of Pipedrive before.
-pub(super) struct Asked {
-    read: Read,
-    so_far: Plan,
 }
 
 /// What was recorded of one delivery; read when it is needed first.
@@ -149,41 +95,17 @@ pub(super) fn run(
             message_id: event.message_id.clone(),
             memo: memo.clone(),
         };
-        let came = match run_blocking(program, request).outcome {
-            Outcome::Plan(plan) => Came::Plan(plan),
-            Outcome::Skip(reason) => Came::Skip(reason),
-            Outcome::Fail(reason) => Came::Fail(reason),
-            Outcome::Retry(reason, _) => Came::Retry(reason),
-            Outcome::Error(error) if error.kind == ScriptErrorKind::Deadline => return Ok(Err(Unknown::Deadline)),
-            Outcome::Error(error) => Came::Error(error.diagnostic.one_line()),
-            Outcome::Read { read, at, so_far } => {
-                let Some(answer) = recorded.answer(&read)? else { return Ok(Err(Unknown::Unrecorded { read, at })) };
-                if let Some(earlier) = earlier
-                    && !holds(earlier, &read, &so_far)
-                {
-                    return Ok(Err(Unknown::WroteBefore { read, at }));
-                }
-                memo.0.push((read.clone(), answer.clone()));
-                asked.push(Asked { read, so_far });
-                continue;
+        let outcome = run_blocking(program, request).outcome;
+        if let Outcome::Read { read, at, so_far } = outcome {
+            let Some(answer) = recorded.answer(&read)? else { return Ok(Err(Unknown::Unrecorded { read, at })) };
+            if earlier.is_some_and(|earlier| !answer_holds(earlier, &read, &so_far)) {
+                return Ok(Err(Unknown::WroteBefore { read, at }));
             }
-        };
+            memo.0.push((read.clone(), answer.clone()));
+            asked.push(Asked { read, so_far });
+            continue;
+        }
+        let Some(came) = Came::of(&outcome) else { return Ok(Err(Unknown::Deadline)) };
         return Ok(Ok((came, asked)));
     }
-}
-
-/// Whether the answer that the other side was given is the one for this side as well: a read sees what its plan wrote before.
-fn holds(earlier: &[Asked], read: &Read, so_far: &Plan) -> bool {
-    let (Read::Find { kind, .. } | Read::Get { kind, .. }) = read else { return true };
-    let mine = of_kind(so_far, *kind);
-    match earlier.iter().find(|asked| asked.read == *read) {
-        Some(asked) => compare(&of_kind(&asked.so_far, *kind), &mine).is_empty(),
-        None => mine.actions.is_empty(),
-    }
-}
-
-/// The actions that a read of this kind sees. A raw request may have written anything.
-fn of_kind(plan: &Plan, kind: Kind) -> Plan {
-    let concerns = |action: &&Action| action.verb.kind().is_none_or(|of| of == kind);
-    Plan { actions: plan.actions.iter().filter(concerns).cloned().collect() }
 }

@@ -27,6 +27,7 @@ mod present;
 mod quiet;
 mod reads;
 mod refused;
+mod shadow;
 mod store_trouble;
 mod unknown;
 mod values;

@@ -15,6 +15,7 @@ mod identity;
 mod ids;
 mod pinned;
 mod schema;
+mod shadow;
 mod starting;
 mod under_load;
 mod versions;

@@ -16,8 +16,8 @@ use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
     Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent,
-    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, Store, StoreError, StoreStats, StoredEvent, UnmatchedCount,
-    UnmatchedFilter, Write,
+    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError, StoreStats,
+    StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -356,6 +356,12 @@ impl Store for Kept {
         Err(StoreError::Closed)
     }
     async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn shadow_counts(&self) -> Result<Vec<ShadowCount>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn shadow_differences(&self, _: &str, _: usize) -> Result<Vec<ShadowRow>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn planned_by(&self) -> Result<Vec<String>, StoreError> {

@@ -1,7 +1,9 @@
 //! How many deliveries ended how, by script set.
 
 use pipewright::config::{Bytes, RetentionConfig, Span};
-use pipewright::store::{DeliveryState, Finish, NewDelivery, Seq, Store, Write};
+use pipewright::store::{
+    DeliveryState, Erase, Finish, NewDelivery, SHADOW_DIFFERENCES, Seq, ShadowCount, ShadowRun, ShadowVerdict, Store, Write,
+};
 
 use super::support::{Opened, WEEK, at, event, finish, id, open};
 
@@ -71,4 +73,44 @@ async fn the_sets_whose_plans_are_pinned_are_known_and_plans_of_others_left_out(
     ];
     opened.store.commit(writes).await.expect("commits");
     assert_eq!(opened.store.planned_by().await.expect("reads"), ["one"]);
+}
+
+#[tokio::test]
+async fn of_shadows_the_newest_differences_are_kept_as_long_as_their_events() {
+    let opened = open();
+    let many = SHADOW_DIFFERENCES as u64 + 5;
+    opened.store.append((1..=many).map(|n| event(&format!("m{n}"), &["person"])).collect()).await.expect("appends");
+    let run = |seq: u64, scripts: &str, verdict: ShadowVerdict| {
+        let difference = (verdict != ShadowVerdict::Same).then(|| b"{}".to_vec());
+        Write::Shadow(ShadowRun { id: id(Seq(seq), "person"), at: at(1), scripts: scripts.to_owned(), verdict, difference })
+    };
+    let all = (1..=many).map(|seq| run(seq, "one", ShadowVerdict::Different)).chain([run(1, "one", ShadowVerdict::Same)]);
+    opened.store.commit(all.collect()).await.expect("commits");
+    let counts = |counts: Vec<ShadowCount>| -> Vec<(String, u64)> {
+        let mut all: Vec<_> = counts.into_iter().map(|c| (format!("{} {}", c.scripts, c.verdict), c.runs)).collect();
+        all.sort();
+        all
+    };
+    let seen = counts(opened.store.shadow_counts().await.expect("reads"));
+    assert_eq!(seen, [("one different".to_owned(), many), ("one same".to_owned(), 1)]);
+    let kept = opened.store.shadow_differences("person", 1_000).await.expect("reads");
+    assert_eq!((kept.len(), kept[0].id.seq, kept.last().expect("some").id.seq), (SHADOW_DIFFERENCES, Seq(many), Seq(6)));
+    assert!(opened.store.shadow_differences("nobody", 10).await.expect("reads").is_empty());
+
+    let done = (1..=many).map(|seq| finish(id(Seq(seq), "person"), DeliveryState::Done, at(2))).collect();
+    opened.store.commit(done).await.expect("commits");
+    let erased = Erase::Events { seqs: vec![Seq(many)], account: None };
+    opened.store.erase(erased).await.expect("erases");
+    // A run that ends after its event was erased brings nothing of it back.
+    opened.store.commit(vec![run(many, "one", ShadowVerdict::Different)]).await.expect("commits");
+    let kept = opened.store.shadow_differences("person", 1_000).await.expect("reads");
+    assert_eq!((kept.len(), kept[0].id.seq), (SHADOW_DIFFERENCES - 1, Seq(many - 1)));
+    let policy =
+        RetentionConfig { events: Span::secs(0), dead: Span::secs(0), max_bytes: Bytes(1 << 40), ..RetentionConfig::default() };
+    opened.store.prune(&policy, WEEK, at(100)).await.expect("prunes");
+    assert!(opened.store.shadow_differences("person", 10).await.expect("reads").is_empty());
+
+    // Other scripts, another count.
+    opened.store.commit(vec![run(1, "two", ShadowVerdict::Same)]).await.expect("commits");
+    assert_eq!(counts(opened.store.shadow_counts().await.expect("reads")), [("two same".to_owned(), 1)]);
 }
