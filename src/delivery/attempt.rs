@@ -101,8 +101,8 @@ pub(super) enum Verdict {
     Wait { hold: Hold, pinned: bool },
     /// Another delivery is to find out first whether what it sent arrived; nothing was charged.
     GiveWay { run_at: Timestamp, pinned: bool },
-    /// Its plan is held; the lane waits until the hold ends, uncharged.
-    Held,
+    /// Its plan is held, since this set was rolled back to; the lane waits until the hold ends, uncharged.
+    Held { by: Arc<Version> },
     /// Its outcome could not be stored.
     StoreFailed { error: StoreError, pinned: bool },
 }
@@ -379,12 +379,12 @@ impl Attempt {
                 self.commit(writes.into()).await?;
                 Ok(Verdict::Park { until, wants, pinned: self.pinned })
             }
-            Err(trouble) if trouble.held => {
-                let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
+            Err(ref trouble @ Trouble { held: Some(ref by), .. }) => {
+                let mut writes = self.waits("wait", trouble.reason.clone(), Some(trouble), now).to_vec();
                 writes.extend(self.pin_write());
                 self.commit(writes).await?;
                 tracing::info!(delivery = %self.pending.id, "its plan is held until `pipewright unpin`");
-                Ok(Verdict::Held)
+                Ok(Verdict::Held { by: by.clone() })
             }
             Err(trouble) if trouble.give_way => {
                 let run_at = later(now, self.set.config.delivery.retry_first.get());

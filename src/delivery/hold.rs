@@ -25,6 +25,11 @@ impl PlanHold {
         self.0.store(version.map(Arc::new));
     }
 
+    /// Whether it still holds plans for this set.
+    pub(super) fn is_for(&self, pinned: &Version) -> bool {
+        self.0.load().as_deref() == Some(pinned)
+    }
+
     /// The pinned set, when a plan of this one has to wait for it.
     fn holds(&self, plan: &Version) -> Option<Arc<Version>> {
         self.0.load_full().filter(|pinned| **pinned != *plan)
@@ -39,11 +44,12 @@ impl Attempt {
         if !self.pinned {
             return Err(Trouble::gives_way_for("the script set was rolled back before anything was sent; it is planned anew"));
         }
-        Err(Trouble::held(format!(
+        let reason = format!(
             "held: script set {} made its plan, and {pinned} was rolled back to with --hold-pinned; `pipewright unpin` lets it go on, \
              `pipewright events discard` drops it",
             plan.version
-        )))
+        );
+        Err(Trouble::held(pinned, reason))
     }
 }
 

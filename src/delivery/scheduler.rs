@@ -215,7 +215,7 @@ impl Scheduler {
             Verdict::Retry { account_trouble, .. } => *account_trouble,
             Verdict::Wait { hold, .. } => matches!(hold.scope, Scope::Account(_)),
             Verdict::StoreFailed { .. } => true,
-            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } | Verdict::Held => false,
+            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } | Verdict::Held { .. } => false,
         };
         if let Some(at) = reached.filter(|_| !troubled) {
             self.account_works(&pending.account, at, now);
@@ -248,10 +248,14 @@ impl Scheduler {
             Verdict::GiveWay { run_at, pinned } => {
                 Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
             }
-            Verdict::Held => {
-                self.held_plans.add(pending.id.clone(), lane);
-                let first_failed_at = pending.first_failed_at;
-                Next::Again { run_at: Some(Timestamp::MAX), attempts, first_failed_at, pinned: true }
+            Verdict::Held { by } => {
+                // The hold may have ended, and those that waited been let go, while this one was on its way.
+                let holds = self.runtime.hold.is_for(&by);
+                if holds {
+                    self.held_plans.add(pending.id.clone(), lane);
+                }
+                let run_at = holds.then_some(Timestamp::MAX);
+                Next::Again { run_at, attempts, first_failed_at: pending.first_failed_at, pinned: true }
             }
             // The store does not have it as pending: it has ended otherwise, and trying again would end the same.
             Verdict::StoreFailed { error: error @ StoreError::Refused { .. }, .. } => {

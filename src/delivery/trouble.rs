@@ -1,5 +1,6 @@
 //! What stops an attempt, with everything that decides what happens next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crm::FindError;
@@ -7,7 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, ErrorKind};
 use crate::plan::PlanProblem;
-use crate::rules::below_scripts;
+use crate::rules::{Version, below_scripts};
 use crate::script::{ScriptError, ScriptErrorKind};
 use crate::store::StoreError;
 
@@ -38,8 +39,8 @@ pub(super) struct Trouble {
     pub(super) uncertain: bool,
     /// Another delivery goes first.
     pub(super) give_way: bool,
-    /// Its plan waits until a person lets it go on.
-    pub(super) held: bool,
+    /// Its plan waits for a person, who rolled back to this set.
+    pub(super) held: Option<Arc<Version>>,
     /// Pipedrive refused a write as such: an entity that it links to may be gone.
     pub(super) refused: bool,
     /// The script ran into its deadline.
@@ -59,7 +60,7 @@ impl Trouble {
             wait: None,
             uncertain: false,
             give_way: false,
-            held: false,
+            held: None,
             refused: false,
             deadline: false,
             store: None,
@@ -86,9 +87,9 @@ impl Trouble {
         Self { give_way: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
     }
 
-    /// Its plan waits until a person lets it go on.
-    pub(super) fn held(reason: impl Into<String>) -> Self {
-        Self { held: true, ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
+    /// Its plan waits for a person, who rolled back to this set.
+    pub(super) fn held(by: Arc<Version>, reason: impl Into<String>) -> Self {
+        Self { held: Some(by), ..Self::new(FailureClass::Transient, Whose::Delivery, reason).plain() }
     }
 
     /// The script ran into its deadline again, with nothing else in between: it was not that the machine was busy.

@@ -57,6 +57,8 @@ pub struct Reloader {
     pub(super) waiting: Option<Seen>,
     /// The files as they were seen last, whatever came of them.
     pub(super) on_disk: Option<Seen>,
+    /// Somebody has unpinned: held plans go on after the next look.
+    pub(super) hold_ends: bool,
     /// Who waits for the outcome of the next look.
     asked: Vec<Asked>,
     /// What is to be done before it.
@@ -133,6 +135,7 @@ impl Reloader {
             judged,
             waiting: None,
             on_disk: None,
+            hold_ends: false,
             asked: Vec::new(),
             commands: VecDeque::new(),
         }
@@ -156,6 +159,7 @@ impl Reloader {
                 Reason::Stop => return,
             };
             let Some(outcome) = self.reload(asked, &mut hangup, &mut stopping).await else { return };
+            self.end_hold();
             for asked in self.asked.drain(..) {
                 // Who asked may have gone.
                 match asked {

@@ -127,6 +127,7 @@ impl Reloader {
     }
 
     fn pin(&mut self, pin: Pin) {
+        self.hold_ends = false;
         self.parts.hold.set(pin.hold_pinned.then(|| pin.version.clone()));
         self.parts.metrics.set_pinned(true);
         self.end.status.send_modify(|status| status.pin = Some(pin));
@@ -138,14 +139,20 @@ impl Reloader {
             return Err(VersionError::NotPinned);
         }
         self.parts.store.commit(vec![pin::unwrite()]).await.map_err(StoredError::from)?;
-        self.parts.hold.set(None);
         self.parts.metrics.set_pinned(false);
         self.set_waiting(None);
         self.end.status.send_modify(|status| status.pin = None);
-        // Held plans go on, whether another set goes live or not.
-        self.parts.swapped.send_replace(self.parts.live.load().version.clone());
+        self.hold_ends = true;
         tracing::info!("unpinned: what is saved goes live again");
         Ok(())
+    }
+
+    /// After an unpin, once it is known which set is live: held plans go on, and what stands behind them meets that set.
+    pub(super) fn end_hold(&mut self) {
+        if std::mem::take(&mut self.hold_ends) {
+            self.parts.hold.set(None);
+            self.parts.swapped.send_replace(self.parts.live.load().version.clone());
+        }
     }
 
     /// The files would go live but for the pin.
