@@ -22,4 +22,5 @@ pub mod event;
 pub mod config;
 pub mod telemetry;
 pub mod diagnostic;
+pub mod lines;
 pub mod failure;

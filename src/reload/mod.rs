@@ -32,3 +32,4 @@ pub use rollback::{RollbackRequest, RolledBack, VersionError};
 pub use start::{Chosen, MetadataSource, Prepared, Started, prepare};
 pub use stored::{StoredError, last_live};
 pub use versions::{FileRef, KeptVersion, LiveBy, Versions, WentLive, set_texts};
+pub(crate) use watch::Watch;

@@ -31,7 +31,7 @@ struct Targets {
 }
 
 /// A running watch.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     targets: Targets,
     /// Set when something happened to a watched folder itself. Its identity does not tell: a folder that is deleted and made
     /// anew may get the same inode, and the watch ended with the old one.
@@ -43,7 +43,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches the folder. `current` is kept when it still watches the right places; true with a new one, before which
     /// changes may have been missed. Blocks on the file system.
-    pub(super) fn renew(current: Option<Self>, dir: &Path, data_dir: &Path, changes: &Arc<Notify>) -> (Self, bool) {
+    pub(crate) fn renew(current: Option<Self>, dir: &Path, data_dir: &Path, changes: &Arc<Notify>) -> (Self, bool) {
         let targets = Targets::of(dir, data_dir);
         match current {
             Some(watch) if watch.targets == targets && !watch.stale.load(Ordering::Acquire) => (watch, false),

@@ -9,11 +9,11 @@ use super::fql::Names;
 use crate::event::{Event, EventType};
 
 /// Enabled rules by event type and track name; places in [`super::ScriptSet::rules`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index([OfType; EventType::ALL.len()]);
 
 /// Rules of one event type, each list in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct OfType {
     any_name: Vec<usize>,
     by_name: HashMap<Box<str>, Vec<usize>>,

@@ -41,7 +41,7 @@ impl fmt::Display for Version {
 }
 
 /// One rule of a set.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// Name.
     pub name: Arc<str>,

@@ -12,9 +12,10 @@ use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
 use super::program::Script;
 use crate::diagnostic::Diagnostic;
 
-/// Builtins that take a closure and are done with it when they return.
-const TAKE_CLOSURES: [&str; 18] = [
+/// Builtins, and functions of tests, that take a closure and are done with it when they return.
+const TAKE_CLOSURES: [&str; 19] = [
     "all",
+    "assert_error",
     "dedup",
     "drain",
     "filter",

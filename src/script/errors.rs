@@ -338,6 +338,14 @@ fn too_large_help(what: &str) -> &'static str {
     }
 }
 
+/// What an error says, without its place.
+pub(super) fn said(error: &EvalAltResult) -> String {
+    match Trace::of(error, "").leaf {
+        EvalAltResult::ErrorRuntime(value, _) => thrown(value).0,
+        other => lower_first(&bare(other)),
+    }
+}
+
 /// What a `throw` or a refusal says.
 fn thrown(value: &rhai::Dynamic) -> (String, Option<String>) {
     if let Some(refusal) = value.read_lock::<Refusal>() {

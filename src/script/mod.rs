@@ -10,6 +10,7 @@
 mod calls;
 mod closures;
 mod definitions;
+mod coverage;
 mod engine;
 mod errors;
 mod execute;
@@ -32,9 +33,10 @@ mod state;
 mod switches;
 mod value;
 
+pub use coverage::{Branch, BranchKind, Decision, FunctionHits, ScriptCoverage, Spot};
 pub use definitions::{AccountFields, MARK as DEFINITIONS_MARK, definitions};
 pub use execute::run_blocking;
-pub use harness::{TestHost, TestName, TestReport, TestSuite, Uncompiled};
+pub use harness::{TestFault, TestHost, TestName, TestReport, TestSuite, Uncompiled, Unlike};
 pub use names::{LiteralValue, NameRole, NameUse};
 pub use pool::Pool;
 pub use program::{Program, STACK};

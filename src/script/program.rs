@@ -11,6 +11,7 @@ use std::time::Duration;
 use rhai::module_resolvers::StaticModuleResolver;
 use rhai::{AST, Engine, Module, Scope};
 
+use super::coverage::{Recorder, ScriptCoverage};
 use super::host::{helpers, table};
 use super::sources::Sources;
 use super::{closures, engine, errors, functions, imports, state};
@@ -47,6 +48,8 @@ pub struct Program {
     pub(super) scripts: BTreeMap<String, Script>,
     pub(super) tables: Arc<BTreeMap<String, Arc<table::Table>>>,
     pub(super) limits: ScriptConfig,
+    /// Counts what is run, where that is wanted.
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl fmt::Debug for Program {
@@ -62,7 +65,29 @@ impl Program {
     /// All that is wrong: per script its first syntax error or undefined variable, closures that would be kept,
     /// missing and cyclic imports, tables that cannot be read.
     pub fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| compile(sources, limits)).unwrap_or_else(|problem| Err(vec![*problem]))
+        on_big_stack(|| compile(sources, limits, None)).unwrap_or_else(|problem| Err(vec![*problem]))
+    }
+
+    /// The same, so that [`Program::coverage`] tells what was run. Such a program is slower.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn compile_counting(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
+        let recorder = Some(Recorder::default());
+        on_big_stack(|| compile(sources, limits, recorder)).unwrap_or_else(|problem| Err(vec![*problem]))
+    }
+
+    /// What was run of the scripts so far, by file; empty unless it was compiled for that.
+    #[must_use]
+    pub fn coverage(&self) -> BTreeMap<Arc<str>, ScriptCoverage> {
+        self.recorder.as_ref().map(Recorder::counted).unwrap_or_default()
+    }
+
+    /// Counts what is run of its scripts, if that is wanted.
+    pub(super) fn count_from_now(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.look_at(self.scripts.values());
+        }
     }
 
     /// What keeps a script from being a rule's script: it does not exist, or defines no `fn handle(event)`.
@@ -104,6 +129,21 @@ impl Program {
         self.scripts.get(script).into_iter().flat_map(|s| s.imports.iter().map(|i| i.file.as_str()))
     }
 
+    /// A script with all that it imports, directly or through others.
+    #[must_use]
+    pub fn with_imports(&self, script: &str) -> BTreeSet<Arc<str>> {
+        let mut found = BTreeSet::new();
+        let mut next = vec![script.to_owned()];
+        while let Some(script) = next.pop() {
+            if let Some(script) = self.scripts.get(&script)
+                && found.insert(script.file.clone())
+            {
+                next.extend(script.imports.iter().map(|import| import.file.clone()));
+            }
+        }
+        found
+    }
+
     /// The files of the program's scripts.
     pub fn scripts(&self) -> impl Iterator<Item = &str> {
         self.scripts.keys().map(String::as_str)
@@ -124,10 +164,13 @@ pub(super) fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T
     })
 }
 
-fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diagnostic>> {
+fn compile(sources: &Sources, limits: &ScriptConfig, recorder: Option<Recorder>) -> Result<Program, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let tables = Arc::new(table::read_all(sources, &mut problems));
     let mut engine = engine::build(limits, &tables);
+    if let Some(recorder) = &recorder {
+        recorder.listen(&mut engine);
+    }
     if sources.scripts.values().any(|text| text.contains("phone::")) {
         helpers::phone::warm_up();
     }
@@ -157,7 +200,12 @@ fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Program, Vec<Diag
             Err(cycles) => problems.extend(cycles),
         }
     }
-    if problems.is_empty() { Ok(Program { engine, scripts, tables, limits: limits.clone() }) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let program = Program { engine, scripts, tables, limits: limits.clone(), recorder };
+    program.count_from_now();
+    Ok(program)
 }
 
 pub(super) fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Diagnostic>> {

@@ -23,7 +23,19 @@ const DECISIONS: &[&str] = &["skip", "fail", "retry"];
 const TABLES: &[&str] = &["table", "get", "find", "rows"];
 /// What tests send events with, and their other global functions.
 const TEST_SENDS: &[&str] = &["identify", "group", "page", "screen", "alias"];
-const TEST_GLOBALS: &[&str] = &["track", "deliver", "source", "fixture", "assert", "assert_eq", "assert_ne"];
+const TEST_GLOBALS: &[&str] = &[
+    "track",
+    "deliver",
+    "source",
+    "enable",
+    "fixture",
+    "assert",
+    "assert_eq",
+    "assert_ne",
+    "assert_plan",
+    "assert_error",
+    "assert_snapshot",
+];
 /// The functions of the kinds, in the order of the page.
 const KIND_FUNCTIONS: &[&str] = &["upsert", "create", "update", "delete", "find", "get", "merge", "convert"];
 
@@ -285,6 +297,9 @@ fn test_a_refusal_ends_the_delivery() {
 What came of an event: `state` (`done`, `skipped`, `dead`, `partial`, `pending` when it would be held and tried again, `unmatched` when no
 rule wants it), `reason`, `deliveries` (one a rule: `rule`, `state`, `reason`, `plan`, `requests`, `logs`), and the `plan` and `requests` of all
 of them. A step of a plan has `verb`, `kind`, `effect`, `id`, `found_by`, `changes`, `decisions` and `warnings`.
+
+Functions of a script are called after an `import`, as in `import "lib/names" as names;`. Snapshots, faults, coverage and `--watch` are in
+docs/testing.md.
 "#;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use super::files::TestFiles;
 use super::room::Room;
 use super::sandbox::{Delivered, Door, Sandbox, SandboxError};
+use super::snapshots::Snapshots;
 use super::view::View;
 use crate::config::MatchFields;
 use crate::crm::Metadata;
@@ -19,8 +21,8 @@ use crate::ingest::decode_event;
 use crate::mock::{Fault, FaultMatch, Mock, MockOptions};
 use crate::pipedrive::{Id, Kind, Method};
 use crate::plan::{Criteria, FieldEntry};
-use crate::rules::ScriptSet;
-use crate::script::TestHost;
+use crate::rules::{Rule, ScriptSet};
+use crate::script::{TestFault, TestHost, TestName, Unlike};
 use crate::store::DeliveryState;
 
 /// When the first event of every test is received; each later one a second later.
@@ -31,7 +33,9 @@ pub(super) struct Bench {
     sandbox: Sandbox,
     mock: Arc<Mock>,
     view: View,
+    test: TestName,
     files: Arc<TestFiles>,
+    snapshots: Arc<Snapshots>,
     handle: Handle,
     state: Mutex<State>,
 }
@@ -41,6 +45,8 @@ struct State {
     events: i64,
     /// Rules whose scripts ran.
     rules: BTreeSet<Arc<str>>,
+    /// Rules that the test turned on.
+    enabled: BTreeSet<Arc<str>>,
 }
 
 impl Bench {
@@ -49,8 +55,9 @@ impl Bench {
         room: &Arc<Room>,
         set: &Arc<ScriptSet>,
         metadata: &Arc<Metadata>,
-        files: &Arc<TestFiles>,
+        (files, snapshots): (&Arc<TestFiles>, &Arc<Snapshots>),
         handle: &Handle,
+        test: &TestName,
     ) -> Result<Self, SandboxError> {
         let mock = empty_mock(set);
         let door = Door::Mock { mock: mock.clone(), metadata: Some(metadata.clone()) };
@@ -58,8 +65,9 @@ impl Bench {
         let match_fields: MatchFields = set.config.pipedrive.values().next().map(|a| a.match_fields.clone()).unwrap_or_default();
         let view = View::new(room, &mock, metadata, match_fields);
         let source = set.config.sources.keys().next().cloned().unwrap_or_else(|| "test".to_owned());
-        let state = Mutex::new(State { source, events: 0, rules: BTreeSet::new() });
-        Ok(Self { sandbox, mock, view, files: files.clone(), handle: handle.clone(), state })
+        let state = Mutex::new(State { source, events: 0, rules: BTreeSet::new(), enabled: BTreeSet::new() });
+        let (files, snapshots) = (files.clone(), snapshots.clone());
+        Ok(Self { sandbox, mock, view, test: test.clone(), files, snapshots, handle: handle.clone(), state })
     }
 
     /// The rules that its events ran.
@@ -81,7 +89,14 @@ impl TestHost for Bench {
             (state.source.clone(), FIRST_EVENT + (state.events - 1).seconds())
         };
         let event = decode_event(&source, received_at, event).map_err(|why| format!("the event would be refused: {why}"))?;
-        let delivered = self.handle.block_on(self.sandbox.deliver(event)).map_err(|e| e.to_string())?;
+        let enabled = self.state.lock().enabled.clone();
+        let wants = |rule: &&Rule| {
+            (rule.config.enabled || enabled.contains(&rule.name))
+                && rule.listens_to(&event.source)
+                && rule.trigger.matches(&event)
+        };
+        let wanted: Vec<&Rule> = self.sandbox.set().rules.iter().filter(wants).collect();
+        let delivered = self.handle.block_on(self.sandbox.deliver_to(&wanted, event)).map_err(|e| e.to_string())?;
         self.state.lock().rules.extend(delivered.iter().map(|d| d.rule.clone()));
         Ok(answer(&delivered))
     }
@@ -116,16 +131,41 @@ impl TestHost for Bench {
         self.handle.block_on(self.view.all(kind))
     }
 
-    fn fail_next(&self, status: u16, method: Option<Method>) -> Result<(), String> {
-        let fault = match status {
-            429 => Fault::TooMany { remaining: 0, reset: 1, retry_after: Some(1) },
-            status => {
+    fn enable(&self, rule: &str) -> Result<(), String> {
+        let set = self.sandbox.set();
+        let Some(found) = set.rule(rule) else {
+            let near = did_you_mean(rule, set.rules.iter().map(|r| &*r.name)).map(|n| format!("; did you mean \"{n}\"?"));
+            return Err(format!("rules.toml has no rule `{rule}`{}", near.unwrap_or_default()));
+        };
+        self.state.lock().enabled.insert(found.name.clone());
+        Ok(())
+    }
+
+    fn fault(&self, fault: TestFault, method: Option<Method>) -> Result<(), String> {
+        let fault = match fault {
+            TestFault::TooMany(seconds) => Fault::TooMany { remaining: 0, reset: seconds, retry_after: Some(seconds) },
+            TestFault::Cut { carried_out } => Fault::Cut { committed: carried_out },
+            TestFault::Status(status) => {
                 let body = json!({ "success": false, "error": "the test asked for this failure", "code": "ERR_TEST" });
                 Fault::Status { status, body }
             }
         };
         self.mock.fail_matching(FaultMatch { method, times: 1, ..FaultMatch::default() }, fault);
         Ok(())
+    }
+
+    fn search_lag(&self, lag: Duration) -> Result<(), String> {
+        self.mock.set_search_lag(lag);
+        Ok(())
+    }
+
+    fn pass_time(&self, time: Duration) -> Result<(), String> {
+        self.mock.advance(time);
+        Ok(())
+    }
+
+    fn snapshot(&self, name: Option<&str>, value: &Json) -> Result<(), Unlike> {
+        self.snapshots.check(&self.test, name, value)
     }
 
     fn fixture(&self, name: &str) -> Result<Json, String> {

@@ -4,16 +4,21 @@
 //! what one test did is not seen by another; the order of results does not depend on how the tests were spread over threads.
 
 pub mod backtest;
+mod affected;
 mod bench;
+pub mod coverage;
 mod dry;
 mod files;
 mod room;
 mod runner;
 mod sandbox;
+mod snapshots;
 mod view;
 
+pub use affected::{Known, Only};
 pub use dry::{Against, DryRun, Tried, Wish, dry_run};
 pub use files::TestFiles;
 pub use room::Room;
-pub use runner::{Pace, TestResult, TestRun, run, run_paced};
+pub use runner::{Options, Pace, TestResult, TestRun, run, run_paced, run_with};
 pub use sandbox::{Delivered, Door, Sandbox, SandboxError};
+pub use snapshots::Updated;

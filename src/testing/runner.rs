@@ -12,9 +12,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::subscriber::NoSubscriber;
 
+use super::affected::Only;
 use super::bench::{Bench, empty_mock};
+use super::coverage::Coverage;
 use super::files::TestFiles;
 use super::room::Room;
+use super::snapshots::{Snapshots, Updated};
 use crate::crm::{Metadata, fetch_metadata};
 use crate::diagnostic::Diagnostic;
 use crate::pipedrive::{Client, ClientOptions, Trace};
@@ -37,6 +40,8 @@ pub struct TestResult {
     pub took: Duration,
     /// The rules that its events ran.
     pub rules: BTreeSet<Arc<str>>,
+    /// The scripts that its file imports, directly or through others.
+    pub imports: BTreeSet<Arc<str>>,
 }
 
 /// All tests of a folder.
@@ -53,6 +58,10 @@ pub struct TestRun {
     /// The enabled rules that no test ran, in their order. None is named when the filter left tests out or a file does not
     /// compile: what is missing might run them.
     pub untested: Vec<Arc<str>>,
+    /// What was run of the scripts, when that was wished.
+    pub coverage: Option<Coverage>,
+    /// The snapshots that were written and removed.
+    pub updated: Updated,
     /// How long it took.
     pub took: Duration,
 }
@@ -80,6 +89,33 @@ pub struct Pace {
     pub stop: Arc<AtomicBool>,
 }
 
+/// Which tests are run, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Only those whose `FILE::NAME` contains this.
+    pub filter: Option<String>,
+    /// Only these, of those.
+    pub only: Option<Only>,
+    /// Tells in [`TestRun::coverage`] what was run of the scripts. Tests are slower with it.
+    pub coverage: bool,
+    /// Keeps what snapshots compare, in place of comparing it.
+    pub update: bool,
+    /// Beside other work.
+    pub pace: Pace,
+}
+
+impl Options {
+    fn wants(&self, test: &TestName) -> bool {
+        let fits = |filter: &String| format!("{}::{}", test.file, test.name).contains(filter.as_str());
+        self.filter.as_ref().is_none_or(fits) && self.only.as_ref().is_none_or(|only| only.has(&test.file, &test.name))
+    }
+
+    fn wants_file(&self, file: &str) -> bool {
+        let fits = |filter: &String| file.contains(filter.as_str());
+        self.filter.as_ref().is_none_or(fits) && self.only.as_ref().is_none_or(|only| only.files.contains(file))
+    }
+}
+
 /// Runs the tests in `scripts/tests/` whose `FILE::NAME` contains the filter. Blocks; call it outside of any runtime.
 ///
 /// # Errors
@@ -93,91 +129,118 @@ pub fn run(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>) -> Result<Tes
 /// # Errors
 /// As [`run`].
 pub fn run_paced(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>, pace: &Pace) -> Result<TestRun, Vec<Diagnostic>> {
+    let options = Options { filter: filter.map(str::to_owned), pace: pace.clone(), ..Options::default() };
+    run_with(set, dir, &options, &|_, _| {})
+}
+
+/// The same, as wished. After each test `progress` is told how many have run, and of how many.
+///
+/// # Errors
+/// As [`run`], and when a snapshot that is not used any more cannot be removed.
+pub fn run_with(
+    set: &Arc<ScriptSet>,
+    dir: &Path,
+    options: &Options,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<TestRun, Vec<Diagnostic>> {
     let began = Instant::now();
+    let covered = if options.coverage { Some(Arc::new(set.covered()?)) } else { None };
+    let set = covered.as_ref().unwrap_or(set);
     let files = Arc::new(TestFiles::read(dir)?);
-    let suite = TestSuite::compile(&set.files.sources, &files.tests, &set.config.scripts)?;
-    let fits = |test: &TestName| filter.is_none_or(|f| format!("{}::{}", test.file, test.name).contains(f));
-    let chosen: Vec<&TestName> = suite.tests().iter().filter(|test| fits(test)).collect();
-    let uncompiled =
-        suite.uncompiled().iter().filter(|u| filter.is_none_or(|f| u.file.contains(f) || chosen.is_empty())).cloned().collect();
+    let (sources, limits) = (&set.files.sources, &set.config.scripts);
+    let suite = match options.coverage {
+        true => TestSuite::compile_counting(sources, &files.tests, limits)?,
+        false => TestSuite::compile(sources, &files.tests, limits)?,
+    };
+    let chosen: Vec<&TestName> = suite.tests().iter().filter(|test| options.wants(test)).collect();
+    let uncompiled: Vec<Uncompiled> = suite
+        .uncompiled()
+        .iter()
+        .filter(|u| options.wants_file(&u.file) || (options.only.is_none() && chosen.is_empty()))
+        .cloned()
+        .collect();
     let left_out = suite.tests().len() - chosen.len();
-    let results = if chosen.is_empty() { Vec::new() } else { run_all(set, &files, &suite, &chosen, pace)? };
-    let exercised: BTreeSet<Arc<str>> = results.iter().flat_map(|r| r.rules.iter().cloned()).collect();
+    let snapshots = Arc::new(Snapshots::new(dir, options.update));
+    let all = All { set, files: &files, snapshots: &snapshots, suite: &suite, chosen: &chosen, pace: &options.pace, progress };
+    let results = if chosen.is_empty() { Vec::new() } else { all.run()? };
     let whole = left_out == 0 && suite.uncompiled().is_empty();
+    let passed = whole && results.len() == chosen.len() && results.iter().all(|r| r.failure.is_none());
+    let updated = snapshots.finish(passed).map_err(|e| vec![Diagnostic::error(e)])?;
+    let exercised: BTreeSet<Arc<str>> = results.iter().flat_map(|r| r.rules.iter().cloned()).collect();
     let lacking = set.rules.iter().filter(|rule| whole && rule.config.enabled && !exercised.contains(&rule.name));
     let untested = lacking.map(|rule| rule.name.clone()).collect();
-    Ok(TestRun { results, uncompiled, left_out, exercised, untested, took: began.elapsed() })
+    let coverage = covered.as_ref().map(|set| Coverage::of(set, &suite));
+    Ok(TestRun { results, uncompiled, left_out, exercised, untested, coverage, updated, took: began.elapsed() })
 }
 
-fn run_all(
-    set: &Arc<ScriptSet>,
-    files: &Arc<TestFiles>,
-    suite: &TestSuite,
-    chosen: &[&TestName],
-    pace: &Pace,
-) -> Result<Vec<TestResult>, Vec<Diagnostic>> {
-    let cannot = |what: &str, error: &dyn std::fmt::Display| vec![Diagnostic::error(format!("{what}: {error}"))];
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| cannot("the tests cannot be run", &e))?;
-    let metadata = runtime.block_on(metadata(set)).map_err(|e| cannot("the embedded Pipedrive", &e))?;
-    let room = || thread::available_parallelism().map_or(1, usize::from);
-    let threads = pace.threads.unwrap_or_else(room).clamp(1, MAX_THREADS).min(chosen.len());
-    let slots: Vec<Mutex<Option<TestResult>>> = chosen.iter().map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let failure: Mutex<Option<Vec<Diagnostic>>> = Mutex::new(None);
-    let work = || {
-        let room = match Room::open() {
-            Ok(room) => Arc::new(room),
-            Err(error) => {
-                failure.lock().get_or_insert(cannot("no store to run tests in", &error));
-                return;
+/// The tests of one run, and what they need.
+struct All<'a> {
+    set: &'a Arc<ScriptSet>,
+    files: &'a Arc<TestFiles>,
+    snapshots: &'a Arc<Snapshots>,
+    suite: &'a TestSuite,
+    chosen: &'a [&'a TestName],
+    pace: &'a Pace,
+    progress: &'a (dyn Fn(usize, usize) + Sync),
+}
+
+impl All<'_> {
+    fn run(&self) -> Result<Vec<TestResult>, Vec<Diagnostic>> {
+        let cannot = |what: &str, error: &dyn std::fmt::Display| vec![Diagnostic::error(format!("{what}: {error}"))];
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|e| cannot("the tests cannot be run", &e))?;
+        let metadata = runtime.block_on(metadata(self.set)).map_err(|e| cannot("the embedded Pipedrive", &e))?;
+        let room = || thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.pace.threads.unwrap_or_else(room).clamp(1, MAX_THREADS).min(self.chosen.len());
+        let slots: Vec<Mutex<Option<TestResult>>> = self.chosen.iter().map(|_| Mutex::new(None)).collect();
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let failure: Mutex<Option<Vec<Diagnostic>>> = Mutex::new(None);
+        let work = || {
+            let room = match Room::open() {
+                Ok(room) => Arc::new(room),
+                Err(error) => {
+                    failure.lock().get_or_insert(cannot("no store to run tests in", &error));
+                    return;
+                }
+            };
+            while !self.pace.stop.load(Ordering::Relaxed) {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(test) = self.chosen.get(at) else { return };
+                *slots[at].lock() = Some(self.one(&room, &metadata, runtime.handle(), test));
+                (self.progress)(done.fetch_add(1, Ordering::Relaxed) + 1, self.chosen.len());
             }
         };
-        loop {
-            if pace.stop.load(Ordering::Relaxed) {
-                return;
+        // What fails in a test fails there; the daemon's log is about the daemon.
+        let quietly = || tracing::subscriber::with_default(NoSubscriber::default(), work);
+        thread::scope(|scope| {
+            for number in 0..threads {
+                let builder = thread::Builder::new().name(format!("test-{number}")).stack_size(STACK);
+                if let Err(error) = builder.spawn_scoped(scope, quietly) {
+                    failure.lock().get_or_insert(cannot("no thread to run tests on", &error));
+                }
             }
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(test) = chosen.get(at) else { return };
-            let began = Instant::now();
-            let (report, rules) = one(&room, set, &metadata, files, runtime.handle(), suite, test);
-            let TestReport { failure, logs } = report;
-            *slots[at].lock() = Some(TestResult { test: (*test).clone(), failure, logs, took: began.elapsed(), rules });
+        });
+        let results: Vec<TestResult> = slots.into_iter().filter_map(Mutex::into_inner).collect();
+        // One thread less is no failure as long as another did its work.
+        match failure.into_inner() {
+            Some(why) if results.len() < self.chosen.len() => Err(why),
+            _ => Ok(results),
         }
-    };
-    // What fails in a test fails there; the daemon's log is about the daemon.
-    let quietly = || tracing::subscriber::with_default(NoSubscriber::default(), work);
-    thread::scope(|scope| {
-        for number in 0..threads {
-            let builder = thread::Builder::new().name(format!("test-{number}")).stack_size(STACK);
-            if let Err(error) = builder.spawn_scoped(scope, quietly) {
-                failure.lock().get_or_insert(cannot("no thread to run tests on", &error));
-            }
-        }
-    });
-    let results: Vec<TestResult> = slots.into_iter().filter_map(Mutex::into_inner).collect();
-    // One thread less is no failure as long as another did its work.
-    match failure.into_inner() {
-        Some(why) if results.len() < chosen.len() => Err(why),
-        _ => Ok(results),
     }
-}
 
-fn one(
-    room: &Arc<Room>,
-    set: &Arc<ScriptSet>,
-    metadata: &Arc<Metadata>,
-    files: &Arc<TestFiles>,
-    handle: &Handle,
-    suite: &TestSuite,
-    test: &TestName,
-) -> (TestReport, BTreeSet<Arc<str>>) {
-    match Bench::new(room, set, metadata, files, handle).map(Arc::new) {
-        Ok(bench) => (suite.run(test, bench.clone()), bench.rules()),
-        Err(error) => (TestReport { failure: Some(Diagnostic::error(error.to_string())), logs: Vec::new() }, BTreeSet::new()),
+    fn one(&self, room: &Arc<Room>, metadata: &Arc<Metadata>, handle: &Handle, test: &TestName) -> TestResult {
+        let began = Instant::now();
+        let bench = Bench::new(room, self.set, metadata, (self.files, self.snapshots), handle, test).map(Arc::new);
+        let (report, rules) = match bench {
+            Ok(bench) => (self.suite.run(test, bench.clone()), bench.rules()),
+            Err(error) => (TestReport { failure: Some(Diagnostic::error(error.to_string())), logs: Vec::new() }, BTreeSet::new()),
+        };
+        let TestReport { failure, logs } = report;
+        let imports = self.suite.imports_of(&test.file);
+        TestResult { test: test.clone(), failure, logs, took: began.elapsed(), rules, imports }
     }
 }
 

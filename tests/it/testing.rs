@@ -1,5 +1,11 @@
 //! Script tests and dry runs, through the command line.
 
+mod assertions;
+mod coverage;
+mod faults;
+mod output;
+mod snapshots;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};

@@ -84,6 +84,47 @@ pub(super) fn show(value: &Dynamic) -> String {
     cut(&out, LONGEST)
 }
 
+/// A value as a script would write it, line by line: of maps and lists each item on a line of its own, where it does not fit on one.
+/// A text by itself is its own lines.
+pub(super) fn pretty(value: &Dynamic) -> Vec<String> {
+    let mut lines = Vec::new();
+    match text(value) {
+        Some(text) => lines.extend(text.lines().map(str::to_owned)),
+        None => pretty_into(&mut lines, "", value, "", 0),
+    }
+    lines
+}
+
+/// Widest item that stays on one line.
+const WIDTH: usize = 60;
+
+fn pretty_into(lines: &mut Vec<String>, before: &str, value: &Dynamic, after: &str, depth: usize) {
+    let indent = "  ".repeat(depth);
+    let one_line = show(value);
+    let nested = value.is_map() || value.is_array();
+    if !nested || depth >= MAX_DEPTH || (depth > 0 && one_line.chars().count() <= WIDTH) {
+        lines.push(format!("{indent}{before}{one_line}{after}"));
+    } else if let Ok(map) = value.as_map_ref() {
+        lines.push(format!("{indent}{before}#{{"));
+        for (key, item) in map.iter() {
+            pretty_into(lines, &format!("{}: ", key_shown(key)), item, ",", depth + 1);
+        }
+        lines.push(format!("{indent}}}{after}"));
+    } else if let Ok(items) = value.as_array_ref() {
+        lines.push(format!("{indent}{before}["));
+        for item in items.iter() {
+            pretty_into(lines, "", item, ",", depth + 1);
+        }
+        lines.push(format!("{indent}]{after}"));
+    }
+}
+
+/// A key of a map as a script would write it.
+fn key_shown(key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if plain { key.to_owned() } else { serde_json::Value::String(key.to_owned()).to_string() }
+}
+
 fn write(out: &mut String, value: &Dynamic, depth: usize) {
     if out.len() > LONGEST || depth > MAX_DEPTH {
         out.push('…');
@@ -102,10 +143,8 @@ fn write(out: &mut String, value: &Dynamic, depth: usize) {
     } else if let Ok(map) = value.as_map_ref() {
         out.push_str("#{");
         for (at, (key, item)) in map.iter().enumerate() {
-            let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_');
             out.push_str(if at > 0 { ", " } else { " " });
-            let key = if plain { key.to_string() } else { serde_json::Value::String(key.to_string()).to_string() };
-            out.push_str(&key);
+            out.push_str(&key_shown(key));
             out.push_str(": ");
             write(out, item, depth + 1);
         }
@@ -150,6 +189,14 @@ mod tests {
         assert_eq!(path("#{ \"Plan X\": 1 }", "#{}").as_deref(), Some("[\"Plan X\"]"));
         assert_eq!(path("[1]", "[1, 2]").as_deref(), Some("[1]"));
         assert_eq!(path("1", "1"), None);
+    }
+
+    #[test]
+    fn long_values_are_written_line_by_line() {
+        let long = "a text that is long enough to make its list too wide for a line";
+        let shown = pretty(&value(&format!("#{{ short: [1, 2], \"a b\": [\"{long}\", 1] }}")));
+        assert_eq!(shown.join("\n"), format!("#{{\n  \"a b\": [\n    \"{long}\",\n    1,\n  ],\n  short: [1, 2],\n}}"));
+        assert_eq!(pretty(&value("\"one\\ntwo\"")), ["one", "two"]);
     }
 
     #[test]

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, Map, Module, NativeCallContext};
 use serde_json::Value as Json;
 
-use super::TestHost;
-use super::compare::{first_difference, same, show};
-use crate::pipedrive::{Id, Kind, Method};
+use super::{TestHost, assertions, faults};
+use crate::pipedrive::{Id, Kind};
 use crate::script::host::{define, unfit};
 use crate::script::run::ScriptErrorKind;
 use crate::script::state::{self, Hosted, Stop, refuse, refuse_with};
 use crate::script::value::{self, Unfit, type_word};
 
-type Ctx<'a> = NativeCallContext<'a>;
+pub(super) type Ctx<'a> = NativeCallContext<'a>;
 
 struct Under {
     host: Arc<dyn TestHost>,
@@ -54,7 +53,7 @@ pub(super) fn leave() -> Vec<String> {
 }
 
 /// Asks the host, unless the run is stopped. What the host refuses is an error of the call.
-fn ask<T>(ctx: &Ctx<'_>, act: impl FnOnce(&dyn TestHost) -> Result<T, String>) -> Hosted<T> {
+pub(super) fn ask<T>(ctx: &Ctx<'_>, act: impl FnOnce(&dyn TestHost) -> Result<T, String>) -> Hosted<T> {
     state::check(ctx)?;
     let host = UNDER.with_borrow(|under| under.as_ref().map(|u| u.host.clone()));
     match host {
@@ -70,7 +69,8 @@ fn ask<T>(ctx: &Ctx<'_>, act: impl FnOnce(&dyn TestHost) -> Result<T, String>) -
 pub(super) fn register(engine: &mut Engine) {
     let mut global = Module::new();
     events(&mut global);
-    assertions(&mut global);
+    assertions::register(&mut global);
+    define(&mut global, "enable", &["rule", "()"], docs::ENABLE, |ctx: Ctx<'_>, rule: &str| ask(&ctx, |host| host.enable(rule)));
     define(&mut global, "fixture", &["name", "value"], docs::FIXTURE, |ctx: Ctx<'_>, name: &str| {
         ask(&ctx, |host| host.fixture(name)).map(|json| value::from_json(&json))
     });
@@ -102,20 +102,7 @@ pub(super) fn register(engine: &mut Engine) {
     // Raw requests are for rules.
     engine.register_static_module("pipedrive", Module::new().into());
 
-    let mut mock = Module::new();
-    define(&mut mock, "fail_next", &["status", "()"], docs::FAIL_NEXT, |ctx: Ctx<'_>, status: i64| fail_next(&ctx, status, None));
-    define(&mut mock, "fail_next", &["status", "method", "()"], docs::FAIL_NEXT, |ctx: Ctx<'_>, status: i64, method: &str| {
-        let method = Method::parse(method)
-            .ok_or_else(|| refuse("`mock::fail_next`: the method is \"GET\", \"POST\", \"PATCH\", \"PUT\" or \"DELETE\""))?;
-        fail_next(&ctx, status, Some(method))
-    });
-    engine.register_static_module("mock", mock.into());
-}
-
-fn fail_next(ctx: &Ctx<'_>, status: i64, method: Option<Method>) -> Hosted<()> {
-    let status = u16::try_from(status).ok().filter(|s| (400..600).contains(s));
-    let status = status.ok_or_else(|| refuse("`mock::fail_next`: the status is between 400 and 599"))?;
-    ask(ctx, |host| host.fail_next(status, method))
+    faults::register(engine);
 }
 
 fn reads(kind: Kind) -> Module {
@@ -220,61 +207,11 @@ fn deliver(ctx: &Ctx<'_>, mut event: serde_json::Map<String, Json>) -> Hosted<Dy
     Ok(value::from_json(&answer))
 }
 
-fn assertions(module: &mut Module) {
-    define(module, "assert", &["condition", "()"], docs::ASSERT, |ctx: Ctx<'_>, condition: Dynamic| {
-        assert(&ctx, &condition, None)
-    });
-    define(module, "assert", &["condition", "message", "()"], docs::ASSERT, |ctx: Ctx<'_>, condition: Dynamic, message: &str| {
-        assert(&ctx, &condition, Some(message))
-    });
-    for (name, equal, docs) in [("assert_eq", true, docs::ASSERT_EQ), ("assert_ne", false, docs::ASSERT_NE)] {
-        define(module, name, &["actual", "expected", "()"], docs, move |ctx: Ctx<'_>, actual: Dynamic, expected: Dynamic| {
-            compare(&ctx, equal, &actual, &expected, None)
-        });
-        define(
-            module,
-            name,
-            &["actual", "expected", "message", "()"],
-            docs,
-            move |ctx: Ctx<'_>, actual: Dynamic, expected: Dynamic, message: &str| {
-                compare(&ctx, equal, &actual, &expected, Some(message))
-            },
-        );
-    }
-}
-
-fn assert(ctx: &Ctx<'_>, condition: &Dynamic, message: Option<&str>) -> Hosted<()> {
-    state::check(ctx)?;
-    match condition.as_bool() {
-        Ok(true) => Ok(()),
-        Ok(false) => fail(ctx, message.unwrap_or("the condition does not hold").to_owned(), Vec::new()),
-        Err(_) => Err(refuse_with(
-            format!("`assert` takes a boolean, not {}", type_word(condition)),
-            Some("compare it: `assert(x != ())`, or use `assert_eq(actual, expected)`".to_owned()),
-        )),
-    }
-}
-
-fn compare(ctx: &Ctx<'_>, equal: bool, actual: &Dynamic, expected: &Dynamic, message: Option<&str>) -> Hosted<()> {
-    state::check(ctx)?;
-    if same(actual, expected) == equal {
-        return Ok(());
-    }
-    let said = message.map_or_else(String::new, |m| format!("{m}: "));
-    if !equal {
-        return fail(ctx, format!("{said}the values are the same"), vec![format!("both:     {}", show(actual))]);
-    }
-    let mut notes = vec![format!("actual:   {}", show(actual)), format!("expected: {}", show(expected))];
-    if let Some(path) = first_difference(actual, expected).filter(|path| !path.is_empty()) {
-        notes.push(format!("they differ first at {path}"));
-    }
-    fail(ctx, format!("{said}the values differ"), notes)
-}
-
-fn fail(ctx: &Ctx<'_>, message: String, notes: Vec<String>) -> Hosted<()> {
+/// Ends the test as failed.
+pub(super) fn fail(ctx: &Ctx<'_>, message: String, help: Option<String>, notes: Vec<String>) -> Hosted<()> {
     UNDER.with_borrow_mut(|under| under.iter_mut().for_each(|u| u.notes.clone_from(&notes)));
     let at = Some(state::call_site(ctx));
-    Err(state::stop(Stop::Error { kind: ScriptErrorKind::Runtime, message, help: None, at }))
+    Err(state::stop(Stop::Error { kind: ScriptErrorKind::Runtime, message, help, at }))
 }
 
 mod docs {
@@ -287,6 +224,8 @@ Sends a track event by its name and properties; the third map holds whatever els
 Sends a whole event.";
     pub(super) const SOURCE: &str = "
 Sets the source that later events of this test are from.";
+    pub(super) const ENABLE: &str = "
+Turns a rule on that rules.toml has off, for the later events of this test.";
     pub(super) const GIVEN: &str = "
 Makes an entity beside the rules, with the field names of scripts, and answers it.";
     pub(super) const EDIT: &str = "
@@ -297,14 +236,6 @@ What a match finds, as scripts see it; `()` when there is none.";
 The entity with this id, as scripts see it; `()` when there is none.";
     pub(super) const ALL: &str = "
 All entities of the kind, in the order of their creation.";
-    pub(super) const FAIL_NEXT: &str = "
-Has the next request to Pipedrive fail with this status; with a method, the next one of that method.";
     pub(super) const FIXTURE: &str = "
 The content of a JSON file in scripts/tests/fixtures/.";
-    pub(super) const ASSERT: &str = "
-Fails the test unless the condition is true.";
-    pub(super) const ASSERT_EQ: &str = "
-Fails the test unless both are the same. `2` and `2.0` are.";
-    pub(super) const ASSERT_NE: &str = "
-Fails the test when both are the same.";
 }

@@ -3,10 +3,14 @@
 //! Invariants: a test has the limits of a rule's script, but for time; what it calls goes to the [`TestHost`] that it was given
 //! and nowhere else; a file that does not compile takes no other file with it; a failed assertion cannot be caught.
 
+mod assertions;
 mod compare;
+mod diff;
+mod faults;
 mod host;
+mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +18,7 @@ use std::time::Duration;
 use rhai::{CallFnOptions, Dynamic, Engine, Scope};
 use serde_json::Value as Json;
 
+use super::coverage::{Recorder, ScriptCoverage};
 use super::execute::Raised;
 use super::host::{helpers, table};
 use super::program::{self, Program};
@@ -23,7 +28,7 @@ use super::state::{self, Bounds, Stop};
 use super::{closures, engine, errors, imports};
 use crate::config::ScriptConfig;
 use crate::diagnostic::Diagnostic;
-use crate::pipedrive::{Id, Kind};
+use crate::pipedrive::{Id, Kind, Method};
 use crate::plan::{Criteria, FieldEntry};
 
 /// Where test files are, within `scripts/`.
@@ -49,10 +54,43 @@ pub trait TestHost: Send + Sync {
     fn get(&self, kind: Kind, id: &Id) -> Result<Json, String>;
     /// All entities of a kind, in the order of their creation.
     fn all(&self, kind: Kind) -> Result<Json, String>;
-    /// Has the next request answered with a status; only requests of that method, when one is given.
-    fn fail_next(&self, status: u16, method: Option<crate::pipedrive::Method>) -> Result<(), String>;
+    /// Turns a rule on for later events.
+    fn enable(&self, rule: &str) -> Result<(), String>;
+    /// Has something go wrong with the next request, or with the next one of a method.
+    fn fault(&self, fault: TestFault, method: Option<Method>) -> Result<(), String>;
+    /// Sets how long search does not see a change.
+    fn search_lag(&self, lag: Duration) -> Result<(), String>;
+    /// Moves the clock of the embedded Pipedrive forward.
+    fn pass_time(&self, time: Duration) -> Result<(), String>;
+    /// Compares a value with the snapshot of this name, or writes it.
+    fn snapshot(&self, name: Option<&str>, value: &Json) -> Result<(), Unlike>;
     /// The content of a file of `scripts/tests/fixtures/`.
     fn fixture(&self, name: &str) -> Result<Json, String>;
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestFault {
+    /// It is refused with this status.
+    Status(u16),
+    /// It is refused with 429 for so many seconds.
+    TooMany(u32),
+    /// No answer comes.
+    Cut {
+        /// Whether it was carried out.
+        carried_out: bool,
+    },
+}
+
+/// Why a value does not pass for its snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlike {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// What is kept, and what is there now.
+    pub texts: Option<(String, String)>,
 }
 
 /// One test.
@@ -115,7 +153,28 @@ impl TestSuite {
         files: &BTreeMap<String, Arc<str>>,
         limits: &ScriptConfig,
     ) -> Result<Self, Vec<Diagnostic>> {
-        program::on_big_stack(|| compile(sources, files, limits)).unwrap_or_else(|problem| Err(vec![*problem]))
+        Self::compile_with(sources, files, limits, None)
+    }
+
+    /// The same, so that [`TestSuite::coverage`] tells what the tests run of the rules' scripts by themselves.
+    ///
+    /// # Errors
+    /// When the scripts of the rules cannot be loaded.
+    pub fn compile_counting(
+        sources: &Sources,
+        files: &BTreeMap<String, Arc<str>>,
+        limits: &ScriptConfig,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Self::compile_with(sources, files, limits, Some(Recorder::default()))
+    }
+
+    fn compile_with(
+        sources: &Sources,
+        files: &BTreeMap<String, Arc<str>>,
+        limits: &ScriptConfig,
+        recorder: Option<Recorder>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        program::on_big_stack(|| compile(sources, files, limits, recorder)).unwrap_or_else(|problem| Err(vec![*problem]))
     }
 
     /// The tests, by file and place within it.
@@ -128,6 +187,21 @@ impl TestSuite {
     #[must_use]
     pub fn uncompiled(&self) -> &[Uncompiled] {
         &self.uncompiled
+    }
+
+    /// The files of scripts that a test file imports, directly or through others.
+    #[must_use]
+    pub fn imports_of(&self, file: &str) -> BTreeSet<Arc<str>> {
+        let file = format!("{FOLDER}{file}");
+        let mut found = self.program.with_imports(&file);
+        found.remove(&*file);
+        found
+    }
+
+    /// What was run of the scripts so far, by file; empty unless it was compiled for that.
+    #[must_use]
+    pub fn coverage(&self) -> BTreeMap<Arc<str>, ScriptCoverage> {
+        self.program.coverage()
     }
 
     /// Runs one test on this thread, which needs a stack of [`STACK`](super::STACK) bytes and must not be one of an async
@@ -203,10 +277,18 @@ fn stopped(stop: Stop) -> (String, Option<String>, Option<crate::plan::At>) {
     }
 }
 
-fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &ScriptConfig) -> Result<TestSuite, Vec<Diagnostic>> {
+fn compile(
+    sources: &Sources,
+    files: &BTreeMap<String, Arc<str>>,
+    limits: &ScriptConfig,
+    recorder: Option<Recorder>,
+) -> Result<TestSuite, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let tables = Arc::new(table::read_all(sources, &mut problems));
     let mut engine = engine_for_tests(limits, &tables);
+    if let Some(recorder) = &recorder {
+        recorder.listen(&mut engine);
+    }
     if files.values().any(|text| text.contains("phone::")) {
         helpers::phone::warm_up();
     }
@@ -242,7 +324,7 @@ fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &Scrip
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut program = Program { engine, scripts, tables, limits: limits.clone() };
+    let mut program = Program { engine, scripts, tables, limits: limits.clone(), recorder };
     // The scripts of the rules are written for another engine; only what the tests call is looked at.
     for problem in program.lint().into_iter().filter(Diagnostic::is_error) {
         let file = problem.place.as_ref().map(|p| p.file.clone()).filter(|f| f.starts_with(FOLDER));
@@ -252,6 +334,7 @@ fn compile(sources: &Sources, files: &BTreeMap<String, Arc<str>>, limits: &Scrip
     }
     program.scripts.retain(|file, _| !broken.contains_key(file));
     let tests = tests(&program, &mut broken);
+    program.count_from_now();
     let short = |file: &str| Arc::from(file.strip_prefix(FOLDER).unwrap_or(file));
     let uncompiled = broken
         .into_iter()
