@@ -1,7 +1,8 @@
 //! What an engine says of its functions: names, parameters, documentation.
 //!
-//! Invariant: the one place that reads the interpreter's own listing; whatever shows functions (the page on scripting, definitions for
-//! editors, suggestions) starts here.
+//! Invariants: the one place that reads the interpreter's own listing; whatever shows functions (the page on scripting, definitions for
+//! editors, suggestions) starts here. Functions stand in one order in every build: the interpreter lists those of one name in that of
+//! hashes, which a compiler makes of types.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,15 @@ pub(super) struct Param {
 impl Listing {
     /// What scripts of this engine can call; with `standard`, what the interpreter brings along as well.
     pub(super) fn of(engine: &Engine, standard: bool) -> Self {
-        engine.gen_fn_metadata_to_json(standard).ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
+        let listing = engine.gen_fn_metadata_to_json(standard).ok().and_then(|json| serde_json::from_str::<Self>(&json).ok());
+        let mut listing = listing.unwrap_or_default();
+        listing.order();
+        listing
+    }
+
+    fn order(&mut self) {
+        self.functions.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.modules.values_mut().for_each(Self::order);
     }
 
     /// The functions of a module.
@@ -68,6 +77,12 @@ impl Listing {
 }
 
 impl Function {
+    /// By name and number of parameters, then by all that tells two of them apart.
+    fn order(&self) -> impl Ord + '_ {
+        let params: Vec<(&Option<String>, &Option<String>)> = self.params.iter().map(|p| (&p.name, &p.kind)).collect();
+        (&self.name, self.num_params, params, &self.return_type, &self.doc_comments)
+    }
+
     /// Its documentation, without comment marks; empty when it has none.
     pub(super) fn doc(&self) -> String {
         self.doc_comments.iter().map(|comment| plain(comment)).collect::<Vec<_>>().join("\n")

@@ -140,9 +140,7 @@ fn write_entry(page: &mut String, title: &str, entry: &Entry, before: &str) {
 /// The documented functions by name; their calls with the fewest arguments first.
 fn entries(module: &str, functions: &[Function]) -> BTreeMap<String, Entry> {
     let mut found: BTreeMap<String, Entry> = BTreeMap::new();
-    let mut sorted: Vec<&Function> = functions.iter().filter(|f| !f.doc().is_empty()).collect();
-    sorted.sort_by_key(|f| (f.name.clone(), f.num_params));
-    for function in sorted {
+    for function in functions.iter().filter(|f| !f.doc().is_empty()) {
         let entry = found.entry(function.name.clone()).or_insert_with(|| Entry { calls: Vec::new(), text: function.doc() });
         entry.calls.push(call(module, function));
     }
