@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::problem::Failed;
-use crate::delivery::{ShadowDifference, scripts_of};
+use crate::delivery::ShadowDifference;
 use crate::rules::Rule;
 use crate::store::{DeliveryId, ShadowCount, ShadowRow, ShadowVerdict};
 
@@ -80,9 +80,8 @@ pub(super) async fn list(
     let counts = state.store.shadow_counts().await?;
     let mut rules = Vec::new();
     for rule in set.rules.iter().filter(|rule| query.rule.as_deref().is_none_or(|name| *rule.name == *name)) {
-        let Some(shadow) = &rule.config.shadow else { continue };
-        let scripts = scripts_of(&set, rule);
-        let counts: Vec<&ShadowCount> = counts.iter().filter(|c| c.rule == rule.name && c.scripts == scripts).collect();
+        let (Some(shadow), Some(scripts)) = (&rule.config.shadow, &rule.compared) else { continue };
+        let counts: Vec<&ShadowCount> = counts.iter().filter(|c| c.rule == rule.name && *c.scripts == **scripts).collect();
         // Of other scripts nothing is listed, either.
         let limit = if counts.is_empty() { 0 } else { query.limit.unwrap_or(LISTED) };
         let rows = if limit == 0 { Vec::new() } else { state.store.shadow_differences(&rule.name, limit).await? };

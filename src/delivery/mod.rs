@@ -43,5 +43,5 @@ pub use import::{IdImport, IdPair, ImportError, Imported, RefusedPair};
 pub use locks::Locks;
 pub use record::{Effect, Record, Resolution, StepRecord, StepState};
 pub use scheduler::Scheduler;
-pub use shadow::{ShadowDifference, ShadowEnds, Shadows, scripts_of};
+pub use shadow::{ShadowDifference, ShadowEnds, Shadows};
 pub use wake::Wakeup;

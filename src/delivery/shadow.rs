@@ -12,11 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::plan::{ActionChange, compare};
-use crate::rules::{Rule, ScriptSet};
+use crate::rules::ScriptSet;
 use crate::script::{Asked, Came, Memo, Outcome, Pool, RunRequest, answer_holds};
 use crate::store::{DeliveryId, ShadowRun, ShadowVerdict, Store, Write};
 use crate::telemetry::Metrics;
@@ -105,7 +104,7 @@ impl Shadows {
         let permit = this.room.clone().try_acquire_owned();
         tokio::spawn(async move {
             let Some(rule) = shadowed.set.rule(&shadowed.id.rule) else { return };
-            let Some(script) = rule.config.shadow.as_deref() else { return };
+            let (Some(script), Some(scripts)) = (rule.config.shadow.as_deref(), &rule.compared) else { return };
             let (verdict, difference) = match &permit {
                 Ok(_) => this.compared(&shadowed, script).await,
                 Err(_) => (ShadowVerdict::Dropped, None),
@@ -113,13 +112,8 @@ impl Shadows {
             this.metrics.shadow_ran(&rule.name, verdict.as_str());
             let difference =
                 difference.map(|d| serde_json::to_vec(&d).expect("a difference serialises: its maps have string keys"));
-            let run = ShadowRun {
-                id: shadowed.id.clone(),
-                at: Timestamp::now(),
-                scripts: scripts_of(&shadowed.set, rule),
-                verdict,
-                difference,
-            };
+            let run =
+                ShadowRun { id: shadowed.id.clone(), at: Timestamp::now(), scripts: scripts.to_string(), verdict, difference };
             // The counts are no promise: a store that fails says so to the deliveries.
             if let Err(error) = this.store.commit(vec![Write::Shadow(run)]).await {
                 tracing::debug!(delivery = %shadowed.id, %error, "what its shadow came to could not be counted");
@@ -175,32 +169,4 @@ impl Shadows {
             _ => told(ShadowVerdict::Different, Some(&came), actions, None),
         }
     }
-}
-
-/// Names a rule's scripts by their content, with all that they import, and by the tables.
-pub fn scripts_of(set: &ScriptSet, rule: &Rule) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |part: &str| {
-        // The length in front keeps the border between two parts.
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    };
-    for (key, script) in rule.config.scripts() {
-        add(key);
-        let (mut next, mut seen) = (vec![script], std::collections::BTreeSet::new());
-        while let Some(script) = next.pop() {
-            if seen.insert(script) {
-                next.extend(set.program.imports_of(script));
-            }
-        }
-        for script in seen {
-            add(script);
-            add(set.files.sources.scripts.get(script).map_or("", |text| text));
-        }
-    }
-    for (name, text) in &set.files.sources.tables {
-        add(name);
-        add(text);
-    }
-    hex::encode(&hash.finalize()[..16])
 }

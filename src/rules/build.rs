@@ -57,7 +57,7 @@ impl ScriptSet {
         let (config, mut warnings) = Config::parse(RULES_TOML, &files.rules_toml)?;
         let places = Places::new(RULES_TOML, &files.rules_toml);
         let mut problems = Vec::new();
-        let rules = rules(&config, &places, &mut problems);
+        let mut rules = rules(&config, &places, &mut problems);
         let mut secrets = Secrets { options, places: &places, problems: &mut problems };
         let sources = secrets.sources(&config);
         let tokens = secrets.tokens(&config);
@@ -74,6 +74,9 @@ impl ScriptSet {
                 return Err(super::check::tidy(problems));
             }
         };
+        for rule in &mut rules {
+            rule.compared = super::compared::name(&rule.config, &program, &files.sources);
+        }
         let index = Index::new(&rules);
         let set =
             Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, schemas, files, program, index };
@@ -115,6 +118,8 @@ fn rules(config: &Config, places: &Places, problems: &mut Vec<Diagnostic>) -> Ve
                 position: u32::try_from(position).unwrap_or(u32::MAX),
                 config: rule.clone(),
                 trigger,
+                // Known once the scripts are compiled.
+                compared: None,
             }),
             Err(error) => {
                 let message = format!("the trigger of rule `{}` is wrong: {}", rule.name, error.message);

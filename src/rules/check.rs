@@ -51,20 +51,15 @@ fn entry_points(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
 #[derive(Debug, Default)]
 struct Reached<'a> {
     /// Accounts of the rules that reach a script, and whether one of them is enabled.
-    accounts: BTreeMap<&'a str, BTreeMap<&'a str, bool>>,
+    accounts: BTreeMap<Arc<str>, BTreeMap<&'a str, bool>>,
 }
 
 impl<'a> Reached<'a> {
     fn of(set: &'a ScriptSet) -> Self {
         let mut reached = Self::default();
         for rule in &set.rules {
-            let mut next: Vec<&str> = rule.config.scripts().map(|(_, script)| script).collect();
-            let mut seen = BTreeSet::new();
-            while let Some(script) = next.pop() {
-                if seen.insert(script) {
-                    *reached.accounts.entry(script).or_default().entry(&rule.account).or_default() |= rule.config.enabled;
-                    next.extend(set.program.imports_of(script));
-                }
+            for script in rule.config.scripts().flat_map(|(_, script)| set.program.with_imports(script)) {
+                *reached.accounts.entry(script).or_default().entry(&rule.account).or_default() |= rule.config.enabled;
             }
         }
         reached

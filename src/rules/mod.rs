@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod compared;
 mod covered;
 mod files;
 mod fql;

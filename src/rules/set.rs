@@ -53,6 +53,8 @@ pub struct Rule {
     pub config: RuleConfig,
     /// The trigger, compiled.
     pub trigger: Trigger,
+    /// Names its script and its shadow by their content; none without a shadow.
+    pub compared: Option<Arc<str>>,
 }
 
 impl Rule {

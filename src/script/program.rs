@@ -124,11 +124,6 @@ impl Program {
         }]
     }
 
-    /// The files that a script imports, directly.
-    pub fn imports_of(&self, script: &str) -> impl Iterator<Item = &str> {
-        self.scripts.get(script).into_iter().flat_map(|s| s.imports.iter().map(|i| i.file.as_str()))
-    }
-
     /// A script with all that it imports, directly or through others.
     #[must_use]
     pub fn with_imports(&self, script: &str) -> BTreeSet<Arc<str>> {

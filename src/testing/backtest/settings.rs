@@ -22,15 +22,9 @@ pub(super) fn same_scripts(Sides { before, after }: Sides<'_>) -> BTreeSet<Arc<s
 }
 
 /// The script and what it imports, by file.
-fn texts<'a>(set: &'a ScriptSet, script: &'a str) -> Vec<(&'a str, Option<&'a Arc<str>>)> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![script];
-    while let Some(file) = open.pop() {
-        if found.insert(file) {
-            open.extend(set.program.imports_of(file));
-        }
-    }
-    found.into_iter().map(|file| (file, set.files.sources.scripts.get(file))).collect()
+fn texts<'a>(set: &'a ScriptSet, script: &str) -> Vec<(Arc<str>, Option<&'a Arc<str>>)> {
+    let text = |file: Arc<str>| (file.clone(), set.files.sources.scripts.get(&*file));
+    set.program.with_imports(script).into_iter().map(text).collect()
 }
 
 /// Settings of rules on both sides that differ and that no run of a script shows.
