@@ -24,11 +24,12 @@ pub(super) fn count(conn: &Connection, names: &mut Names, run: &ShadowRun) -> ru
     )?
     .execute(params![rule, run.scripts, run.verdict.as_str(), from_time(run.at)])?;
     let Some(difference) = &run.difference else { return Ok(()) };
-    // The event may have been erased meanwhile: nothing of it may come back.
+    // The delivery may have been erased meanwhile, also for one account alone: nothing of it may come back.
     let kept = conn
         .prepare_cached(
             "INSERT INTO shadow_differences (seq, rule, at, difference)
-             SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM events WHERE seq = ?1)
+             SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM runs WHERE seq = ?1 AND rule = ?2)
+               OR EXISTS (SELECT 1 FROM pending WHERE seq = ?1 AND rule = ?2)
              ON CONFLICT (seq, rule) DO UPDATE SET at = excluded.at, difference = excluded.difference",
         )?
         .execute(params![seq, rule, from_time(run.at), difference])?;

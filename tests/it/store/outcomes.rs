@@ -2,7 +2,8 @@
 
 use pipewright::config::{Bytes, RetentionConfig, Span};
 use pipewright::store::{
-    DeliveryState, Erase, Finish, NewDelivery, SHADOW_DIFFERENCES, Seq, ShadowCount, ShadowRun, ShadowVerdict, Store, Write,
+    Appended, DeliveryState, Erase, Finish, NewDelivery, SHADOW_DIFFERENCES, Seq, ShadowCount, ShadowRun, ShadowVerdict, Store,
+    Write,
 };
 
 use super::support::{Opened, WEEK, at, event, finish, id, open};
@@ -108,6 +109,17 @@ async fn of_shadows_the_newest_differences_are_kept_as_long_as_their_events() {
     let policy =
         RetentionConfig { events: Span::secs(0), dead: Span::secs(0), max_bytes: Bytes(1 << 40), ..RetentionConfig::default() };
     opened.store.prune(&policy, WEEK, at(100)).await.expect("prunes");
+    assert!(opened.store.shadow_differences("person", 10).await.expect("reads").is_empty());
+
+    // Nor when only the delivery was erased, and its event stays for another one that is not finished.
+    let Appended::Fresh(seq) = opened.store.append(vec![event("both", &["person", "deal"])]).await.expect("appends")[0] else {
+        panic!("it is new")
+    };
+    opened.store.commit(vec![run(seq.0, "one", ShadowVerdict::Different)]).await.expect("commits");
+    assert_eq!(opened.store.shadow_differences("person", 10).await.expect("reads").len(), 1, "it runs while its plan is pinned");
+    opened.store.commit(vec![finish(id(seq, "person"), DeliveryState::Done, at(2))]).await.expect("commits");
+    opened.store.erase(Erase::Events { seqs: vec![seq], account: None }).await.expect("erases");
+    opened.store.commit(vec![run(seq.0, "one", ShadowVerdict::Different)]).await.expect("commits");
     assert!(opened.store.shadow_differences("person", 10).await.expect("reads").is_empty());
 
     // Other scripts, another count.
