@@ -110,7 +110,8 @@ fn offline(dir: &Path) -> BuildOptions {
 
 fn build(dir: &Path, format: Format) -> Result<(ScriptSet, SetFiles), Failure> {
     let files = SetFiles::read(dir).map_err(|problems| Failure::refused_as(format, problems))?;
-    let built = ScriptSet::build(files.clone(), &offline(dir)).map_err(|problems| Failure::refused_as(format, problems))?;
+    let built =
+        ScriptSet::build_as_required(files.clone(), &offline(dir)).map_err(|problems| Failure::refused_as(format, problems))?;
     Ok((built.set, files))
 }
 

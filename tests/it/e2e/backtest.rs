@@ -203,3 +203,14 @@ async fn a_recorded_event_is_tried_with_the_rules_as_they_are_in_the_folder() {
     }
     assert_eq!(folder.run(&["try"]).await.code, Some(2));
 }
+
+#[tokio::test]
+async fn a_set_that_is_live_without_the_check_can_be_compared_with() {
+    let (folder, daemon) = recorded().await;
+    folder.edit("rules.toml", "require = [\"check\"]", "require = []");
+    folder.edit("scripts/person.rhai", "let t = event.traits;", "let t = event.traits;\n    if t == 7 { nowhere(t); }");
+    folder.run(&["reload"]).await.ok();
+    let same = folder.run(&["backtest", "--mock"]).await.ok();
+    assert!(same.contains("4 deliveries the same, 0 differ"), "{same}");
+    drop(daemon);
+}
