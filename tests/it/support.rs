@@ -49,9 +49,18 @@ pub(crate) async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T
 }
 
 /// Asks `probe` again and again until it gives something. Fails the test, naming `what`, after a generous cap.
-pub(crate) async fn wait_until<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub(crate) async fn wait_until<T, F>(what: &str, probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
+{
+    wait_or(probe, || async { format!("waited in vain until {what}") }).await
+}
+
+/// The same, with what is to be said after the cap.
+pub(crate) async fn wait_or<T, F, S>(mut probe: impl FnMut() -> F, said: impl FnOnce() -> S) -> T
+where
+    F: Future<Output = Option<T>>,
+    S: Future<Output = String>,
 {
     let asking = async {
         let mut tick = tokio::time::interval(Duration::from_millis(5));
@@ -62,7 +71,10 @@ where
             tick.tick().await;
         }
     };
-    in_time(what, asking).await
+    match tokio::time::timeout(CAP, asking).await {
+        Ok(found) => found,
+        Err(_) => panic!("{}", said().await),
+    }
 }
 
 /// An HTTP answer.

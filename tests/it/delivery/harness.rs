@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use base64::Engine as _;
 use parking_lot::Mutex;
@@ -15,7 +14,7 @@ use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, 
 use serde_json::{Value, json};
 
 use crate::support::binary::command_async;
-use crate::support::{request, temp_dir, wait_until, write};
+use crate::support::{request, temp_dir, wait_or, wait_until, write};
 
 /// A person by user id, named by the event.
 pub(super) const PERSON: &str = r#"
@@ -291,17 +290,16 @@ impl Rig {
 
     /// Waits until no delivery is pending.
     pub(super) async fn settled(&self) {
-        let ended = async {
-            while self.store().stats().await.expect("the store counts").pending > 0 {
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(20), ended).await.is_err() {
-            let filter = DeliveryFilter { states: vec![DeliveryState::Pending], ..DeliveryFilter::default() };
-            let rows = self.store().deliveries(&filter).await.expect("the store lists");
-            let record = self.record(&rows[0].id).await;
-            panic!("not ended: {rows:#?}\nthe first one's last record: {record:#}\n{:#?}", self.status().await);
-        }
+        wait_or(
+            || async { (self.store().stats().await.expect("the store counts").pending == 0).then_some(()) },
+            || async {
+                let filter = DeliveryFilter { states: vec![DeliveryState::Pending], ..DeliveryFilter::default() };
+                let rows = self.store().deliveries(&filter).await.expect("the store lists");
+                let record = self.record(&rows[0].id).await;
+                format!("not ended: {rows:#?}\nthe first one's last record: {record:#}\n{:#?}", self.status().await)
+            },
+        )
+        .await;
     }
 
     /// Hands in an identify call, waits for all to end, answers its only delivery.

@@ -31,7 +31,10 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output) -> Self {
+    /// A command that should end and does not is stopped after a generous cap.
+    async fn when(mut command: Command, args: &[&str]) -> Self {
+        let ended = tokio::time::timeout(4 * CAP, command.output()).await;
+        let output: Output = ended.unwrap_or_else(|_| panic!("{args:?} does not end")).expect("the binary starts");
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
@@ -91,7 +94,7 @@ impl Folder {
 
     /// Runs a command in this folder to its end.
     pub(super) async fn run(&self, args: &[&str]) -> Ended {
-        Ended::of(self.command(args).output().await.expect("the binary starts"))
+        Ended::when(self.command(args), args).await
     }
 
     /// Begins one, and waits until it says something.
@@ -125,7 +128,7 @@ fn text(path: &Path) -> &str {
 
 /// Runs a command to its end, anywhere.
 pub(super) async fn run(args: &[&str]) -> Ended {
-    Ended::of(command(args).output().await.expect("the binary starts"))
+    Ended::when(command(args), args).await
 }
 
 /// A running process, killed when dropped.

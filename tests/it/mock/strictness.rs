@@ -58,7 +58,7 @@ async fn bodies_of_v2_are_held_to_their_types_and_references() {
         ("deals", json!({ "title": "A", "stage_id": 99 }), RULE),
         ("deals", json!({ "title": "A", "pipeline_id": 99 }), RULE),
         ("deals", json!({ "title": "A", "pipeline_id": 1, "stage_id": 5 }), RULE),
-        ("deals", json!({ "title": "A", "currency": "XXX" }), RULE),
+        ("deals", json!({ "title": "A", "currency": "QQQ" }), RULE),
         ("deals", json!({ "title": "A", "lost_reason": "price" }), RULE),
         ("deals", json!({ "title": "A", "won_time": "2026-01-01T00:00:00Z" }), RULE),
         ("deals", json!({ "title": "A", "probability": 101 }), RULE),
