@@ -3,7 +3,11 @@
 //! Invariants: line and column count from 1, columns in characters; a diagnostic never holds a secret or a value that came
 //! from an event.
 
+mod codes;
+
 use std::borrow::Cow;
+
+pub use codes::{Code, Weight};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
@@ -38,7 +42,7 @@ pub struct Place {
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
-    /// Stable code (`PW001`), where one is assigned.
+    /// Stable code (`PW001`) of everything that a check finds; errors of a run have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'static, str>>,
     /// What happened and why, in one sentence.
@@ -69,9 +73,21 @@ impl Diagnostic {
 
     /// Adds the stable code.
     #[must_use]
-    pub fn code(mut self, code: &'static str) -> Self {
-        self.code = Some(Cow::Borrowed(code));
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = Some(Cow::Borrowed(code.id()));
         self
+    }
+
+    /// Adds the stable code where there is none yet.
+    #[must_use]
+    pub fn or_code(self, code: Code) -> Self {
+        if self.code.is_some() { self } else { self.code(code) }
+    }
+
+    /// Whether it has this code.
+    #[must_use]
+    pub fn is(&self, code: Code) -> bool {
+        self.code.as_deref() == Some(code.id())
     }
 
     /// Places it at line and column (both from 1) of `source`, the whole text of `file`.
@@ -148,12 +164,13 @@ impl Diagnostic {
         Renderer::plain().render(&[group])
     }
 
-    /// One line: `file:line:column: message`, for logs and metrics details.
+    /// One line: `file:line:column: message [PW001]`, for logs and metrics details.
     #[must_use]
     pub fn one_line(&self) -> String {
+        let code = self.code.as_deref().map_or_else(String::new, |code| format!(" [{code}]"));
         match &self.place {
-            Some(p) => format!("{}:{}:{}: {}", p.file, p.line, p.column, self.message),
-            None => self.message.clone(),
+            Some(p) => format!("{}:{}:{}: {}{code}", p.file, p.line, p.column, self.message),
+            None => format!("{}{code}", self.message),
         }
     }
 }

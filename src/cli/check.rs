@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, say, say_json};
-use super::{Folder, Format, account};
+use super::{Folder, Format, account, annotations};
 use crate::crm::{Became, Metadata, SchemaChange, pin, place_in_schema};
-use crate::diagnostic::{Diagnostic, render_all};
+use crate::diagnostic::{Code, Diagnostic, render_all};
 use crate::rules::{self, BuildOptions, Built, ScriptSet, SetFiles};
+use crate::testing;
 
-/// Check rules.toml and scripts: syntax, triggers, unknown functions and variables, and names against an account
+/// Check rules.toml and scripts: syntax, triggers, functions, variables, names of the account, and rules without a test
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,6 +23,10 @@ Examples:
   pipewright fields pull && pipewright check
                                         against the schema file, from then on without the account
   pipewright check --live --json        against the accounts in rules.toml (reads only)
+  pipewright check --format github      annotations for a pull request, in a GitHub workflow
+  pipewright check --no-tests           without running the tests, which says what rules have none
+
+Every finding has a code; `pipewright explain CODE` says what it means, with an example and how to mend it.
 
 Exits with 2 when rules.toml is wrong, with 1 when a script is. Warnings alone are no failure.")]
 pub(super) struct Check {
@@ -33,8 +38,23 @@ pub(super) struct Check {
     /// Check names against the accounts in rules.toml; needs their tokens
     #[arg(long, conflicts_with = "mock")]
     live: bool,
+    /// Do not run the tests in scripts/tests/: rules that have none are not named
+    #[arg(long)]
+    no_tests: bool,
+    /// How findings are written
+    #[arg(long = "format", value_name = "FORM", conflicts_with = "json", default_value = "human")]
+    form: Form,
     #[command(flatten)]
     format: Format,
+}
+
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people
+    Human,
+    /// Annotations of a GitHub workflow, on standard output
+    Github,
 }
 
 pub(super) fn run(args: &Check) -> Outcome {
@@ -45,7 +65,7 @@ pub(super) fn run(args: &Check) -> Outcome {
     };
     let Built { set, warnings: mut found } = match checked {
         Ok(built) => built,
-        Err(diagnostics) => return refuse(args.format, diagnostics),
+        Err(diagnostics) => return refuse(args, diagnostics),
     };
     let answers = answers(args, &set)?;
     let mut metadata = set.pinned(&answers);
@@ -65,11 +85,13 @@ pub(super) fn run(args: &Check) -> Outcome {
         let files = set.files.schemas.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let says = format!("names were checked against {files}; `pipewright fields pull` when Pipedrive has more by now");
         let noted = |d: Diagnostic| if by_schema && d.is_error() { d.note(says.as_str()) } else { d };
-        return refuse(args.format, found.into_iter().map(noted).collect());
+        return refuse(args, found.into_iter().map(noted).collect());
     }
-    if !found.is_empty() && !args.format.json {
-        complain(&render_all(&found));
+    let set = Arc::new(set);
+    if !args.no_tests {
+        found.extend(untested(args, &set));
     }
+    tell(args, &found)?;
     let accounts: Vec<&String> = metadata.keys().collect();
     let enabled = set.rules.iter().filter(|r| r.config.enabled).count();
     let scripts = set.files.sources.scripts.len();
@@ -103,13 +125,13 @@ fn drifted(set: &ScriptSet, account: &str, answer: &Metadata) -> Vec<Diagnostic>
     let (Some(schema), Some((file, text))) = (set.schemas.get(account), set.schema_file(account)) else { return Vec::new() };
     let (matter, new): (Vec<_>, Vec<_>) = pin(schema, answer).1.into_iter().partition(SchemaChange::matters);
     let severe = |c: &SchemaChange| match c.became {
-        Became::Foreign { .. } => Diagnostic::error(c.to_string()),
-        _ => Diagnostic::warning(c.to_string()),
+        Became::Foreign { .. } => Diagnostic::error(c.to_string()).code(Code::Drift),
+        _ => Diagnostic::warning(c.to_string()).code(Code::Drift),
     };
     let mut found: Vec<Diagnostic> = matter.iter().map(|c| place_in_schema(severe(c), file, text, &c.at)).collect();
     if let Some(first) = new.first() {
         let what = if new.len() == 1 { "1 thing".to_owned() } else { format!("{} things", new.len()) };
-        let d = Diagnostic::warning(format!("{file} is older than the account, which has {what} more"));
+        let d = Diagnostic::warning(format!("{file} is older than the account, which has {what} more")).code(Code::Drift);
         let d = new.iter().fold(d, |d, c| d.note(format!("{} `{}`", c.what, c.name))).help("run `pipewright fields pull`");
         found.push(place_in_schema(d, file, text, &first.at));
     }
@@ -131,15 +153,42 @@ fn answers(args: &Check, set: &ScriptSet) -> Result<BTreeMap<String, Arc<Metadat
     Ok(all)
 }
 
-fn refuse(format: Format, diagnostics: Vec<Diagnostic>) -> Outcome {
+/// The enabled rules that no test runs. What is wrong with the tests themselves is `pipewright test`'s to say, and so is that
+/// there are none at all.
+fn untested(args: &Check, set: &Arc<ScriptSet>) -> Vec<Diagnostic> {
+    let Ok(run) = testing::run(set, &args.folder.dir, None) else { return Vec::new() };
+    let none = run.results.is_empty() && run.uncompiled.is_empty();
+    if none {
+        return Vec::new();
+    }
+    rules::untested(set, &run.untested)
+}
+
+/// Shows findings that refuse nothing.
+fn tell(args: &Check, found: &[Diagnostic]) -> std::io::Result<()> {
+    match args.form {
+        _ if args.format.json || found.is_empty() => Ok(()),
+        Form::Github => say(&annotations::github(&args.folder.dir, found)),
+        Form::Human => {
+            complain(&render_all(found));
+            Ok(())
+        }
+    }
+}
+
+fn refuse(args: &Check, diagnostics: Vec<Diagnostic>) -> Outcome {
+    let format = args.format;
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
     if format.json {
         say_json(&json!({ "ok": false, "diagnostics": diagnostics }))?;
     } else {
+        if args.form == Form::Github {
+            tell(args, &diagnostics)?;
+        }
         say(&format!("refused: {errors} error{}", if errors == 1 { "" } else { "s" }))?;
     }
     match Failure::refused(diagnostics) {
-        Failure::Refused(_, code) if format.json => Err(Failure::Code(code)),
+        Failure::Refused(_, code) if format.json || args.form == Form::Github => Err(Failure::Code(code)),
         Failure::Refused(diagnostics, code) => Err(Failure::Refused(diagnostics, code)),
         _ => Err(Failure::Code(FOUND)),
     }

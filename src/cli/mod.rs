@@ -5,6 +5,7 @@
 //! configuration); a closed pipe ends a command quietly.
 
 mod account;
+mod annotations;
 mod backtest;
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod definitions;
 mod duplicates;
 mod events;
 mod exit;
+mod explain;
 mod fields;
 mod forget;
 mod ids;
@@ -61,6 +63,7 @@ Exit codes: 0 all is well; 1 something was found or could not be done; 2 used wr
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    Explain(explain::Explain),
     Try(try_event::Try),
     Test(test::Test),
     Backtest(backtest::Backtest),
@@ -126,6 +129,7 @@ fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Try(args) => try_event::run(args),
         Command::Test(args) => test::run(args),
         Command::Backtest(args) => backtest::run(args),

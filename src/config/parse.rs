@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
 use super::{Config, Places, places, validate};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// More mistakes than this are not listed.
 const MAX_PROBLEMS: usize = 20;
@@ -21,9 +21,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().take(MAX_PROBLEMS);
-        return Err(problems
-            .map(|e| places.at_span(Diagnostic::error(sentence(e.message())), e.span().unwrap_or(0..0)))
-            .collect());
+        return Err(problems.map(|e| places.at_span(not_toml(e.message()), e.span().unwrap_or(0..0))).collect());
     }
     let mut reader = Reader { tree, rules: Vec::new(), broken: Vec::new(), problems: Vec::new() };
     reader.rules = (0..reader.rule_count()).collect();
@@ -80,7 +78,7 @@ impl Reader<'_> {
             };
             let span = error.span().unwrap_or(0..0);
             let Some(path) = self.smallest_at(&span) else {
-                self.problems.push(places.at_span(Diagnostic::error(sentence(error.message())), span));
+                self.problems.push(places.at_span(not_toml(error.message()), span));
                 return None;
             };
             self.report(error.message(), &span, &path, places);
@@ -111,7 +109,7 @@ impl Reader<'_> {
             if !reported {
                 let what =
                     Diagnostic::error(format!("`{name}` is missing in `{dotted}`")).help(format!("add a line `{name} = ...`"));
-                self.problems.push(places.at_span(what, span.clone()));
+                self.problems.push(places.at_span(what.code(Code::Missing), span.clone()));
             }
             return;
         }
@@ -122,7 +120,7 @@ impl Reader<'_> {
             }
             let known = candidates(message);
             let section = dotted.rsplit_once('.').map_or_else(|| "rules.toml".to_owned(), |(above, _)| format!("`{above}`"));
-            let d = Diagnostic::error(format!("unknown key `{key}` in {section}"));
+            let d = Diagnostic::error(format!("unknown key `{key}` in {section}")).code(Code::UnknownKey);
             match did_you_mean(key, known.iter().map(String::as_str)) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help(format!("known keys: {}", known.join(", "))),
@@ -140,10 +138,11 @@ impl Reader<'_> {
             Diagnostic::error(format!(
                 "`{dotted}`: a secret is given by reference: \"env:NAME\" or \"file:PATH\", never as plain text"
             ))
+            .code(Code::Secret)
         } else {
             Diagnostic::error(format!("`{dotted}`: {}", plain_words(message)))
         };
-        self.problems.push(places.at_span(diagnostic, span.clone()));
+        self.problems.push(places.at_span(diagnostic.or_code(Code::Unfit), span.clone()));
     }
 
     /// The path of the smallest entry whose key or value holds the span.
@@ -270,6 +269,6 @@ fn plain_words(message: &str) -> String {
     text
 }
 
-fn sentence(message: &str) -> String {
-    format!("this is no valid TOML: {}", message.trim().replace('\n', ", "))
+fn not_toml(message: &str) -> Diagnostic {
+    Diagnostic::error(format!("this is no valid TOML: {}", message.trim().replace('\n', ", "))).code(Code::NoToml)
 }

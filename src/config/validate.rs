@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::{AccountConfig, Config, MAX_BATCH_EVENTS, Places, RuleConfig, SecretRef, SourceConfig, Span};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// Something that is not right, and the path it stands at.
 pub(super) struct Finding {
@@ -38,6 +38,7 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn add(&mut self, path: &[&str], diagnostic: Diagnostic) {
+        let diagnostic = diagnostic.or_code(Code::Unfit);
         self.0.push(Finding { path: path.iter().map(|p| (*p).to_owned()).collect(), diagnostic });
     }
 
@@ -77,7 +78,7 @@ pub(super) fn validate(config: &Config, rules: &[usize]) -> Vec<Finding> {
     }
     shared_keys(config, &mut findings);
     if config.sources.is_empty() {
-        let warning = Diagnostic::warning("no source is configured: no event can come in");
+        let warning = Diagnostic::warning("no source is configured: no event can come in").code(Code::Idle);
         findings.add(&[], warning.help("add a section [sources.website] with write_keys = [\"env:PIPEWRIGHT_WRITE_KEY\"]"));
     }
     for (name, account) in &config.pipedrive {
@@ -88,11 +89,12 @@ pub(super) fn validate(config: &Config, rules: &[usize]) -> Vec<Finding> {
         self::rule(config, rule, *place, &mut findings);
         if let Some(first) = names.insert(rule.name.as_str(), *place) {
             let message = format!("two rules are named `{}`: a delivery is named by its event and its rule", rule.name);
-            findings.error(&["rules", &place.max(&first).to_string(), "name"], message);
+            findings.add(&["rules", &place.max(&first).to_string(), "name"], Diagnostic::error(message).code(Code::Twice));
         }
     }
     if config.rules.is_empty() {
-        findings.add(&[], Diagnostic::warning("no rule is configured: events are counted and nothing is done with them"));
+        let warning = Diagnostic::warning("no rule is configured: events are counted and nothing is done with them");
+        findings.add(&[], warning.code(Code::Idle));
     }
     findings.0
 }
@@ -140,7 +142,10 @@ fn server(config: &Config, findings: &mut Findings) {
             "`admin.listen` is {}, which others can reach, and there is no `admin.token`",
             admin.listen
         ));
-        findings.add(&["admin", "listen"], d.help("add token = \"env:PIPEWRIGHT_ADMIN_TOKEN\", or listen on 127.0.0.1"));
+        findings.add(
+            &["admin", "listen"],
+            d.code(Code::Missing).help("add token = \"env:PIPEWRIGHT_ADMIN_TOKEN\", or listen on 127.0.0.1"),
+        );
     }
 }
 
@@ -179,17 +184,15 @@ fn name(path: &[&str], what: &str, name: &str, findings: &mut Findings) {
 fn source(name: &str, source: &SourceConfig, findings: &mut Findings) {
     self::name(&["sources", name], "source", name, findings);
     if source.write_keys.is_empty() && source.webhook_secret.is_none() {
-        let d = Diagnostic::error(format!("source `{name}` has no key: nothing could be sent to it"));
+        let d = Diagnostic::error(format!("source `{name}` has no key: nothing could be sent to it")).code(Code::Missing);
         findings.add(
             &["sources", name],
             d.help("add write_keys = [\"env:NAME\"] for Segment's libraries, or webhook_secret = \"env:NAME\""),
         );
     }
     if source.webhook_token.is_some() && source.webhook_secret.is_none() {
-        findings.error(
-            &["sources", name, "webhook_token"],
-            "`webhook_token` is the second proof of webhooks; set `webhook_secret` too",
-        );
+        let d = Diagnostic::error("`webhook_token` is the second proof of webhooks; set `webhook_secret` too");
+        findings.add(&["sources", name, "webhook_token"], d.code(Code::Missing));
     }
     findings.range(&["sources", name, "keep_unmatched"], source.keep_unmatched, Span::secs(0), Span::secs(365 * DAY));
 }
@@ -206,7 +209,7 @@ fn shared_keys(config: &Config, findings: &mut Findings) {
             if let Some(other) = seen.insert(reference.clone(), name) {
                 let message =
                     format!("{reference} is also a write key of source `{other}`: a key must tell where an event is from");
-                findings.error(&["sources", name, "write_keys", &i.to_string()], message);
+                findings.add(&["sources", name, "write_keys", &i.to_string()], Diagnostic::error(message).code(Code::Twice));
             }
         }
     }
@@ -216,7 +219,7 @@ fn account(name: &str, account: &AccountConfig, findings: &mut Findings) {
     self::name(&["pipedrive", name], "Pipedrive account", name, findings);
     match (&account.domain, &account.base_url) {
         (None, None) => {
-            let d = Diagnostic::error(format!("account `{name}` has neither `domain` nor `base_url`"));
+            let d = Diagnostic::error(format!("account `{name}` has neither `domain` nor `base_url`")).code(Code::Missing);
             findings.add(&["pipedrive", name], d.help("add domain = \"acme\" for https://acme.pipedrive.com"));
         }
         (Some(_), Some(_)) => {
@@ -226,7 +229,7 @@ fn account(name: &str, account: &AccountConfig, findings: &mut Findings) {
         (None, Some(url)) => base_url(name, url, findings),
     }
     if account.api_token.is_none() {
-        let d = Diagnostic::error(format!("account `{name}` has no `api_token`"));
+        let d = Diagnostic::error(format!("account `{name}` has no `api_token`")).code(Code::Missing);
         findings.add(&["pipedrive", name], d.help("add api_token = \"env:PIPEDRIVE_API_TOKEN\" and set that variable"));
     }
     for (kind, field) in account.match_fields.by_kind() {
@@ -258,8 +261,8 @@ fn base_url(name: &str, url: &str, findings: &mut Findings) {
             let local =
                 host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
             if !local {
-                findings
-                    .add(&path, Diagnostic::warning("the API token goes over plain http to another machine").help("use https"));
+                let d = Diagnostic::warning("the API token goes over plain http to another machine").help("use https");
+                findings.add(&path, d.code(Code::PlainHttp));
             }
         }
         None => {
@@ -291,7 +294,7 @@ fn rule(config: &Config, rule: &RuleConfig, place: usize, findings: &mut Finding
         Some(account) if !config.pipedrive.contains_key(account) => {
             let d =
                 Diagnostic::error(format!("rule `{shown}` names the account `{account}`, and there is no [pipedrive.{account}]"));
-            add("account", suggest(d, account, accounts()));
+            add("account", suggest(d.code(Code::NoSuch), account, accounts()));
         }
         None if config.pipedrive.len() > 1 => {
             let d = Diagnostic::error(format!(
@@ -299,10 +302,10 @@ fn rule(config: &Config, rule: &RuleConfig, place: usize, findings: &mut Finding
                 config.pipedrive.len()
             ));
             let known = accounts().collect::<Vec<_>>().join("\", \"");
-            add("account", d.help(format!("add account = one of \"{known}\"")));
+            add("account", d.code(Code::Missing).help(format!("add account = one of \"{known}\"")));
         }
         None if config.pipedrive.is_empty() => {
-            let d = Diagnostic::error(format!("rule `{shown}` has no account to write to"));
+            let d = Diagnostic::error(format!("rule `{shown}` has no account to write to")).code(Code::Missing);
             add("account", d.help("add a section [pipedrive.main] with domain and api_token"));
         }
         _ => {}
@@ -311,7 +314,7 @@ fn rule(config: &Config, rule: &RuleConfig, place: usize, findings: &mut Finding
         if !config.sources.contains_key(source) {
             let d =
                 Diagnostic::error(format!("rule `{shown}` listens to the source `{source}`, and there is no [sources.{source}]"));
-            add("sources", suggest(d, source, config.sources.keys().map(String::as_str)));
+            add("sources", suggest(d.code(Code::NoSuch), source, config.sources.keys().map(String::as_str)));
         }
     }
     if rule.priority > 9 {

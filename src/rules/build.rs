@@ -10,7 +10,7 @@ use super::schema;
 use super::{Rule, ScriptSet, SetFiles, SourceSecrets, Trigger};
 use crate::config::{Config, Places, Requirement, Secret, SecretError, SecretRef};
 use crate::crm::Metadata;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::script::Program;
 
 /// Text that stands for an unset variable with `mock: true`.
@@ -54,7 +54,7 @@ impl ScriptSet {
     }
 
     fn build_with(files: SetFiles, options: &BuildOptions, strict: bool) -> Result<Built, Vec<Diagnostic>> {
-        let (config, mut warnings) = Config::parse(RULES_TOML, &files.rules_toml)?;
+        let (config, remarks) = Config::parse(RULES_TOML, &files.rules_toml)?;
         let places = Places::new(RULES_TOML, &files.rules_toml);
         let mut problems = Vec::new();
         let mut rules = rules(&config, &places, &mut problems);
@@ -78,15 +78,25 @@ impl ScriptSet {
             rule.compared = super::compared::name(&rule.config, &program, &files.sources);
         }
         let index = Index::new(&rules);
-        let set =
-            Self { version: files.version(), config: Arc::new(config), rules, sources, tokens, schemas, files, program, index };
+        let set = Self {
+            version: files.version(),
+            config: Arc::new(config),
+            rules,
+            remarks,
+            sources,
+            tokens,
+            schemas,
+            files,
+            program,
+            index,
+        };
         // Schema files alone refuse nothing here: the account may have more by now than its file.
         let known = options.metadata.as_ref().map(|answers| set.pinned(answers)).unwrap_or_default();
         let (errors, more): (Vec<_>, Vec<_>) = super::check(&set, &known).into_iter().partition(Diagnostic::is_error);
         if !errors.is_empty() && (strict || set.config.reload.requires(Requirement::Check) || !set.can_run()) {
             return Err(errors);
         }
-        warnings.extend(errors.into_iter().map(let_pass));
+        let mut warnings: Vec<Diagnostic> = errors.into_iter().map(let_pass).collect();
         warnings.extend(more);
         Ok(Built { set, warnings })
     }
@@ -123,7 +133,7 @@ fn rules(config: &Config, places: &Places, problems: &mut Vec<Diagnostic>) -> Ve
             }),
             Err(error) => {
                 let message = format!("the trigger of rule `{}` is wrong: {}", rule.name, error.message);
-                let d = Diagnostic::error(message).note(format!("at column {} of the trigger", error.column));
+                let d = Diagnostic::error(message).code(Code::Trigger).note(format!("at column {} of the trigger", error.column));
                 let path = ["rules", &position.to_string(), "when"];
                 problems.push(places.at_char(d.help(format!("expected {}", error.expected)), &path, error.column));
             }
@@ -144,7 +154,7 @@ impl Secrets<'_> {
             Ok(secret) => Some(secret),
             Err(SecretError::NotSet(_)) if self.options.mock => Some(Secret::new(MOCK_SECRET)),
             Err(error) => {
-                self.problems.push(self.places.at(Diagnostic::error(error.to_string()), path));
+                self.problems.push(self.places.at(Diagnostic::error(error.to_string()).code(Code::Secret), path));
                 None
             }
         }

@@ -1,13 +1,16 @@
 //! What a set must pass before it goes live, beyond its own syntax.
 
+mod allow;
+mod triggers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ScriptSet;
 use super::files::{RULES_TOML, shown};
-use crate::config::{DeclaredField, Places};
+use crate::config::{DeclaredField, Places, WritePolicy};
 use crate::crm::{Metadata, same_name};
-use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, Place, did_you_mean};
 use crate::pipedrive::Kind;
 use crate::plan;
 use crate::script::NameRole;
@@ -17,14 +20,60 @@ use crate::script::NameRole;
 #[must_use]
 pub fn check(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>) -> Vec<Diagnostic> {
     let places = Places::new(RULES_TOML, &set.files.rules_toml);
-    let mut found = Vec::new();
+    let mut found = set.remarks.clone();
     entry_points(set, &places, &mut found);
     let reached = Reached::of(set);
-    unused(set, &reached, &places, &mut found);
+    unused(set, &reached, &mut found);
+    triggers::problems(set, &places, &mut found);
     found.extend(set.program.lint());
+    found.extend(set.program.advice());
+    overwriting(set, &mut found);
     super::schema::of_other_domain(set, &mut found);
     names(set, metadata, &reached, &mut found);
-    tidy(found.into_iter().map(below_scripts).collect())
+    let found = found.into_iter().map(below_scripts).collect();
+    let named = !metadata.is_empty();
+    // Tests are run by the command that checks, not here; schema files take no comments.
+    let looked_for = |code| match code {
+        Code::FieldName | Code::FieldValue => named,
+        Code::Untested | Code::Drift | Code::OtherCompany => false,
+        _ => true,
+    };
+    tidy(allow::apply(set, found, looked_for))
+}
+
+/// That no test ran these rules, when their tests have been run.
+#[must_use]
+pub fn untested(set: &ScriptSet, rules: &[Arc<str>]) -> Vec<Diagnostic> {
+    let places = Places::new(RULES_TOML, &set.files.rules_toml);
+    let warn = |rule: &super::Rule| {
+        let d = Diagnostic::warning(format!("no test sends an event to rule `{}`", rule.name)).code(Code::Untested);
+        let d = d.help("write `fn test_..()` into a file of scripts/tests/, which delivers an event that meets its trigger");
+        places.at(d, &["rules", &rule.position.to_string(), "name"])
+    };
+    let found = rules.iter().filter_map(|name| set.rule(name)).map(warn).collect();
+    let spoken = allow::apply(set, found, |code| code == Code::Untested);
+    // What is wrong with comments otherwise is the check's to say.
+    let ours = |d: &Diagnostic| d.is(Code::Untested) || d.message.contains(Code::Untested.id());
+    tidy(spoken.into_iter().filter(ours).collect())
+}
+
+/// Writes that put back what people changed, by what the rules that reach them say about `write`.
+fn overwriting(set: &ScriptSet, found: &mut Vec<Diagnostic>) {
+    let mut of_script: BTreeMap<&str, Vec<&super::Rule>> = BTreeMap::new();
+    for rule in set.rules.iter().filter(|rule| rule.config.enabled) {
+        of_script.entry(&rule.config.script).or_default().push(rule);
+    }
+    for (script, rules) in of_script {
+        for overwrite in set.program.overwrites(script) {
+            let by_rule = rules.iter().find(|rule| rule.config.write != WritePolicy::Changed);
+            let (write, who) = match (overwrite.write, by_rule) {
+                (Some(WritePolicy::Changed), _) | (None, None) => continue,
+                (Some(write), _) => (write, String::new()),
+                (None, Some(rule)) => (rule.config.write, format!(" of rule `{}`", rule.name)),
+            };
+            found.push(overwrite.diagnostic(write, &who));
+        }
+    }
 }
 
 /// Every rule's script exists and has an entry point. Disabled rules too: they can be enabled at any time.
@@ -37,7 +86,8 @@ fn entry_points(set: &ScriptSet, places: &Places, found: &mut Vec<Diagnostic>) {
                 continue;
             }
             let names = if key == "shadow" { "has the shadow" } else { "runs" };
-            let d = Diagnostic::error(format!("rule `{}` {names} {}, and there is no such file", rule.name, shown(script)));
+            let d = Diagnostic::error(format!("rule `{}` {names} {}, and there is no such file", rule.name, shown(script)))
+                .code(Code::NoSuch);
             let d = match did_you_mean(script, known.keys().map(String::as_str)) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d,
@@ -66,15 +116,11 @@ impl<'a> Reached<'a> {
     }
 }
 
-/// Scripts that nothing can run, and triggers that nothing can meet.
-fn unused(set: &ScriptSet, reached: &Reached<'_>, places: &Places, found: &mut Vec<Diagnostic>) {
+/// Scripts that nothing can run.
+fn unused(set: &ScriptSet, reached: &Reached<'_>, found: &mut Vec<Diagnostic>) {
     for script in set.files.sources.scripts.keys().filter(|s| !reached.accounts.contains_key(s.as_str())) {
         let d = Diagnostic::warning(format!("no rule runs {} and no script imports it", shown(script)));
-        found.push(d.in_file(&shown(script)));
-    }
-    for rule in set.rules.iter().filter(|rule| rule.config.enabled && rule.trigger.cannot_be_met()) {
-        let d = Diagnostic::warning(format!("no event can meet the trigger of rule `{}`", rule.name));
-        found.push(places.at(d, &["rules", &rule.position.to_string(), "when"]));
+        found.push(d.code(Code::UnusedScript).in_file(&shown(script)).help("delete it, or name it in a rule or an `import`"));
     }
 }
 
@@ -88,14 +134,15 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
         let script = used.place.file.strip_prefix("scripts/").unwrap_or(&used.place.file);
         for (account, enabled) in reached.accounts.get(script).into_iter().flatten() {
             let Some(known) = metadata.get(*account) else { continue };
-            let say = |problem: plan::LiteralProblem, error: bool, place: &Place| {
+            let say = |problem: plan::LiteralProblem, error: bool, code: Code, place: &Place| {
                 let d = if error && *enabled { Diagnostic::error(problem.message) } else { Diagnostic::warning(problem.message) };
                 let d = if metadata.len() > 1 { d.note(format!("in the Pipedrive account `{account}`")) } else { d };
-                Diagnostic { place: Some(place.clone()), help: problem.help, ..d }
+                Diagnostic { place: Some(place.clone()), help: problem.help, ..d.code(code) }
             };
             let matched = used.role == NameRole::Match;
             if let Err(problem) = plan::check_name(used.kind, &used.name, used.custom, matched, known) {
-                found.push(say(to_be_made(problem, (set, account, known), used.kind, &used.name, None), true, &used.place));
+                let problem = to_be_made(problem, (set, account, known), used.kind, &used.name, None);
+                found.push(say(problem, true, Code::FieldName, &used.place));
                 continue;
             }
             // What is not known is made, refused or left out, as the call says.
@@ -103,7 +150,7 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
             for value in used.values.iter().filter(|_| !matched && on_unknown != Some("create")) {
                 if let Err(problem) = plan::check_value(used.kind, &used.name, used.custom, &value.text, known) {
                     let problem = to_be_made(problem, (set, account, known), used.kind, &used.name, Some(&value.text));
-                    let d = say(problem, on_unknown == Some("fail"), &value.place);
+                    let d = say(problem, on_unknown == Some("fail"), Code::FieldValue, &value.place);
                     found.push(if on_unknown == Some("fail") {
                         d
                     } else {

@@ -17,6 +17,7 @@ impl ScriptSet {
             version: self.version.clone(),
             config: self.config.clone(),
             rules: self.rules.clone(),
+            remarks: self.remarks.clone(),
             sources: self.sources.clone(),
             tokens: self.tokens.clone(),
             schemas: self.schemas.clone(),

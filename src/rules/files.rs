@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::{SetFiles, Version};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::script::Sources;
 
 /// Largest `rules.toml`.
@@ -49,13 +49,12 @@ impl SetFiles {
         for _ in 1..MAX_READINGS {
             let again = read_once(dir);
             if again == last {
-                return last;
+                return last.map_err(coded);
             }
             last = again;
         }
-        Err(vec![
-            Diagnostic::error("the files keep changing while they are read").help("the set is read again at the next change"),
-        ])
+        let changing = Diagnostic::error("the files keep changing while they are read");
+        Err(coded(vec![changing.help("the set is read again at the next change")]))
     }
 
     /// The hash of the content.
@@ -103,7 +102,11 @@ fn read_once(dir: &Path) -> Result<SetFiles, Vec<Diagnostic>> {
 pub(super) fn read_schemas(dir: &Path) -> Result<BTreeMap<String, Arc<str>>, Vec<Diagnostic>> {
     let mut reader = Reader::default();
     let schemas = reader.schemas(dir);
-    if reader.problems.is_empty() { Ok(schemas) } else { Err(reader.problems) }
+    if reader.problems.is_empty() { Ok(schemas) } else { Err(coded(reader.problems)) }
+}
+
+fn coded(problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    problems.into_iter().map(|problem| problem.or_code(Code::Unreadable)).collect()
 }
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ mod set;
 
 pub use build::{BuildOptions, Built};
 pub(crate) use check::below_scripts;
-pub use check::check;
+pub use check::{check, untested};
 pub use fql::{FailedCondition, Trigger, TriggerError, TriggerExplanation};
 pub use schema::{SchemaFile, read_schema_file, schema_file_name};
 pub use set::{Live, Rule, ScriptSet, SetFiles, SourceSecrets, Version};

@@ -11,7 +11,7 @@ use super::files::SCHEMA_JSON;
 use super::{ScriptSet, SetFiles};
 use crate::config::Config;
 use crate::crm::{Metadata, pin, place_in_schema, read_schema};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::mock::MockOptions;
 
 /// What `fields pull` calls the file of an account.
@@ -59,20 +59,20 @@ pub(super) fn read(
         let account = match account_of(config, file) {
             Ok(account) => account,
             Err(problem) => {
-                problems.push(problem);
+                problems.push(problem.code(Code::SchemaFile));
                 continue;
             }
         };
         if schemas.contains_key(account) {
             let d = Diagnostic::error(format!("{file} and {SCHEMA_JSON} are both of the account `{account}`"));
-            problems.push(d.in_file(file).help("delete the older one"));
+            problems.push(d.in_file(file).code(Code::SchemaFile).help("delete the older one"));
             continue;
         }
         match read_schema(file, text) {
             Ok(metadata) => {
                 schemas.insert(account.to_owned(), Arc::new(metadata));
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(problem.code(Code::SchemaFile)),
         }
     }
     schemas
@@ -110,6 +110,7 @@ pub(super) fn of_other_domain(set: &ScriptSet, found: &mut Vec<Diagnostic>) {
         }
         let Some((file, text)) = set.schema_file(account) else { continue };
         let d = Diagnostic::warning(format!("{file} is of the company `{company}`, and [pipedrive.{account}] is `{domain}`"))
+            .code(Code::OtherCompany)
             .note("names were checked against a company that this account may not be of; there the file is not used")
             .help("run `pipewright fields pull`, or put the account's own file in its place");
         found.push(place_in_schema(d, file, text, &[format!("\"company_domain\": \"{company}\"")]));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, RuleConfig, Secret};
 use crate::crm::Metadata;
+use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::script::{Program, Sources};
 
@@ -85,6 +86,8 @@ pub struct ScriptSet {
     pub config: Arc<Config>,
     /// Rules in order, disabled ones included.
     pub rules: Vec<Rule>,
+    /// What is worth a look in `rules.toml` by itself.
+    pub(super) remarks: Vec<Diagnostic>,
     /// Secrets by source name.
     pub sources: BTreeMap<String, SourceSecrets>,
     /// API tokens by account name.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::program::Script;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// Builtins, and functions of tests, that take a closure and are done with it when they return.
 const TAKE_CLOSURES: [&str; 19] = [
@@ -47,13 +47,14 @@ pub(super) fn problems(script: &Script) -> Vec<Diagnostic> {
             let (name, at) = names.first().map_or(("", Position::NONE), |(ident, _)| (ident.name.as_str(), ident.pos));
             let problem = Diagnostic::error(format!("a closure that uses `{name}` from around it cannot be kept"))
                 .help("write it where it is called, as in `list.filter(|x| x > least)`, or hand it what it needs as a parameter");
-            problems.push(script.place(problem, at));
+            problems.push(script.place(problem.code(Code::Kept), at));
         }
         if let Some((call, at)) = call(path.last())
             && call.name == "curry"
             && !is_capture(path)
         {
-            let problem = Diagnostic::error("`curry` does not exist here").help("write a closure: `|x| f.call(1, x)`");
+            let problem =
+                Diagnostic::error("`curry` does not exist here").code(Code::NotHere).help("write a closure: `|x| f.call(1, x)`");
             problems.push(script.place(problem, at));
         }
         true

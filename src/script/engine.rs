@@ -54,9 +54,9 @@ pub(super) fn build(limits: &ScriptConfig, tables: &Arc<BTreeMap<String, Arc<Tab
     engine.on_print(|text| state::log(LogLevel::Debug, text, None, None));
     engine.on_debug(|text, source, position| state::log(LogLevel::Debug, text, source, position.line()));
     // These cannot be disabled by name; what is registered later wins.
-    engine.register_fn("sleep", |_: i64| forbidden::<()>("sleep", "`retry(reason, seconds)` runs the script again later"));
-    engine.register_fn("sleep", |_: f64| forbidden::<()>("sleep", "`retry(reason, seconds)` runs the script again later"));
-    engine.register_fn("timestamp", || forbidden::<()>("timestamp", "use `event.timestamp` or `event.receivedAt`"));
+    engine.register_fn("sleep", |_: i64| forbidden::<()>(&SLEEP));
+    engine.register_fn("sleep", |_: f64| forbidden::<()>(&SLEEP));
+    engine.register_fn("timestamp", || forbidden::<()>(&TIMESTAMP));
     host::register(&mut engine, tables);
     engine
 }
@@ -69,11 +69,29 @@ fn bound_parsing(engine: &mut Engine) {
     });
 }
 
-fn forbidden<T>(name: &str, help: &str) -> Hosted<T> {
-    Err(refuse_with(
-        format!("`{name}` does not exist here: a run gives the same result whenever it is repeated"),
-        Some(help.to_owned()),
-    ))
+/// What Rhai has and rules do not.
+pub(super) struct Forbidden {
+    /// The function.
+    pub name: &'static str,
+    /// What to do instead.
+    pub help: &'static str,
+}
+
+const SLEEP: Forbidden = Forbidden { name: "sleep", help: "`retry(reason, seconds)` runs the script again later" };
+const TIMESTAMP: Forbidden = Forbidden { name: "timestamp", help: "use `event.timestamp` or `event.receivedAt`" };
+
+/// All of it that can be called by name.
+pub(super) const FORBIDDEN: [Forbidden; 2] = [SLEEP, TIMESTAMP];
+
+impl Forbidden {
+    /// What happened, and why.
+    pub(super) fn message(&self) -> String {
+        format!("`{}` does not exist here: a run gives the same result whenever it is repeated", self.name)
+    }
+}
+
+fn forbidden<T>(what: &Forbidden) -> Hosted<T> {
+    Err(refuse_with(what.message(), Some(what.help.to_owned())))
 }
 
 /// The constants that strict variables must know when a script is compiled; found in the global module when it runs.

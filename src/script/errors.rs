@@ -13,7 +13,7 @@ use super::program::{ENTRY, Program, Script};
 use super::run::ScriptErrorKind;
 use super::state::{Refusal, cut};
 use super::value::type_word;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::plan::At;
 
 /// Longest text of a `throw`, in bytes.
@@ -86,13 +86,23 @@ impl About<'_> {
 pub(super) fn of_parse(file: &str, text: &str, error: &ParseError, engine: &Engine) -> Diagnostic {
     let position = error.position();
     let (line, column) = (position.line().unwrap_or(1), position.position().unwrap_or(1));
-    let mut problem = Diagnostic::error(String::new());
+    let mut problem = Diagnostic::error(String::new()).code(parse_code(error.err_type()));
     (problem.message, problem.help) = match (error.err_type(), reserved_at(text, line, column)) {
         (ParseErrorType::PropertyExpected | ParseErrorType::VariableExpected, Some(word)) => reserved(word),
         (other, _) => parse_message(other, text, engine),
     };
     let problem = problem.at(file, text, line, column, 1);
     widen(problem, column)
+}
+
+fn parse_code(error: &ParseErrorType) -> Code {
+    match error {
+        ParseErrorType::VariableUndefined(_) | ParseErrorType::ModuleUndefined(_) => Code::UndefinedName,
+        ParseErrorType::BadInput(LexError::Runtime(reason)) if reason == PARSE_OVERDUE => Code::TooMuch,
+        ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "eval" => Code::NotHere,
+        ParseErrorType::ExprTooDeep | ParseErrorType::TooManyFunctions => Code::TooMuch,
+        _ => Code::Syntax,
+    }
 }
 
 fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String, Option<String>) {
@@ -160,7 +170,7 @@ pub(super) fn of_loading(script: &Script, error: &EvalAltResult, scripts: &BTree
         EvalAltResult::ErrorRuntime(value, _) => thrown(value).0,
         other => lower_first(&bare(other)),
     };
-    let mut problem = Diagnostic::error(message);
+    let mut problem = Diagnostic::error(message).code(Code::Import);
     if let EvalAltResult::ErrorRuntime(value, _) = trace.leaf {
         problem.help = thrown(value).1;
     }

@@ -12,7 +12,7 @@ use rhai::{ASTFlags, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::closures::{call, is_builtin, is_function, statement, takes_closures};
 use super::program::{ENTRY, Script};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// Whether the script hands functions around, so that a value may be one without looking like one.
 pub(super) fn hands_around(script: &Script) -> bool {
@@ -222,7 +222,7 @@ pub(super) fn problems(script: &Script, handed_around: bool) -> Vec<Diagnostic> 
                 )
             }
         };
-        problems.push(script.place(problem, at));
+        problems.push(script.place(problem.code(Code::Kept), at));
     };
     script.ast.walk(&mut |path: &[ASTNode<'_>]| {
         if let Some(ASTNode::Expr(Expr::Map(fields, _))) = path.last() {

@@ -6,7 +6,7 @@ use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::program::Script;
 use super::sources::Sources;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// Extension of scripts; may be left out in imports.
 pub(super) const EXTENSION: &str = ".rhai";
@@ -70,7 +70,7 @@ pub(super) fn problems(script: &Script, sources: &Sources) -> Vec<Diagnostic> {
 fn place(problem: Diagnostic, script: &Script, import: &Import) -> Diagnostic {
     let line = import.position.line().unwrap_or(1);
     let column = import.position.position().unwrap_or(1);
-    problem.at(&script.file, &script.text, line, column, import.path.chars().count() + 2)
+    problem.code(Code::Import).at(&script.file, &script.text, line, column, import.path.chars().count() + 2)
 }
 
 /// The scripts, each after those that it imports.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use rhai::Engine;
 
+use super::lint::DEPRECATED as MARK;
 use super::metadata::{Function, Listing};
 use crate::diagnostic::did_you_mean;
 
@@ -16,6 +17,8 @@ pub(super) type Functions = BTreeMap<String, BTreeSet<usize>>;
 pub(super) struct Known {
     global: Functions,
     modules: BTreeMap<String, Functions>,
+    /// What to use in place of a function, by its name with its module.
+    deprecated: BTreeMap<String, String>,
 }
 
 /// What the interpreter handles without a function.
@@ -38,15 +41,27 @@ impl Known {
         static RULES: OnceLock<Known> = OnceLock::new();
         static TESTS: OnceLock<Known> = OnceLock::new();
         let known = if super::harness::is_for_tests(engine) { &TESTS } else { &RULES };
-        known.get_or_init(|| {
-            let listing = Listing::of(engine, true);
-            let mut global = collect(&listing.functions);
-            // Functions of modules that are called as methods.
-            for (name, counts) in KEYWORDS {
-                global.entry((*name).to_owned()).or_default().extend(*counts);
-            }
-            Self { global, modules: listing.modules.iter().map(|(name, m)| (name.clone(), collect(&m.functions))).collect() }
-        })
+        known.get_or_init(|| Self::read(engine))
+    }
+
+    fn read(engine: &Engine) -> Self {
+        let listing = Listing::of(engine, true);
+        let mut global = collect(&listing.functions);
+        // Functions of modules that are called as methods.
+        for (name, counts) in KEYWORDS {
+            global.entry((*name).to_owned()).or_default().extend(*counts);
+        }
+        let mut deprecated = deprecated("", &listing.functions);
+        for (name, module) in &listing.modules {
+            deprecated.extend(self::deprecated(&format!("{name}::"), &module.functions));
+        }
+        let modules = listing.modules.iter().map(|(name, m)| (name.clone(), collect(&m.functions))).collect();
+        Self { global, modules, deprecated }
+    }
+
+    /// What to use in place of a function (`module::name` for those of modules), when it has a successor.
+    pub(super) fn deprecated(&self, name: &str) -> Option<&str> {
+        self.deprecated.get(name).map(String::as_str)
     }
 
     /// The numbers of arguments that a function takes; `module::name` for those of modules.
@@ -108,6 +123,16 @@ fn collect(functions: &[Function]) -> Functions {
     found
 }
 
+/// The functions whose documentation says what to use in their place.
+fn deprecated(prefix: &str, functions: &[Function]) -> BTreeMap<String, String> {
+    let instead = |function: &Function| {
+        let mut lines = function.doc_comments.iter().flat_map(|comment| comment.lines());
+        let line = lines.find_map(|line| line.trim_start_matches('/').trim().strip_prefix(MARK).map(str::trim))?;
+        Some((format!("{prefix}{}", function.name), line.to_owned()))
+    };
+    functions.iter().filter_map(instead).collect()
+}
+
 fn is_word(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
@@ -118,6 +143,28 @@ pub(super) fn counts_text(counts: &BTreeSet<usize>) -> String {
     if counts.len() == 1 && counts.contains(&1) { "1 argument".to_owned() } else { format!("{words} arguments") }
 }
 
-fn arguments(count: usize) -> String {
+/// `2 arguments`.
+pub(super) fn arguments(count: usize) -> String {
     if count == 1 { "1 argument".to_owned() } else { format!("{count} arguments") }
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::{FuncRegistration, Module};
+
+    use super::*;
+
+    #[test]
+    fn a_host_function_is_deprecated_by_a_line_of_its_documentation() {
+        let mut module = Module::new();
+        let docs = ["/// The old way.\n///\n/// Deprecated: write `text::trim(x)`".to_owned()];
+        FuncRegistration::new("strip").with_comments(docs).set_into_module(&mut module, |x: i64| x);
+        FuncRegistration::new("trim").with_comments(["/// The new way."]).set_into_module(&mut module, |x: i64| x);
+        let mut engine = Engine::new();
+        engine.register_static_module("text", module.into());
+        let known = Known::read(&engine);
+        assert_eq!(known.deprecated("text::strip"), Some("write `text::trim(x)`"));
+        assert_eq!(known.deprecated("text::trim"), None);
+        assert_eq!(known.deprecated("strip"), None);
+    }
 }

@@ -1,20 +1,53 @@
 //! What is wrong with a script although it parses: functions that do not exist or take other numbers of arguments, tables and
-//! options that do not exist. (Undefined variables are refused when the script is compiled.)
+//! options that do not exist. (Undefined variables are refused when the script is compiled.) And what is worth a look in one that
+//! works: names that nothing uses, code that never runs, reads in loops.
+
+mod deprecated;
+mod overwrites;
+mod reads;
+mod unreachable;
+mod unused;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{Expr, FnAccess, Position};
 
 use super::calls::{self, Call};
+use super::engine::FORBIDDEN;
 use super::errors::token_width;
 use super::host::{options, table};
 use super::known::{self, Functions, Known};
+use super::outline::Outline;
 use super::program::{Program, Script};
 use super::switches;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::pipedrive::Kind;
 
+pub(super) use deprecated::MARK as DEPRECATED;
+pub use overwrites::Overwrite;
+
 impl Program {
+    /// What is worth a look in scripts that work.
+    #[must_use]
+    pub fn advice(&self) -> Vec<Diagnostic> {
+        let known = Known::of(&self.engine);
+        let outlines: BTreeMap<&str, Outline> =
+            self.scripts.iter().map(|(file, script)| (file.as_str(), Outline::of(&script.ast))).collect();
+        let mut found = reads::problems(self, &outlines);
+        found.extend(unused::problems(self, &outlines));
+        for (file, outline) in &outlines {
+            let script = &self.scripts[*file];
+            found.extend(variables::problems(script, outline));
+            found.extend(unreachable::problems(script, outline));
+            let lint = Lint { program: self, known, script, own: functions(script, true) };
+            calls::each(&script.ast, &mut |call| {
+                found.extend(lint.deprecated(call).map(|problem| script.place(problem, call.position)));
+            });
+        }
+        found
+    }
+
     /// What is wrong with the scripts although they parse.
     #[must_use]
     pub fn lint(&self) -> Vec<Diagnostic> {
@@ -76,6 +109,9 @@ impl Lint<'_> {
 
     fn plain(&self, call: Call<'_>) -> Option<Diagnostic> {
         let (name, given) = (call.expr.name.as_str(), call.expr.args.len());
+        if let Some(forbidden) = FORBIDDEN.iter().find(|forbidden| forbidden.name == name && !self.own.contains_key(name)) {
+            return Some(Diagnostic::error(forbidden.message()).code(Code::NotHere).help(forbidden.help));
+        }
         let takes = |functions: Option<&BTreeSet<usize>>| functions.is_some_and(|counts| counts.contains(&given));
         if takes(self.own.get(name)) || takes(self.known.arities(name)) {
             return None;
@@ -97,7 +133,9 @@ impl Lint<'_> {
 
     fn unknown(&self, name: &str, given: usize) -> Diagnostic {
         let own: Vec<&str> = self.own.keys().map(String::as_str).collect();
-        let mut problem = Diagnostic::error(self.known.unknown_message(name, given, &own));
+        let exists = self.own.contains_key(name) || self.known.arities(name).is_some();
+        let code = if exists { Code::Arguments } else { Code::UnknownFunction };
+        let mut problem = Diagnostic::error(self.known.unknown_message(name, given, &own)).code(code);
         problem.help = match self.own.get(name) {
             Some(counts) => Some(format!("it takes {}", known::counts_text(counts))),
             None => self.known.suggestion(name, given, &own),
@@ -118,14 +156,15 @@ impl Lint<'_> {
             None => self.known.module(module)?,
         };
         let Some(counts) = functions.get(name) else {
-            let mut problem = Diagnostic::error(format!("unknown function `{module}::{name}`"));
+            let mut problem = Diagnostic::error(format!("unknown function `{module}::{name}`")).code(Code::UnknownFunction);
             problem.help = did_you_mean(name, functions.keys().map(String::as_str))
                 .map(|near| format!("did you mean `{module}::{near}`?"))
                 .or_else(|| imported.map(|script| format!("{} defines no public function of this name", script.file)));
             return Some(problem);
         };
         (!counts.contains(&given)).then(|| {
-            Diagnostic::error(format!("`{module}::{name}` does not take {given} arguments"))
+            Diagnostic::error(format!("`{module}::{name}` does not take {}", known::arguments(given)))
+                .code(Code::Arguments)
                 .help(format!("it takes {}", known::counts_text(counts)))
         })
     }
@@ -139,7 +178,7 @@ impl Lint<'_> {
             return None;
         }
         let (message, help) = table::missing(name, &self.program.tables);
-        Some(self.script.place(Diagnostic::error(message).help(help), *position))
+        Some(self.script.place(Diagnostic::error(message).code(Code::Table).help(help), *position))
     }
 
     /// Names and words of a literal options map.
@@ -167,7 +206,7 @@ impl Lint<'_> {
 }
 
 fn problem(unfit: super::value::Unfit) -> Diagnostic {
-    let mut problem = Diagnostic::error(unfit.reason);
+    let mut problem = Diagnostic::error(unfit.reason).code(Code::CallOption);
     problem.help = unfit.help;
     problem
 }

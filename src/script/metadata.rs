@@ -36,8 +36,9 @@ pub(super) struct Function {
     /// Type that is returned; a word of ours for our own functions.
     #[serde(default)]
     pub return_type: String,
+    /// Documentation, as it was registered.
     #[serde(default)]
-    doc_comments: Vec<String>,
+    pub doc_comments: Vec<String>,
 }
 
 /// A parameter.

@@ -22,6 +22,7 @@ mod known;
 mod lint;
 mod metadata;
 mod names;
+mod outline;
 mod peculiar;
 mod pool;
 mod program;
@@ -37,6 +38,7 @@ pub use coverage::{Branch, BranchKind, Decision, FunctionHits, ScriptCoverage, S
 pub use definitions::{AccountFields, MARK as DEFINITIONS_MARK, definitions};
 pub use execute::run_blocking;
 pub use harness::{TestFault, TestHost, TestName, TestReport, TestSuite, Uncompiled, Unlike};
+pub use lint::Overwrite;
 pub use names::{LiteralValue, NameRole, NameUse};
 pub use pool::Pool;
 pub use program::{Program, STACK};

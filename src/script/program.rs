@@ -16,7 +16,7 @@ use super::host::{helpers, table};
 use super::sources::Sources;
 use super::{closures, engine, errors, functions, imports, state};
 use crate::config::ScriptConfig;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// Time that reading one script may take.
 const PARSE_ALLOWANCE: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl Program {
     /// All that is wrong: per script its first syntax error or undefined variable, closures that would be kept,
     /// missing and cyclic imports, tables that cannot be read.
     pub fn compile(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| compile(sources, limits, None)).unwrap_or_else(|problem| Err(vec![*problem]))
+        on_big_stack(|| compile(sources, limits, None)).unwrap_or_else(|problem| Err(vec![problem.code(Code::Syntax)]))
     }
 
     /// The same, so that [`Program::coverage`] tells what was run. Such a program is slower.
@@ -74,7 +74,7 @@ impl Program {
     /// As [`Program::compile`].
     pub fn compile_counting(sources: &Sources, limits: &ScriptConfig) -> Result<Self, Vec<Diagnostic>> {
         let recorder = Some(Recorder::default());
-        on_big_stack(|| compile(sources, limits, recorder)).unwrap_or_else(|problem| Err(vec![*problem]))
+        on_big_stack(|| compile(sources, limits, recorder)).unwrap_or_else(|problem| Err(vec![problem.code(Code::Syntax)]))
     }
 
     /// What was run of the scripts so far, by file; empty unless it was compiled for that.
@@ -98,7 +98,7 @@ impl Program {
             problem.help = did_you_mean(script, self.scripts.keys().map(String::as_str))
                 .map(|near| format!("did you mean \"{near}\"?"))
                 .or_else(|| Some("scripts are named by their path within scripts/, as in \"person.rhai\"".to_owned()));
-            return vec![problem];
+            return vec![problem.code(Code::Entry)];
         };
         let mut handlers = found.ast.iter_functions().filter(|f| f.name == ENTRY).peekable();
         if handlers.peek().is_none() {
@@ -109,6 +109,7 @@ impl Program {
             );
             return vec![
                 Diagnostic::error("the script of a rule defines `fn handle(event)`; this one does not")
+                    .code(Code::Entry)
                     .in_file(script)
                     .help(help),
             ];
@@ -117,7 +118,8 @@ impl Program {
         if takes.contains(&1) {
             return Vec::new();
         }
-        let problem = Diagnostic::error(format!("`fn handle(event)` takes one parameter; this one takes {}", takes[0]));
+        let problem =
+            Diagnostic::error(format!("`fn handle(event)` takes one parameter; this one takes {}", takes[0])).code(Code::Entry);
         vec![match found.text.find("fn handle") {
             Some(at) => problem.at_span(script, &found.text, at..at + "fn handle".len()),
             None => problem.in_file(script),
@@ -206,7 +208,9 @@ fn compile(sources: &Sources, limits: &ScriptConfig, recorder: Option<Recorder>)
 pub(super) fn parse(engine: &Engine, file: &str, text: &Arc<str>) -> Result<Script, Box<Diagnostic>> {
     if text.len() > engine::MAX_SOURCE {
         let problem = Diagnostic::error(format!("the script has {} bytes; {} are the most", text.len(), engine::MAX_SOURCE));
-        return Err(Box::new(problem.in_file(file).help("put parts of it into files of their own and import them")));
+        return Err(Box::new(
+            problem.in_file(file).code(Code::TooMuch).help("put parts of it into files of their own and import them"),
+        ));
     }
     state::set_parse_deadline(Some(PARSE_ALLOWANCE));
     let parsed = engine.compile_with_scope(&engine::constants(), &**text);

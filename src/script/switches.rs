@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rhai::{ASTNode, Expr, Position, Stmt};
 
 use super::program::Script;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::pipedrive::Kind;
 
 /// The functions of a kind that answer with a reference.
@@ -62,5 +62,6 @@ fn makes_reference(expr: &Expr) -> bool {
 
 fn problem() -> Diagnostic {
     Diagnostic::error("cannot switch on a reference: the id of what it stands for is known only when the plan is carried out")
+        .code(Code::SwitchOverReference)
         .help("give the reference itself to a later action, or read the entity first with `find(..)`")
 }

@@ -5,6 +5,7 @@ mod console;
 mod cookbook;
 mod delivery;
 mod e2e;
+mod errors;
 mod ingest;
 mod layout;
 mod mock;

@@ -246,9 +246,9 @@ fn names_that_the_account_does_not_have_are_errors_with_a_suggestion() {
     assert_eq!(
         found,
         [
-            "Error scripts/a.rhai:2:23: persons have no field `Segmnt User ID` | did you mean `Segment User ID`?",
-            "Error scripts/a.rhai:3:23: persons have no field `Plann` | did you mean `Plan`?",
-            "Error scripts/a.rhai:3:44: persons have no field `nmae` | did you mean `name`?",
+            "Error scripts/a.rhai:2:23: persons have no field `Segmnt User ID` [PW301] | did you mean `Segment User ID`?",
+            "Error scripts/a.rhai:3:23: persons have no field `Plann` [PW301] | did you mean `Plan`?",
+            "Error scripts/a.rhai:3:44: persons have no field `nmae` [PW301] | did you mean `name`?",
         ]
     );
 }
@@ -275,7 +275,7 @@ fn texts_that_the_account_does_not_know_are_warnings_unless_the_call_says_more()
 
 #[test]
 fn names_in_imported_scripts_count_for_the_rules_that_reach_them() {
-    let library = "fn put(event) { person::create(#{ name: \"x\", \"Plann\": 1 }); }\n";
+    let library = "fn put(_event) { person::create(#{ name: \"x\", \"Plann\": 1 }); }\n";
     let script = "import \"lib/put\" as lib;\nfn handle(event) { lib::put(event); }\n";
     let found = checked(&rule("x", "type = \"track\"", ""), &[("a.rhai", script), ("lib/put.rhai", library)]);
     assert!(found.len() == 1 && found[0].starts_with("Error scripts/lib/put.rhai:1:"), "{found:#?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Findings;
 use crate::config::{DeclaredField, DeclaredFields};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// Longest name of a field, longest label of an option.
 const LONGEST: usize = 255;
@@ -17,7 +17,7 @@ pub(super) fn fields(account: &str, declared: &DeclaredFields, findings: &mut Fi
             let path = ["pipedrive", account, "fields", kind, &at];
             name(&[&path[..], &["name"]].concat(), field, findings);
             if let Some(first) = seen.insert(same(&field.name), &field.name) {
-                let d = Diagnostic::error(format!("the {kind} field `{first}` is declared twice"));
+                let d = Diagnostic::error(format!("the {kind} field `{first}` is declared twice")).code(Code::Twice);
                 findings.add(&[&path[..], &["name"]].concat(), d.help("declare it once, with all its options"));
             }
             options(&path, field, findings);
@@ -68,7 +68,7 @@ fn options(entry: &[&str], field: &DeclaredField, findings: &mut Findings) {
         let path = [&path[..], &[&place]].concat();
         label(&path, "an option's label", option, findings);
         if let Some(first) = seen.insert(same(option), option) {
-            findings.error(&path, format!("`{name}` has the option `{first}` twice"));
+            findings.add(&path, Diagnostic::error(format!("`{name}` has the option `{first}` twice")).code(Code::Twice));
         }
     }
 }

@@ -32,6 +32,7 @@ mod explain;
 mod lexer;
 mod parser;
 mod reach;
+mod solve;
 #[cfg(test)]
 mod tests;
 
@@ -39,8 +40,9 @@ use std::fmt;
 
 pub use explain::{FailedCondition, TriggerExplanation};
 pub(crate) use reach::{Names, Reach};
+pub(crate) use solve::Conflict;
 
-use crate::event::Event;
+use crate::event::{Event, EventType};
 use ast::Expr;
 
 /// A compiled trigger.
@@ -70,9 +72,20 @@ impl Trigger {
         explain::explain(&self.expr, event)
     }
 
-    /// Whether no event can meet it, as far as its type and event conditions tell (`type = "trakc"`).
-    pub(crate) fn cannot_be_met(&self) -> bool {
-        self.reach().0.iter().all(|names| matches!(names, Names::Only(names) if names.is_empty()))
+    /// Why no event can meet it, when that is certain.
+    pub(crate) fn conflict(&self) -> Option<Conflict> {
+        solve::conflict(&self.expr)
+    }
+
+    /// Whether it is certain that every event that meets it meets `other`.
+    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+        solve::is_part_of(&self.expr, &other.expr)
+    }
+
+    /// Whether only events of that type can meet it.
+    pub(crate) fn wants_only(&self, kind: EventType) -> bool {
+        let none = |names: &Names| matches!(names, Names::Only(names) if names.is_empty());
+        EventType::ALL.iter().zip(&self.reach().0).all(|(of, names)| *of == kind || none(names))
     }
 
     /// The events that may meet it.

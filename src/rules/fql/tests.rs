@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::EventType;
 
 fn event(body: Value) -> Event {
     let Value::Object(body) = body else { panic!("an event is a map") };

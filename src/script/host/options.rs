@@ -176,7 +176,8 @@ fn word<T>(name: &str, value: &Dynamic, parse: impl Fn(&str) -> Option<T>) -> Re
     parse(&text).ok_or_else(|| bad_word(name, &text, words))
 }
 
-fn write_policy(text: &str) -> Option<WritePolicy> {
+/// The policy of that name.
+pub(in crate::script) fn write_policy(text: &str) -> Option<WritePolicy> {
     match text {
         "changed" => Some(WritePolicy::Changed),
         "differs" => Some(WritePolicy::Differs),

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use rhai::{Dynamic, Engine, FuncRegistration, ImmutableString, Map, Module};
 
 use super::define;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::script::sources::Sources;
 use crate::script::state::{Hosted, refuse, refuse_with};
 use crate::script::value::type_word;
@@ -52,7 +52,7 @@ pub(in crate::script) fn short_name(path: &str) -> &str {
 
 fn read(path: &str, text: &str) -> Result<Table, Box<Diagnostic>> {
     let place = |line: u64, message: String| {
-        Box::new(Diagnostic::error(message).at(path, text, usize::try_from(line).unwrap_or(1), 1, 1))
+        Box::new(Diagnostic::error(message).code(Code::Table).at(path, text, usize::try_from(line).unwrap_or(1), 1, 1))
     };
     let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text_without_mark.as_bytes());

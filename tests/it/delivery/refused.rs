@@ -297,7 +297,7 @@ async fn a_switch_over_a_reference_is_refused_when_the_script_is_read() {
         else {
             panic!("{body} was taken")
         };
-        assert_eq!(problems[0].one_line(), format!("scripts/person.rhai:1:{column}: {said}"));
+        assert_eq!(problems[0].one_line(), format!("scripts/person.rhai:1:{column}: {said} [PW210]"));
         let help = "give the reference itself to a later action, or read the entity first with `find(..)`";
         assert_eq!((problems.len(), problems[0].help.as_deref()), (1, Some(help)));
     }

@@ -15,7 +15,7 @@ async fn a_script_without_end_fails_its_delivery_and_nothing_else_notices() {
         ("Deal Upserted", "deal", "    let n = 0;\n    loop { n += 1; }", "raise `max_operations` under [scripts]"),
         ("Lead Upserted", "lead", "    handle(event)", "nested deeper than 64"),
         ("Activity Upserted", "activity", "    let s = \"x\";\n    loop { s += s; }", "raise `max_string` under [scripts]"),
-        ("Note Upserted", "note", "    sleep(3600);", "sleep"),
+        ("Note Upserted", "note", "    Fn(\"sleep\").call(3600);", "sleep"),
     ];
     for (_, script, body, _) in hostile {
         folder.write(&format!("scripts/{script}.rhai"), &format!("fn handle(event) {{\n{body}\n}}\n"));

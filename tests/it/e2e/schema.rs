@@ -76,6 +76,7 @@ async fn a_field_renamed_in_pipedrive_warns_and_goes_on_and_a_deleted_one_is_an_
     let checked = folder.run(&["check", "--live"]).await;
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.err.contains("person field `Plan` is called `Tariff` in Pipedrive now"), "{}", checked.err);
+    assert!(checked.err.starts_with("warning[PW303]: "), "{}", checked.err);
 
     let daemon = Daemon::serve(&folder, &[]).await;
     let event = json!({ "type": "identify", "userId": "u1", "traits": { "name": "Ada", "tariff": "Pro" } });
@@ -136,7 +137,11 @@ async fn what_the_account_has_beyond_its_file_is_counted_at_the_file_with_what_t
     assert_eq!(request(at.0, "POST", &path, &HEADERS, json!([{ "label": "Galaxy" }]).to_string()).await.status, 200);
     let checked = folder.run(&["check", "--live"]).await;
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.err.contains("schema.json is older than the account, which has 2 things more"), "{}", checked.err);
+    assert!(
+        checked.err.contains("warning[PW303]: schema.json is older than the account, which has 2 things more"),
+        "{}",
+        checked.err
+    );
     assert!(checked.err.contains("--> schema.json:") && checked.err.contains("run `pipewright fields pull`"), "{}", checked.err);
     assert!(checked.err.contains("option of the person field Plan `Galaxy`"), "{}", checked.err);
     assert!(checked.err.contains("person field `Newer`"), "{}", checked.err);
