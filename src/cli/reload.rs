@@ -8,7 +8,7 @@ use super::client::{Answer, Daemon};
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, say, say_json};
 use crate::diagnostic::render_all;
-use crate::reload::ReloadOutcome;
+use crate::reload::{ReloadOutcome, TestCounts};
 
 /// Have the running daemon read its files now, and wait for what becomes of them
 #[derive(Debug, Args)]
@@ -40,7 +40,8 @@ pub(super) fn tell(answer: Answer, format: Format) -> Outcome {
     }
     match outcome {
         ReloadOutcome::Swapped { version, warnings, restart_needed, tests, took_ms } => {
-            let passed = tests.map(|t| format!("{} tests passed in {}, ", t.passed, seconds(t.ms))).unwrap_or_default();
+            let passed =
+                tests.map(|t| format!("{} tests passed in {}{}, ", t.passed, seconds(t.ms), covered(&t))).unwrap_or_default();
             say(&format!("live: script set {version} ({passed}{} in all)", seconds(took_ms)))?;
             if !warnings.is_empty() {
                 complain(&render_all(&warnings));
@@ -61,7 +62,8 @@ pub(super) fn tell(answer: Answer, format: Format) -> Outcome {
         }
         ReloadOutcome::Refused { version, diagnostics, tests } => {
             complain(&render_all(&diagnostics));
-            let failed = tests.map(|t| format!(": {} of {} tests failed", t.failed, t.passed + t.failed)).unwrap_or_default();
+            let failed = |t: TestCounts| format!(": {} of {} tests failed{}", t.failed, t.passed + t.failed, covered(&t));
+            let failed = tests.map(failed).unwrap_or_default();
             complain(&format!("\nrefused{failed}; script set {version} goes on"));
             Err(Failure::Code(FOUND))
         }
@@ -73,6 +75,10 @@ pub(super) fn tell(answer: Answer, format: Format) -> Outcome {
         }
         ReloadOutcome::Stopped => Err(Failure::found("the daemon is shutting down")),
     }
+}
+
+fn covered(tests: &TestCounts) -> String {
+    tests.covered.map(|covered| format!(", {:.1} % covered", covered.percent())).unwrap_or_default()
 }
 
 fn seconds(ms: u64) -> String {

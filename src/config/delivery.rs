@@ -1,8 +1,8 @@
 //! `[delivery]`, `[retention]`, `[scripts]` and `[reload]`.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Bytes, Span};
+use super::{Bytes, Requirement, Span};
 
 /// Concurrency and retry policy.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -124,14 +124,14 @@ impl ReloadConfig {
     pub fn requires(&self, requirement: Requirement) -> bool {
         self.require.contains(&requirement)
     }
-}
 
-/// One thing that a changed set must pass before it goes live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Requirement {
-    /// `pipewright check` finds no error.
-    Check,
-    /// All tests in `scripts/tests/` pass.
-    Tests,
+    /// The percentage of the scripts' lines and branches that tests must run; none when it is not asked for.
+    #[must_use]
+    pub fn least_coverage(&self) -> Option<u8> {
+        let least = |requirement: &Requirement| match requirement {
+            Requirement::Coverage(percent) => Some(*percent),
+            Requirement::Check | Requirement::Tests => None,
+        };
+        self.require.iter().filter_map(least).max()
+    }
 }

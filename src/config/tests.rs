@@ -44,10 +44,26 @@ fn what_a_changed_set_must_pass_is_a_list_of_known_words() {
     let with = |words: &str| format!("[reload]\nrequire = {words}\n{BASE}");
     assert_eq!(Config::default().reload.require, [Requirement::Check, Requirement::Tests]);
     let (config, _) = Config::parse("rules.toml", &with("[]")).expect("valid");
-    assert_eq!(config.reload.require, []);
+    assert_eq!((config.reload.require.as_slice(), config.reload.least_coverage()), ([].as_slice(), None));
+    let (config, _) = Config::parse("rules.toml", &with("[\"coverage>=0\", \"coverage>=80\", \"tests\"]")).expect("valid");
+    assert_eq!(config.reload.require, [Requirement::Coverage(0), Requirement::Coverage(80), Requirement::Tests]);
+    assert_eq!(config.reload.least_coverage(), Some(80), "the highest");
+    for (word, says) in [
+        (
+            "coverage>=101",
+            "invalid value: string \"coverage>=101\", expected a whole percentage from 0 to 100, as in \"coverage>=80\"",
+        ),
+        ("coverage>=", "invalid value: string \"coverage>=\", expected a whole percentage from 0 to 100, as in \"coverage>=80\""),
+    ] {
+        assert_eq!(lines(&with(&format!("[\"{word}\"]"))), [format!("2:12 `reload.require`: {says} | ")]);
+    }
+    assert_eq!(
+        lines(&with("[\"coverage>80\"]")),
+        ["2:12 `reload.require` must be one of check, tests, coverage>=80 | did you mean `coverage>=80`?"]
+    );
     assert_eq!(
         lines(&with("[\"check\", \"test\"]")),
-        ["2:21 `reload.require` must be one of check, tests | did you mean `tests`?"]
+        ["2:21 `reload.require` must be one of check, tests, coverage>=80 | did you mean `tests`?"]
     );
 }
 

@@ -1,4 +1,4 @@
-//! What a changed set must pass before it goes live, beyond what its build finds: the tests.
+//! What a changed set must pass before it goes live, beyond what its build finds: the tests, and how much of the scripts they run.
 //!
 //! Invariants:
 //! - It runs on a thread of its own and on at most half of the machine's cores; script threads, store and mock of the tests are their own,
@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use crate::config::Requirement;
 use crate::diagnostic::Diagnostic;
 use crate::rules::ScriptSet;
-use crate::testing::{self, Pace, TestResult, TestRun};
+use crate::testing::coverage::{Coverage, Missed, Totals, missed};
+use crate::testing::{self, Options, Pace, TestResult, TestRun};
 
 /// Failed tests that are told one by one.
 const TOLD: usize = 10;
@@ -32,6 +33,9 @@ pub struct TestCounts {
     pub failed: usize,
     /// How long they took.
     pub ms: u64,
+    /// How much of the rules' scripts they ran, where `[reload] require` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered: Option<Totals>,
 }
 
 /// How the gate came out.
@@ -88,24 +92,55 @@ fn cores() -> usize {
 }
 
 fn judge(set: &Arc<ScriptSet>, dir: &Path, pace: &Pace) -> Verdict {
-    if !set.config.reload.requires(Requirement::Tests) {
+    let must_pass = set.config.reload.requires(Requirement::Tests);
+    let least = set.config.reload.least_coverage();
+    if !must_pass && least.is_none() {
         return Verdict { tests: None, refusal: Vec::new() };
     }
-    match testing::run_paced(set, dir, None, pace) {
-        Ok(run) => {
-            let counts = TestCounts {
-                passed: run.passed(),
-                failed: run.failed(),
-                ms: u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX),
-            };
-            let tests = (counts.passed + counts.failed > 0).then_some(counts);
-            Verdict { tests, refusal: refusal(&run) }
-        }
-        Err(refusal) => Verdict { tests: None, refusal },
+    let options = Options { coverage: least.is_some(), pace: pace.clone(), ..Options::default() };
+    let run = match testing::run_with(set, dir, &options, &|_, _| {}) {
+        Ok(run) => run,
+        Err(refusal) => return Verdict { tests: None, refusal },
+    };
+    let counts = TestCounts {
+        passed: run.passed(),
+        failed: run.failed(),
+        ms: u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX),
+        covered: run.coverage.as_ref().map(Coverage::totals),
+    };
+    let tests = (counts.passed + counts.failed > 0).then_some(counts);
+    let mut refusal = if must_pass { failed(&run) } else { Vec::new() };
+    if let (Some(coverage), Some(least)) = (&run.coverage, least) {
+        refusal.extend(uncovered(set, coverage, least));
     }
+    Verdict { tests, refusal }
 }
 
-fn refusal(run: &TestRun) -> Vec<Diagnostic> {
+/// That the tests run too little of the scripts, and where the most is missing.
+fn uncovered(set: &ScriptSet, coverage: &Coverage, least: u8) -> Option<Diagnostic> {
+    let percent = coverage.percent();
+    if percent >= f64::from(least) {
+        return None;
+    }
+    let message =
+        format!("the tests run {percent:.1} % of the lines and branches of the rules' scripts, and {least} % are required");
+    let mut d = Diagnostic::error(message).help("`pipewright test --coverage` shows what no test runs");
+    let mut lacking: Vec<(Vec<Missed>, &str)> = coverage.scripts.iter().map(|script| (missed(script), &*script.file)).collect();
+    lacking.retain(|(missed, _)| !missed.is_empty());
+    lacking.sort_by_key(|(missed, _)| std::cmp::Reverse(missed.len()));
+    for (missed, file) in lacking.iter().take(TOLD) {
+        let mut lines: Vec<String> = missed.iter().map(|missed| missed.line.to_string()).collect();
+        lines.dedup();
+        let more = lines.len().saturating_sub(TOLD);
+        lines.truncate(TOLD);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        d = d.note(format!("scripts/{file}: line {}{more}", lines.join(", ")));
+    }
+    Some(set.at_setting(d, &["reload", "require"]))
+}
+
+/// The tests that failed.
+fn failed(run: &TestRun) -> Vec<Diagnostic> {
     let failed = run.results.iter().filter_map(told);
     let broken = run.uncompiled.iter().flat_map(|file| {
         let note = format!("scripts/tests/{} does not compile, so that none of its tests can pass", file.file);

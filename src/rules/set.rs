@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, RuleConfig, Secret};
+use super::files::RULES_TOML;
+use crate::config::{Config, Places, RuleConfig, Secret};
 use crate::crm::Metadata;
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
@@ -129,6 +130,11 @@ impl ScriptSet {
     /// What rules there are.
     pub fn has_rule(&self, name: &str) -> Result<(), String> {
         among("rule", name, self.rules.iter().map(|rule| &*rule.name))
+    }
+
+    /// Places a diagnostic at a setting of `rules.toml`.
+    pub(crate) fn at_setting(&self, diagnostic: Diagnostic, path: &[&str]) -> Diagnostic {
+        Places::new(RULES_TOML, &self.files.rules_toml).at(diagnostic, path)
     }
 
     /// A rule by name, disabled ones included.

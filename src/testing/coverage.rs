@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rules::ScriptSet;
 use crate::script::{Branch, BranchKind, ScriptCoverage, TestSuite};
@@ -20,7 +20,7 @@ pub struct Coverage {
 }
 
 /// How many there are, and how many were run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// How many there are.
     pub all: usize,
@@ -29,7 +29,7 @@ pub struct Share {
 }
 
 /// Lines and branches of a script, or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Lines on which something begins that can be run.
     pub lines: Share,

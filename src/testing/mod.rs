@@ -19,6 +19,6 @@ pub use affected::{Known, Only};
 pub use dry::{Against, DryRun, Tried, Wish, dry_run};
 pub use files::TestFiles;
 pub use room::Room;
-pub use runner::{Options, Pace, TestResult, TestRun, run, run_paced, run_with};
+pub use runner::{Options, Pace, TestResult, TestRun, run, run_with};
 pub use sandbox::{Delivered, Door, Sandbox, SandboxError};
 pub use snapshots::Updated;

@@ -121,15 +121,7 @@ impl Options {
 /// # Errors
 /// When the files cannot be read or there is nothing to run them on. A test that fails is a result.
 pub fn run(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>) -> Result<TestRun, Vec<Diagnostic>> {
-    run_paced(set, dir, filter, &Pace::default())
-}
-
-/// The same, beside other work.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_paced(set: &Arc<ScriptSet>, dir: &Path, filter: Option<&str>, pace: &Pace) -> Result<TestRun, Vec<Diagnostic>> {
-    let options = Options { filter: filter.map(str::to_owned), pace: pace.clone(), ..Options::default() };
+    let options = Options { filter: filter.map(str::to_owned), ..Options::default() };
     run_with(set, dir, &options, &|_, _| {})
 }
 

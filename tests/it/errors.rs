@@ -94,8 +94,9 @@ fn each_page_has_an_example_that_gives_its_code_with_the_output_that_it_shows() 
 fn the_list_of_pages_is_that_of_the_codes() {
     let mut list = String::from(
         "# Codes of `pipewright check`\n\n\
-         Every finding of `pipewright check`, and of a reload that is refused, has a code that stays. `pipewright explain CODE` prints its page.\n\
-         PW0xx are files and rules.toml, PW1xx triggers, PW2xx scripts, PW3xx names of the account, PW4xx advice.\n\n\
+         Every finding of `pipewright check`, be it told by the command or by a reload that it refuses, has a code that stays.\n\
+         `pipewright explain CODE` prints its page. PW0xx are files and rules.toml, PW1xx triggers, PW2xx scripts, PW3xx names of the account,\n\
+         PW4xx advice.\n\n\
          Errors refuse the set. A warning that is meant is silenced by a comment on its line, or on a line of its own before that:\n\
          `// pipewright: allow PW404` in a script, `# pipewright: allow PW103` in rules.toml; several codes are separated by commas, and a\n\
          reason may follow. In a pull request, `pipewright check --format github` gives annotations.\n\n\

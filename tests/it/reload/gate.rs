@@ -200,3 +200,43 @@ async fn a_folder_without_tests_goes_live_without_any() {
     }
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_set_of_which_the_tests_run_too_little_is_refused_with_the_lines_that_no_test_runs() {
+    let dir = temp_dir();
+    seed(dir.path(), "one");
+    let require = |words: &str| rules("").replace("[reload]", &format!("[reload]\nrequire = [{words}]"));
+    write(dir.path(), "rules.toml", &require("\"tests\", \"coverage>=80\""));
+    let mut running = Running::start(dir.path()).await;
+    let covered = |tests: Option<TestCounts>| tests.and_then(|t| t.covered).map(|totals| totals.percent());
+    assert_eq!(covered(running.handle.status().tests), Some(100.0));
+
+    let longer = "fn handle(event) {\n    if event.userId == \"u2\" {\n        let x = 1;\n        fail(`${x}`);\n    }\n    skip(\"one\");\n}\n";
+    write(dir.path(), "scripts/a.rhai", longer);
+    let problems = running.until_refused().await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(place(&problems[0]).0, "rules.toml");
+    assert!(problems[0].place.as_ref().is_some_and(|p| p.text.contains("coverage>=80")), "{problems:?}");
+    assert_eq!(
+        problems[0].message,
+        "the tests run 50.0 % of the lines and branches of the rules' scripts, and 80 % are required"
+    );
+    assert_eq!(problems[0].notes, ["scripts/a.rhai: line 3, 4"]);
+    let ReloadOutcome::Refused { tests, .. } = running.handle.reload().await else { panic!("asked again, it is refused again") };
+    assert_eq!(tests.clone().map(|t| (t.passed, t.failed)), Some((1, 0)));
+    assert_eq!(covered(tests), Some(50.0));
+
+    // A test that runs the rest lets it in.
+    let both = "fn test_both() {\n    track(\"x\", #{}, #{ userId: \"u2\" });\n    assert_eq(track(\"x\", #{ userId: \"u1\" }).reason, \"one\");\n}\n";
+    write(dir.path(), TEST, both);
+    running.until_live("a.rhai", longer).await;
+    assert_eq!(covered(running.handle.status().tests), Some(100.0));
+
+    // Without "tests" they need not pass: what they run counts.
+    write(dir.path(), "rules.toml", &require("\"coverage>=80\""));
+    let last = longer.replace("\"one\"", "\"two\"");
+    write(dir.path(), "scripts/a.rhai", &last);
+    running.until_live("a.rhai", &last).await;
+    assert_eq!(running.handle.status().tests.map(|t| (t.passed, t.failed)), Some((0, 1)));
+    running.stop().await;
+}
