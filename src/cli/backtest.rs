@@ -12,8 +12,9 @@ use super::exit::{FOUND, Failure, Outcome};
 use super::output::{Table, complain, printable, say, say_json, time};
 use super::{Folder, Format, store};
 use crate::console::parse_since;
+use crate::diagnostic::Diagnostic;
 use crate::plan::{ActionChange, Changed};
-use crate::reload::last_live;
+use crate::reload::{VersionError, kept_version, last_live};
 use crate::rules::{BuildOptions, ScriptSet, SetFiles};
 use crate::store::sqlite::History;
 use crate::testing::backtest::{self, Difference, Ends, NotKnown, Options, Range, Report, Sides, Unknown};
@@ -28,6 +29,7 @@ Examples:
   pipewright backtest                              the files in this folder against the live set
   pipewright backtest --last 100000 --limit 5
   pipewright backtest --since 7d --json
+  pipewright backtest --against 3f2a9c             against a version that was live (`pipewright versions list`)
   pipewright backtest --against ../old-rules       against another folder
 
 Reads the store in data_dir, whether a daemon runs on it or not, and asks nobody: what scripts read is answered with what was recorded when \
@@ -41,8 +43,8 @@ pub(super) struct Backtest {
     /// Events received since: 2h, 7d, or 2026-07-01T12:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Folder to compare with, in place of the live set
-    #[arg(long, value_name = "DIR")]
+    /// Folder, or version that was live, to compare with in place of the live set
+    #[arg(long, value_name = "VERSION|DIR")]
     against: Option<PathBuf>,
     /// Events that `serve --mock` took
     #[arg(long)]
@@ -59,16 +61,9 @@ pub(super) fn run(args: Backtest) -> Outcome {
     let (after, files) = build(dir, args.format)?;
     let history = store::open(dir, &after.config, args.mock)?;
     let (before, against) = match &args.against {
-        Some(other) => (build(other, args.format)?.0, format!("the files in {}", other.display())),
-        None => {
-            let live = live(&history)?;
-            let version = live.version();
-            let set = ScriptSet::build_as_required(live, &offline(dir)).map_err(|problems| {
-                let note = |p: crate::diagnostic::Diagnostic| p.note("in the live set, from the store");
-                Failure::refused_as(args.format, problems.into_iter().map(note).collect())
-            })?;
-            (set.set, format!("the live set {version}"))
-        }
+        Some(other) if other.is_dir() => (build(other, args.format)?.0, format!("the files in {}", other.display())),
+        Some(asked) => stored(version(&history, asked)?, dir, "version", args.format)?,
+        None => stored(live(&history)?, dir, "live set", args.format)?,
     };
     let range = match &args.since {
         Some(when) => Range::Since(parse_since(when, jiff::Timestamp::now()).map_err(Failure::wrong)?),
@@ -113,6 +108,24 @@ fn build(dir: &Path, format: Format) -> Result<(ScriptSet, SetFiles), Failure> {
     let built =
         ScriptSet::build_as_required(files.clone(), &offline(dir)).map_err(|problems| Failure::refused_as(format, problems))?;
     Ok((built.set, files))
+}
+
+/// A set of the store, and how it is called. Nobody asks for it to be built anew as strictly as files are.
+fn stored(files: SetFiles, dir: &Path, what: &str, format: Format) -> Result<(ScriptSet, String), Failure> {
+    let called = format!("the {what} {}", files.version());
+    let built = ScriptSet::build_as_required(files, &offline(dir)).map_err(|problems| {
+        let note = |p: Diagnostic| p.note(format!("in {called}, from the store"));
+        Failure::refused_as(format, problems.into_iter().map(note).collect())
+    })?;
+    Ok((built.set, called))
+}
+
+fn version(history: &History, asked: &Path) -> Result<SetFiles, Failure> {
+    let word = asked.to_string_lossy();
+    kept_version(history, &word).map_err(|error| match error {
+        VersionError::Unknown { .. } => Failure::wrong(format!("there is no folder {word}, and {error}")),
+        error => Failure::found(error.to_string()),
+    })
 }
 
 fn live(history: &History) -> Result<SetFiles, Failure> {
@@ -245,7 +258,7 @@ fn unknown(report: &Report) -> std::io::Result<()> {
 }
 
 fn why(one: &NotKnown) -> String {
-    let side = if one.side == "before" { "the live script" } else { "the edited script" };
+    let side = if one.side == "before" { "the script before the edit" } else { "the edited script" };
     match &one.why {
         Unknown::Unrecorded { at, .. } => format!("{side} reads at {}:{} what was not recorded", at.file, at.line),
         Unknown::WroteBefore { at, .. } => {

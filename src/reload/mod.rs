@@ -31,5 +31,5 @@ pub use reloader::Reloader;
 pub use rollback::{RollbackRequest, RolledBack, VersionError};
 pub use start::{Chosen, MetadataSource, Prepared, Started, prepare};
 pub use stored::{StoredError, last_live};
-pub use versions::{FileRef, KeptVersion, LiveBy, Versions, WentLive, set_texts};
+pub use versions::{FileRef, KeptVersion, LiveBy, Versions, WentLive, kept_version, set_texts};
 pub(crate) use watch::Watch;

@@ -18,6 +18,7 @@ use super::stored::{self, StoredError};
 use super::{VersionError, pin};
 use crate::rules::{ScriptSet, SetFiles, Version};
 use crate::script::Sources;
+use crate::store::sqlite::History;
 use crate::store::{Store, Write};
 
 const VERSIONS: &str = "script_versions";
@@ -107,12 +108,7 @@ impl<'a> Versions<'a> {
     /// # Errors
     /// When the store fails, or holds what cannot be read.
     pub async fn list(&self) -> Result<Vec<KeptVersion>, VersionError> {
-        let mut all = Vec::new();
-        for (_, value) in self.0.kv_list(VERSIONS).await.map_err(StoredError::from)? {
-            all.push(serde_json::from_slice::<KeptVersion>(&value).map_err(StoredError::from)?);
-        }
-        all.sort_by_key(|kept| std::cmp::Reverse(kept.last_live_at()));
-        Ok(all)
+        Ok(listed(self.0.kv_list(VERSIONS).await.map_err(StoredError::from)?)?)
     }
 
     /// The one version whose hash begins so.
@@ -138,14 +134,13 @@ impl<'a> Versions<'a> {
 
     /// The files of a version.
     pub(super) async fn files(&self, kept: &KeptVersion) -> Result<SetFiles, StoredError> {
-        let mut files = SetFiles::default();
-        for (path, file) in &kept.files {
-            let missing = || StoredError::Missing { version: kept.version.clone(), file: path.clone() };
-            let bytes = self.0.kv_get(FILES, &file.hash).await?.ok_or_else(missing)?;
-            let text: Arc<str> = String::from_utf8(bytes).map_err(|_| missing())?.into();
-            put(&mut files, path, text);
+        let mut contents = BTreeMap::new();
+        for file in kept.files.values() {
+            if let Some(bytes) = self.0.kv_get(FILES, &file.hash).await? {
+                contents.insert(file.hash.as_str(), bytes);
+            }
         }
-        if files.version() == kept.version { Ok(files) } else { Err(StoredError::Hash(kept.version.clone())) }
+        assembled(kept, |hash| Ok(contents.get(hash).cloned()))
     }
 
     /// Keeps a set that goes live now, and drops what is too old. `more` is committed with it.
@@ -209,6 +204,38 @@ impl<'a> Versions<'a> {
         });
         Ok(files.chain(versions).collect())
     }
+}
+
+/// The files of the one version of a data directory whose hash begins so.
+///
+/// # Errors
+/// When there is none, or there are several, or the store cannot be read.
+pub fn kept_version(history: &History, asked: &str) -> Result<SetFiles, VersionError> {
+    let all = listed(history.kv_list(VERSIONS).map_err(StoredError::from)?)?;
+    Ok(assembled(find(&all, asked)?, |hash| Ok(history.kv(FILES, hash)?))?)
+}
+
+/// Versions as the store has them, those that were live last first.
+fn listed(stored: Vec<(String, Vec<u8>)>) -> Result<Vec<KeptVersion>, StoredError> {
+    let read = |(_, value): (String, Vec<u8>)| serde_json::from_slice::<KeptVersion>(&value);
+    let mut all = stored.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(|kept| std::cmp::Reverse(kept.last_live_at()));
+    Ok(all)
+}
+
+/// The files of a version from their contents by hash.
+fn assembled(
+    kept: &KeptVersion,
+    mut content: impl FnMut(&str) -> Result<Option<Vec<u8>>, StoredError>,
+) -> Result<SetFiles, StoredError> {
+    let mut files = SetFiles::default();
+    for (path, file) in &kept.files {
+        let missing = || StoredError::Missing { version: kept.version.clone(), file: path.clone() };
+        let bytes = content(&file.hash)?.ok_or_else(missing)?;
+        let text: Arc<str> = String::from_utf8(bytes).map_err(|_| missing())?.into();
+        put(&mut files, path, text);
+    }
+    if files.version() == kept.version { Ok(files) } else { Err(StoredError::Hash(kept.version.clone())) }
 }
 
 /// The one version whose hash begins so.

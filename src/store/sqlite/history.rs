@@ -144,6 +144,14 @@ impl History {
         self.read(|conn| readers::kv(conn, space, key))
     }
 
+    /// All values of a space by key.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn kv_list(&self, space: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read(|conn| readers::kv_list(conn, space))
+    }
+
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         query(&self.conn).map_err(|e| Trouble::from(e).into())
     }

@@ -214,3 +214,33 @@ async fn a_set_that_is_live_without_the_check_can_be_compared_with() {
     assert!(same.contains("4 deliveries the same, 0 differ"), "{same}");
     drop(daemon);
 }
+
+#[tokio::test]
+async fn any_version_that_was_live_and_any_folder_can_be_compared_with() {
+    let (folder, _daemon) = recorded().await;
+    let first = folder.json(&["versions", "list"]).await["versions"][0]["version"].as_str().expect("a version").to_owned();
+    let job = |title: &str| format!("phones: t?.phone, job_title: {title:?}");
+    folder.edit("scripts/person.rhai", "phones: t?.phone", &job("Reachable"));
+    folder.run(&["reload"]).await.ok();
+    assert!(folder.run(&["backtest", "--mock"]).await.ok().contains("0 differ"), "the files are live");
+
+    let version = folder.run(&["backtest", "--mock", "--against", &first[..8]]).await;
+    assert_eq!(version.code, Some(1), "{version:?}");
+    assert!(version.out.contains(&format!("against the version {}", &first[..12])), "{}", version.out);
+    assert!(version.out.contains("person  upsert person: job_title  2           1"), "{}", version.out);
+
+    // A folder need never have been live.
+    let other = Folder::init().await;
+    other.write("rules.toml", RULES);
+    other.write("scripts/deal.rhai", DEAL);
+    other.write("scripts/person.rhai", &PERSON.replace("phones: t?.phone", &job("Met")));
+    let dir = other.path().display().to_string();
+    let report = report(&folder, &["--against", &dir]).await;
+    assert_eq!(named(&report), ["1/person plan", "2/person plan"]);
+
+    let unknown = folder.run(&["backtest", "--mock", "--against", "beef"]).await;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    for part in ["there is no folder beef", "no version that was live begins with `beef`", &first[..12]] {
+        assert!(unknown.err.contains(part), "no {part:?} in {}", unknown.err);
+    }
+}
