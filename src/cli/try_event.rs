@@ -62,7 +62,7 @@ pub(super) fn run(args: Try) -> Outcome {
     let dir = &args.folder.dir;
     // What only the daemon needs, such as write keys, need not be set here.
     let options = BuildOptions { dir: dir.clone(), mock: true, metadata: None };
-    let built = SetFiles::read(dir).and_then(|files| ScriptSet::build(files, &options));
+    let built = SetFiles::read(dir).and_then(|files| ScriptSet::build_as_required(files, &options));
     let set = Arc::new(built.map_err(|problems| Failure::refused_as(args.format, problems))?.set);
     let event = match (&args.event, &args.recorded) {
         (_, Some(id)) => recorded(&set, dir, args.mock, id)?,

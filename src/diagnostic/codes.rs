@@ -124,6 +124,8 @@ codes! {
     TooMuch = "PW211", Error;
     /// What Rhai has and rules do not.
     NotHere = "PW212", Error;
+    /// A closure that uses the variable that its chain begins with.
+    OwnChain = "PW213", Error;
     /// A field that the account does not have, or cannot be matched by.
     FieldName = "PW301", Either;
     /// A value that the account does not have.

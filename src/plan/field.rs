@@ -186,7 +186,7 @@ fn unknown(kind: Kind, name: &str, custom_only: bool, metadata: &Metadata) -> Re
         Some(near) => refusal.help(format!("did you mean `{near}`?")),
         None => match elsewhere(kind, name, metadata) {
             Some(other) => refusal.help(format!("{} have a field of this name", plural(other))),
-            None => refusal.help("`pipewright fields list` shows the names"),
+            None => refusal.help("`pipewright fields list` shows the names, and a new field is declared in rules.toml under [pipedrive.NAME.fields]"),
         },
     }
 }

@@ -3,11 +3,12 @@
 //! Invariants: a closure that uses variables around it is an argument of a function that calls it and keeps it nowhere. Captured
 //! variables are shared cells behind a lock, counted by reference: a closure kept in what it captures would never be freed, and
 //! functions that walk such a value under its lock would wait for themselves for ever. Partial application could keep a cell as
-//! well, and its values are under no size limit.
+//! well, and its values are under no size limit. A chain of calls holds the lock of the variable that it begins with, so that no
+//! closure within it may use that one.
 
 use std::collections::BTreeSet;
 
-use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{ASTFlags, ASTNode, Expr, FnCallExpr, Ident, Position, Stmt};
 
 use super::program::Script;
 use crate::diagnostic::{Code, Diagnostic};
@@ -49,6 +50,16 @@ pub(super) fn problems(script: &Script) -> Vec<Diagnostic> {
                 .help("write it where it is called, as in `list.filter(|x| x > least)`, or hand it what it needs as a parameter");
             problems.push(script.place(problem.code(Code::Kept), at));
         }
+        problems.extend(over_own_chain(path).map(|ident| {
+            let name = &ident.name;
+            let problem =
+                Diagnostic::error(format!("the closure uses `{name}`, and the expression that calls it begins with `{name}`"))
+                    .note(format!(
+                        "`{name}` is held until the whole expression is done, so that the closure would fail at every event"
+                    ))
+                    .help(format!("take out before what the closure needs: `let wanted = {name}..;`"));
+            script.place(problem.code(Code::OwnChain), ident.pos)
+        }));
         if let Some((call, at)) = call(path.last())
             && call.name == "curry"
             && !is_capture(path)
@@ -77,6 +88,56 @@ pub(super) fn call<'a>(node: Option<&ASTNode<'a>>) -> Option<(&'a FnCallExpr, Po
     }
 }
 
+/// The use of a variable by a closure in a chain that begins with that variable, as in `list.filter(|x| x == list[0])`.
+fn over_own_chain<'a>(path: &[ASTNode<'a>]) -> Option<&'a Ident> {
+    let (Expr::Dot(first, ..) | Expr::Index(first, ..)) = expr(path, 0)? else { return None };
+    let Expr::Variable(root, ..) = &first.lhs else { return None };
+    // What stands behind an index that a chain goes on after begins with the index.
+    if let Some(Expr::Index(_, flags, _)) = expr(path, 1)
+        && !flags.contains(ASTFlags::BREAK)
+    {
+        return None;
+    }
+    let mut node = expr(path, 0)?;
+    loop {
+        let (link, of_value) = match node {
+            Expr::Dot(x, ..) => (&x.rhs, true),
+            Expr::Index(x, flags, _) if !flags.contains(ASTFlags::BREAK) => (&x.rhs, false),
+            _ => return None,
+        };
+        let called = match link {
+            Expr::Dot(x, ..) | Expr::Index(x, ..) => &x.lhs,
+            last => last,
+        };
+        if of_value
+            && let Expr::MethodCall(call, _) = called
+            && let Some(found) = call.args.iter().flat_map(captured).find(|ident| ident.name == root.1)
+        {
+            return Some(found);
+        }
+        node = link;
+    }
+}
+
+fn expr<'a>(path: &[ASTNode<'a>], up: usize) -> Option<&'a Expr> {
+    match path.iter().rev().nth(up) {
+        Some(ASTNode::Expr(expr)) => Some(expr),
+        _ => None,
+    }
+}
+
+/// The variables that a closure takes from around it, when the value is one.
+fn captured(value: &Expr) -> impl Iterator<Item = &Ident> {
+    let names = match value {
+        Expr::Stmt(block) => match block.statements().first() {
+            Some(Stmt::Share(names)) => Some(names),
+            _ => None,
+        },
+        _ => None,
+    };
+    names.into_iter().flat_map(|names| names.iter().map(|(ident, _)| ident))
+}
+
 pub(super) fn takes_closures(node: &ASTNode<'_>, own: &BTreeSet<&str>) -> bool {
     call(Some(node))
         .is_some_and(|(call, _)| call.namespace.path.is_empty() && is_builtin(&call.name) && !own.contains(call.name.as_str()))
@@ -96,7 +157,7 @@ fn is_capture(path: &[ASTNode<'_>]) -> bool {
 pub(super) fn is_function(value: &Expr) -> bool {
     match value {
         Expr::DynamicConstant(value, _) => value.is_fnptr(),
-        Expr::Stmt(block) => matches!(block.statements().first(), Some(Stmt::Share(_))),
+        Expr::Stmt(_) => captured(value).next().is_some(),
         Expr::FnCall(call, _) => call.name == "Fn",
         _ => false,
     }

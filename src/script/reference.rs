@@ -259,7 +259,8 @@ fn handle(event) {
 network, no `eval`. Errors of a script can be caught with `try`; what ends a run (`skip`, `fail`, `retry`, limits) cannot.
 
 **A closure that uses variables around it is written where it is called**, as in `list.filter(|x| x > least)`. It cannot be kept in a
-variable, a map or an array; one that uses only its own parameters can. There is no `curry`.
+variable, a map or an array; one that uses only its own parameters can. There is no `curry`. It may not use the variable that the
+expression around it begins with: in place of `event.list.filter(|x| x == event.userId)` write `let user = event.userId;` before.
 
 In the examples `// =>` says what a line comes to.
 "##;

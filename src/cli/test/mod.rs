@@ -127,7 +127,7 @@ fn enough(run: &TestRun, least: Option<f64>) -> Outcome {
 /// The set in a folder. Nothing is sent anywhere, so secrets need not be set.
 fn build(dir: &Path) -> Result<Arc<ScriptSet>, Vec<Diagnostic>> {
     let options = BuildOptions { dir: dir.to_owned(), mock: true, metadata: None };
-    SetFiles::read(dir).and_then(|files| ScriptSet::build(files, &options)).map(|built| Arc::new(built.set))
+    SetFiles::read(dir).and_then(|files| ScriptSet::build_as_required(files, &options)).map(|built| Arc::new(built.set))
 }
 
 fn open(path: &Path) -> Result<File, Failure> {

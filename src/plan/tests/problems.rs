@@ -48,7 +48,11 @@ fn names_that_do_not_exist_are_refused_with_what_is_near() {
     is(refused(json!({"emial": "x"})), "persons have no field `emial`", "did you mean `email`?");
     is(refused(json!({"Lifetime Valeu": 1})), "persons have no field `Lifetime Valeu`", "did you mean `Lifetime Value`?");
     is(refused(json!({"stage_id": 1})), "persons have no field `stage_id`", "deals have a field of this name");
-    is(refused(json!({"Zzzzzzzzzz": 1})), "persons have no field `Zzzzzzzzzz`", "`pipewright fields list` shows the names");
+    is(
+        refused(json!({"Zzzzzzzzzz": 1})),
+        "persons have no field `Zzzzzzzzzz`",
+        "`pipewright fields list` shows the names, and a new field is declared in rules.toml under [pipedrive.NAME.fields]",
+    );
     // Also where the value is empty: the first event tells, not the first with a value.
     is(refused(json!({"emial": ""})), "persons have no field `emial`", "did you mean `email`?");
 }

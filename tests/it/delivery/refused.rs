@@ -87,7 +87,12 @@ async fn a_match_on_a_field_that_cannot_be_searched_or_is_not_there() {
             "match by `id`, `name`, `emails`, `phones`, `org_id`, or by a custom field of text",
         ),
         ("person", "\"Segmnt User ID\": v", "persons have no field `Segmnt User ID`", "did you mean `Segment User ID`?"),
-        ("person", "Zzzzzzzz: v", "persons have no field `Zzzzzzzz`", "`pipewright fields list` shows the names"),
+        (
+            "person",
+            "Zzzzzzzz: v",
+            "persons have no field `Zzzzzzzz`",
+            "`pipewright fields list` shows the names, and a new field is declared in rules.toml under [pipedrive.NAME.fields]",
+        ),
     ] {
         let body = format!("{kind}::upsert(#{{ {matched} }}, #{{}});");
         refused(&body, json!(PERSONAL), (&at(kind, message), "upsert", "", help)).await;

@@ -338,7 +338,13 @@ async fn check_says_that_what_is_declared_and_missing_is_to_be_made() {
     for name in ["Segment User ID", "Plan"] {
         assert!(of(name).contains("rules.toml declares it: `pipewright fields ensure --apply` makes it"), "{}", checked.err);
     }
-    assert!(of("Shoe Size").contains("`pipewright fields list` shows the names"), "{}", checked.err);
+    assert!(
+        of("Shoe Size").contains(
+            "`pipewright fields list` shows the names, and a new field is declared in rules.toml under [pipedrive.NAME.fields]"
+        ),
+        "{}",
+        checked.err
+    );
     let ensured = folder.run(&["fields", "ensure"]).await;
     assert!(ensured.out.contains("4 missing: `pipewright fields ensure --apply` makes them, for 20 of"), "{}", ensured.out);
     drop(account);

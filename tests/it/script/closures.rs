@@ -155,3 +155,47 @@ fn values_may_have_any_name_and_functions_may_be_handed_around() {
     let name = created[0]["create"]["fields"][0]["value"]["json"].as_str().unwrap_or_default();
     assert!(name.starts_with("ADA KING 37 #{") && name.contains("\"zip\": \"Acme\""), "{created:?}");
 }
+
+/// A chain of calls holds the variable that it begins with.
+#[test]
+fn a_closure_that_uses_the_variable_that_its_chain_begins_with_is_refused() {
+    for body in [
+        "a.filter(|x| x == a[0]);",
+        "a.map(|x| x).filter(|x| x == a[0]);",
+        "a.filter(|x| x == a[0]).map(|x| x);",
+        "a[0].filter(|x| x == a[1]);",
+        "a[0][0].map(|x| x).some(|x| x == a[1]);",
+        "m.list.filter(|x| x == m.first);",
+        "m?.list?.filter(|x| x == m?.first);",
+        "(m.list).filter(|x| x == m.first);",
+        "m.filter(|k, v| m.first == v);",
+        "event.traits.list.some(|x| [x].some(|y| y == event.userId));",
+    ] {
+        let with = |body: &str| {
+            format!(
+                "fn handle(event) {{ let a = [[1, 2], [1]]; let m = #{{ list: [1, 2], first: 1 }}; let i = 0;\n{body}\nskip(\"ran\"); }}"
+            )
+        };
+        let text = compile_error(&with(body));
+        assert!(text.contains("[PW213]") && text.contains("-> a.rhai:2:"), "{body}: {text}");
+        assert!(text.contains("the expression that calls it begins with"), "{body}: {text}");
+    }
+    // These hold nothing that the closure needs: they run.
+    for body in [
+        "a[i].filter(|x| x == i);",
+        "a[[1].index_of(|x| a.len() == 2)];",
+        "(a ?? []).filter(|x| x == a[0]);",
+        "filter(a, |x| x == a[0]);",
+        "let b = a; b.filter(|x| x == a[0]);",
+        "[a].map(|x| a.len());",
+        "a.push([1].map(|x| a.len()));",
+        "m.list[[0].index_of(|x| m.first == 1)];",
+        "a.filter(|x| x == i).map(|x| m);",
+        "m.list.map(|m| m + 1);",
+    ] {
+        let report = run_body(&format!(
+            "let a = [[1, 2], [1]]; let m = #{{ list: [1, 2], first: 1 }}; let i = 0;\n{body}\nskip(\"ran\");"
+        ));
+        assert!(matches!(&report.outcome, Outcome::Skip(reason) if reason == "ran"), "{body}: {:?}", report.outcome);
+    }
+}

@@ -40,14 +40,6 @@ fn what_is_not_there_is_called_nothing_with_what_to_write() {
 }
 
 #[test]
-fn a_closure_over_the_list_that_it_goes_through_says_what_to_do() {
-    let text = shown("let list = [1, 2]; list.filter(|item| item == list[0])");
-    assert!(text.contains("a closure uses the variable that the function around it is called on"), "{text}");
-    assert!(text.contains("`let first = list[0];`"), "{text}");
-    assert_eq!(error_of("let list = [1, 2]; list.map(|item| list.nope(item))").kind, ScriptErrorKind::Runtime);
-}
-
-#[test]
 fn no_value_of_the_event_is_in_the_message() {
     for body in
         ["event.traits.email.nope()", "event.traits.email - 3", "event.traits.age + event.traits", "[1][event.traits.age]"]
