@@ -23,6 +23,7 @@ mod mock;
 mod output;
 mod pause;
 mod reload;
+mod revert;
 mod rollback;
 mod serve;
 mod shadow;
@@ -76,6 +77,7 @@ enum Command {
     Definitions(definitions::Definitions),
     Duplicates(duplicates::Find),
     Forget(forget::Forget),
+    Revert(revert::Revert),
     Status(status::Status),
     Reload(reload::Reload),
     #[command(subcommand)]
@@ -139,6 +141,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Definitions(args) => definitions::run(&args),
         Command::Duplicates(args) => duplicates::run(&args),
         Command::Forget(args) => forget::run(args),
+        Command::Revert(args) => revert::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Versions(args) => versions::run(&args),

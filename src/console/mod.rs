@@ -15,6 +15,7 @@ mod health;
 mod ids;
 mod problem;
 mod query;
+mod revert;
 mod serve;
 mod shadow;
 mod socket;
@@ -25,6 +26,7 @@ pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
 pub use ids::IdsRequest;
 pub use query::{EventsQuery, parse_since};
+pub use revert::RevertRequest;
 pub use serve::{ConsoleError, serve, serve_socket};
 pub use shadow::{ShadowList, ShadowListed, ShadowOfRule, ShadowQuery};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
@@ -56,6 +58,8 @@ pub struct State {
     pub delivery: delivery::Handle,
     /// Where ids of existing records go.
     pub ids: delivery::IdImport,
+    /// Undo.
+    pub revert: delivery::Revert,
     /// The reloader.
     pub reload: reload::Handle,
     /// Counters.
@@ -90,6 +94,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))
         .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))
+        .route("/api/revert", post(revert::revert))
         .route("/api/reload", post(control::reload))
         .route("/api/shadow", get(shadow::list))
         .route("/api/versions", get(versions::list))

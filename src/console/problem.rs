@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::types::Problem;
-use crate::delivery::{ControlError, ImportError};
+use crate::delivery::{ControlError, ImportError, RevertError};
 use crate::reload::VersionError;
 use crate::store::StoreError;
 
@@ -76,6 +76,17 @@ impl From<VersionError> for Failed {
             VersionError::NoneBefore(_) | VersionError::NotPinned => StatusCode::CONFLICT,
             VersionError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             VersionError::Stored(_) | VersionError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<RevertError> for Failed {
+    fn from(error: RevertError) -> Self {
+        let status = match &error {
+            RevertError::Wrong(_) => StatusCode::BAD_REQUEST,
+            RevertError::Api { .. } => StatusCode::BAD_GATEWAY,
+            RevertError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())
     }

@@ -23,7 +23,7 @@ pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::config::ServerConfig;
 use crate::console;
-use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Runtime, Scheduler, Shadows, Wakeup};
+use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Revert, Runtime, Scheduler, Shadows, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -117,6 +117,7 @@ impl Daemon {
         let (wakes, learned) = Wakeup::channel();
         let locks = Locks::default();
         let ids = IdImport::new(accounts.clone(), locks.clone(), wakes.clone());
+        let revert = Revert::new(store.clone(), accounts.clone(), locks.clone());
         let runtime = Arc::new(Runtime {
             store: store.clone(),
             live: started.live.clone(),
@@ -138,6 +139,7 @@ impl Daemon {
             live: started.live.clone(),
             delivery: delivery.clone(),
             ids,
+            revert,
             reload: started.handle.clone(),
             metrics: metrics.clone(),
             started_at: jiff::Timestamp::now(),

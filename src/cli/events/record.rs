@@ -131,9 +131,8 @@ fn step(item: &Value, observed: bool) -> String {
     if let Some(resolution) = item.get("resolution").filter(|r| !r.is_null()) {
         text.push_str(&indented(&found_how(resolution), 3));
     }
-    for change in list(item, "changes") {
-        let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
-        text.push_str(&indented(&format!("{field}: {} -> {}", side(change, "before"), side(change, "after")), 3));
+    for line in list(item, "changes").iter().map(change) {
+        text.push_str(&indented(&line, 3));
     }
     for line in list(item, "decisions") {
         text.push_str(&indented(&word(line), 3));
@@ -142,6 +141,12 @@ fn step(item: &Value, observed: bool) -> String {
         text.push_str(&indented(&format!("warning: {}", word(warning)), 3));
     }
     text
+}
+
+/// `field: before -> after`.
+pub(in crate::cli) fn change(change: &Value) -> String {
+    let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
+    format!("{field}: {} -> {}", side(change, "before"), side(change, "after"))
 }
 
 /// One side of a change: the names of its ids where the account has them, else the value. Beside a name, what is empty is said in words.

@@ -14,11 +14,13 @@ mod lists;
 mod same;
 mod shown;
 mod stage;
+mod undo;
 mod update;
 mod wire;
 
 pub(super) use entity::value as entity_value;
 pub(super) use same::is_empty;
+pub use undo::{Left, LeftAlone, Undo, undo};
 
 use decided::Decided;
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,22 @@ pub struct Change {
     /// The same of `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_name: Option<String>,
+    /// Which field it is. Records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Where `before` is from; none: it is not known, or nothing was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_is: Option<Before>,
+}
+
+/// Where the value before a change is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// It was read in Pipedrive.
+    Read,
+    /// It is what was last sent; a person may have written another one since.
+    Sent,
 }
 
 /// A body, or the news that it needs the present entity.
@@ -256,7 +274,7 @@ fn create<'r>(fields: impl Iterator<Item = Ready<'r>>, metadata: &Metadata) -> B
             continue;
         }
         outcome.sent.insert(ready.field.address.key().to_owned(), source);
-        outcome.changes.push(shown::change(&ready.field, ready.name, Json::Null, value.clone(), metadata));
+        outcome.changes.push(shown::change(&ready.field, ready.name, (Json::Null, None), value.clone(), metadata));
         wire::put(&mut outcome.body, &ready.field, value);
     }
     outcome

@@ -2,15 +2,22 @@
 
 use serde_json::Value as Json;
 
-use super::{Change, is_empty};
+use super::{Before, Change, is_empty};
 use crate::crm::Metadata;
 use crate::plan::field::FieldRef;
 use crate::plan::shape::Shape;
 
 /// A change, with names beside its ids.
-pub(super) fn change(field: &FieldRef<'_>, name: String, before: Json, after: Json, metadata: &Metadata) -> Change {
+pub(super) fn change(
+    field: &FieldRef<'_>,
+    name: String,
+    (before, before_is): (Json, Option<Before>),
+    after: Json,
+    metadata: &Metadata,
+) -> Change {
     let named = |value: &Json| names(field, value, metadata);
-    Change { field: name, before_name: named(&before), after_name: named(&after), before, after }
+    let (before_name, after_name) = (named(&before), named(&after));
+    Change { field: name, before_name, after_name, before, after, address: Some(field.address.clone()), before_is }
 }
 
 /// The names of the ids that a value holds; none when it holds no id, or none that the account has a name for.

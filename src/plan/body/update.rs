@@ -6,7 +6,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::decided::Decided;
-use super::{BodyOutcome, Ready, Wanted, entity, is_empty, lists, same, shown, stage, wire};
+use super::{Before, BodyOutcome, Ready, Wanted, entity, is_empty, lists, same, shown, stage, wire};
 use crate::config::WritePolicy;
 use crate::crm::{Address, ListOp, Metadata, Writable, held, held_value};
 use crate::plan::Step;
@@ -190,7 +190,11 @@ impl<'a> Update<'a> {
 
     fn send(&mut self, ready: &Ready<'_>, source: Json, present: Option<Json>, target: Json) {
         let sent = self.last_sent(ready).map(|sent| held_value(sent).unwrap_or(sent));
-        let before = present.or_else(|| sent.cloned()).unwrap_or(Json::Null);
+        let before = match (present, sent) {
+            (Some(present), _) => (present, Some(Before::Read)),
+            (None, Some(sent)) => (sent.clone(), Some(Before::Sent)),
+            (None, None) => (Json::Null, None),
+        };
         self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
         let change = shown::change(&ready.field, ready.name.clone(), before, target.clone(), self.metadata);
         self.outcome.changes.push(change);

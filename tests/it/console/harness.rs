@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use pipewright::config::Secret;
 use pipewright::console::{self, State};
 use pipewright::delivery::{
-    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Handle, IdImport, Locks, PauseInfo, Replayed, RuleStatus,
-    Scope, Wakeup,
+    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
+    RuleStatus, Scope, Wakeup,
 };
 use pipewright::diagnostic::Diagnostic;
 use pipewright::failure::FailureClass;
@@ -108,6 +108,7 @@ impl Admin {
             store: Arc::clone(&store),
             live: Arc::new(ArcSwap::from_pointee(set)),
             delivery,
+            revert: Revert::new(Arc::clone(&store), Accounts::default(), Locks::default()),
             ids: IdImport::new(Accounts::default(), Locks::default(), Wakeup::channel().0),
             reload: handle,
             metrics: Metrics::default(),

@@ -55,10 +55,9 @@ async fn options_and_labels_that_are_missing_are_added_once_and_the_record_says_
     }
     let changes = record["steps"][0]["changes"].as_array().expect("a list");
     let plan = changes.iter().find(|c| c["field"] == "Plan").expect("the plan");
-    assert_eq!(
-        plan,
-        &json!({ "field": "Plan", "before": null, "after": id_of(&options(&rig, &plan_path(&rig)), "Gold"), "after_name": "Gold" })
-    );
+    let gold = id_of(&options(&rig, &plan_path(&rig)), "Gold");
+    let address = json!({ "custom": rig.key("persons", "Plan") });
+    assert_eq!(plan, &json!({ "field": "Plan", "before": null, "after": gold, "after_name": "Gold", "address": address }));
     assert!(changes.iter().any(|c| c["field"] == "Interests" && c["after_name"] == "Go, Shogi"), "{changes:?}");
     let added = rig.calls(Method::Post, "/options");
     assert_eq!(added.len(), 4);

@@ -95,7 +95,11 @@ async fn the_record_explains_the_delivery() {
     assert_eq!((&step["verb"], &step["kind"], &step["at"]["line"]), (&json!("upsert"), &json!("person"), &json!(5)));
     assert_eq!(step["resolution"]["how"], "index");
     assert!(step["resolution"]["by"].as_str().expect("text").contains("u1"));
-    assert_eq!(step["changes"], json!([{ "field": "name", "before": "Ada", "after": "Ada L" }]));
+    let address = json!({ "standard": "name" });
+    assert_eq!(
+        step["changes"],
+        json!([{ "field": "name", "before": "Ada", "after": "Ada L", "address": address, "before_is": "sent" }])
+    );
     let exchanges = record["exchanges"].as_array().expect("a list");
     assert_eq!(
         exchanges.iter().map(|e| e["tokens"].as_u64().expect("a number")).sum::<u64>(),

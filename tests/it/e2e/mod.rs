@@ -14,6 +14,7 @@ mod harness;
 mod identity;
 mod ids;
 mod pinned;
+mod revert;
 mod schema;
 mod shadow;
 mod starting;
