@@ -12,8 +12,9 @@ use super::events::record::change;
 use super::exit::{FOUND, Failure, Outcome};
 use super::output::{complain, printable, say, say_json};
 use crate::console::{RevertRequest, parse_since};
+use crate::crm::is_logged;
 use crate::delivery::{RevertPage, Reverted};
-use crate::plan::Left;
+use crate::plan::{KnownBy, Left};
 
 /// Records that are shown, unless another number is asked for.
 const SHOWN: usize = 50;
@@ -24,10 +25,12 @@ const SHOWN: usize = 50;
 Examples:
   pipewright revert --rule person --since 2h
   pipewright revert --rule person --since 2026-07-01T12:00:00Z --until 2026-07-01T13:00:00Z --apply
+  pipewright revert --rule person --since 2h --changelog
 
 Without --apply it reads the records and says what would be put back. A value is put back when it is still the one that the rule wrote and \
-when it is known what was there before: read by an attempt, or last sent. What people or other rules have written since stays. Records that \
-the rule created are listed, and nothing is deleted. Mend and reload the rule first, or pause it: it goes on writing meanwhile.
+when it is known what was there before: read by an attempt, or last sent, or with --changelog told by Pipedrive. What people or other rules \
+have written since stays. Records that the rule created are listed, and nothing is deleted. Mend and reload the rule first, or pause it: it \
+goes on writing meanwhile. More in docs/undo.md.
 
 Exit code 1: something could not be put back.")]
 pub(super) struct Revert {
@@ -43,6 +46,9 @@ pub(super) struct Revert {
     /// Do put it back
     #[arg(long)]
     apply: bool,
+    /// Ask for Pipedrive's changelog of records whose former values are not known here: 20 tokens each
+    #[arg(long)]
+    changelog: bool,
     /// How many records are shown; 0: all
     #[arg(long, value_name = "N", default_value_t = SHOWN)]
     limit: usize,
@@ -60,6 +66,7 @@ pub(super) fn run(args: Revert) -> Outcome {
         since: time(&args.since)?,
         until: args.until.as_deref().map(time).transpose()?,
         apply: args.apply,
+        changelog: args.changelog,
         after: None,
     };
     let mut all: Vec<Reverted> = Vec::new();
@@ -91,7 +98,9 @@ pub(super) fn run(args: Revert) -> Outcome {
         show(&args, &last, &all, tokens)?;
     }
     let open = all.iter().any(|record| {
-        record.refused.is_some() || !record.other.is_empty() || record.left.iter().any(|l| l.why == Left::NotKnown)
+        record.refused.is_some()
+            || !record.other.is_empty()
+            || record.left.iter().any(|l| matches!(l.why, Left::NotKnown | Left::NotLogged | Left::CannotBeEmptied))
     });
     if open || !last.requests.is_empty() || !last.unreadable.is_empty() { Err(Failure::Code(FOUND)) } else { Ok(()) }
 }
@@ -128,6 +137,11 @@ fn show(args: &Revert, last: &RevertPage, all: &[Reverted], tokens: u32) -> std:
             say(&printable(&format!("{} deliveries {what}: {}", ids.len(), ids.join(" "))))?;
         }
     }
+    let unknown = |record: &Reverted| is_logged(record.place.kind) && record.left.iter().any(|left| left.why == Left::NotKnown);
+    let unknown = count(&unknown);
+    if unknown > 0 {
+        say(&format!("Pipedrive may know former values of {unknown} records: --changelog asks, for 20 tokens each."))?;
+    }
     if !args.apply && back > 0 {
         say("Add --apply to put them back.")?;
     }
@@ -152,7 +166,8 @@ fn shown(record: &Reverted, word: &str) -> String {
     }
     for one in &record.back {
         let line: Value = json!(one);
-        lines.push(format!("  {word}: {}", change(&line)));
+        let by = if one.known_by == KnownBy::Changelog { ", by Pipedrive's changelog" } else { "" };
+        lines.push(format!("  {word}: {}{by}", change(&line)));
     }
     for field in &record.left {
         lines.push(format!("  {} stays: {}", field.field, reason(field.why)));
@@ -165,6 +180,7 @@ const fn reason(why: Left) -> &'static str {
         Left::Edited => "it holds another value by now",
         Left::Back => "it has its former value already",
         Left::NotKnown => "what it held before is not known, for it was not read",
+        Left::NotLogged => "what it held before is not known, and Pipedrive's changelog does not tell it",
         Left::CannotBeEmptied => "it was empty, and Pipedrive has no way to empty it",
         Left::Gone => "the account does not have the field any more",
     }

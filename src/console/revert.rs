@@ -24,6 +24,9 @@ pub struct RevertRequest {
     /// Write; else only say what would be.
     #[serde(default)]
     pub apply: bool,
+    /// Ask for Pipedrive's changelog where records do not say what was there before: 20 tokens a record.
+    #[serde(default)]
+    pub changelog: bool,
     /// Where an earlier answer ended (`next`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Place>,
@@ -33,8 +36,8 @@ pub(super) async fn revert(
     Extract(state): Extract<State>,
     body: Result<Json<RevertRequest>, JsonRejection>,
 ) -> Result<Json<RevertPage>, Failed> {
-    let Json(RevertRequest { rule, since, until, apply, after }) = body?;
-    let page = state.revert.run(&RevertWish { rule: rule.clone(), since, until, apply, after }).await?;
+    let Json(RevertRequest { rule, since, until, apply, changelog, after }) = body?;
+    let page = state.revert.run(&RevertWish { rule: rule.clone(), since, until, apply, changelog, after }).await?;
     if page.deliveries == 0 {
         // A rule that is not there any more may have written all the same.
         state.rule(Some(&rule))?;

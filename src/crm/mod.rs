@@ -5,6 +5,7 @@
 
 mod account;
 mod aliased;
+mod changelog;
 mod claims;
 mod converted;
 mod duplicates;
@@ -25,6 +26,7 @@ mod time;
 
 pub use account::{Account, REFRESH_AT_MOST};
 pub use aliased::{ByAlias, holds_alias, with_aliases};
+pub use changelog::{Logged, changelog, is_logged};
 pub use claims::Claims;
 pub use converted::{Kin, LeadFate, became_deal, deal_field, deal_of_lead, find_deal_of_lead};
 pub use duplicates::{Duplicates, Group, Holder};

@@ -8,7 +8,8 @@ use super::spec::Operation;
 use super::table::Object;
 use super::world::World;
 use super::{
-    convert, custom, directory, entity::Entity, field_routes, list, merge, pipelines, records, search, validate, webhooks,
+    changelog, convert, custom, directory, entity::Entity, field_routes, list, merge, pipelines, records, search, validate,
+    webhooks,
 };
 
 /// A request whose operation is known.
@@ -90,6 +91,7 @@ impl Call<'_> {
             A::Update(e) => records::update(world, self, e),
             A::Delete(e) => records::delete(world, self, e),
             A::Merge(e) => merge::merge(world, self, e),
+            A::Changelog(e) => changelog::list(world, self, e),
             A::Search(e) => search::search(world, self, e),
             A::ItemSearch => search::items(world, self),
             A::FieldSearch => search::field(world, self),

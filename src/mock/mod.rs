@@ -6,6 +6,7 @@
 
 mod activity;
 mod call;
+mod changelog;
 mod clock;
 mod common;
 mod convert;

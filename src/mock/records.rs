@@ -123,9 +123,12 @@ pub(super) fn shown(world: &World, entity: Entity, id: u64) -> Reply {
 pub(super) fn update(world: &mut World, call: &Call<'_>, entity: Entity) -> Handled {
     let mut row = find_alive(world, call, entity)?;
     let body = call.object();
+    let before = world.render(entity, &row);
     write(world, entity, &mut row, &body, false, call.now)?;
     stamp(entity, &mut row, false, call.now);
     let id = row.id;
+    let after = world.render(entity, &row);
+    world.changelog.note(entity, id, &before, &after, call.now);
     world.put(entity, row, call.now);
     Ok(shown(world, entity, id))
 }

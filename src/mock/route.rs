@@ -14,6 +14,7 @@ pub(super) enum Action {
     Update(Entity),
     Delete(Entity),
     Merge(Entity),
+    Changelog(Entity),
     Search(Entity),
     ItemSearch,
     FieldSearch,
@@ -131,6 +132,7 @@ pub(super) fn action_of(version: Version, method: Method, path: &str) -> Option<
                 (Version::V1, Put, [_]) => A::Update(entity),
                 (_, Delete, [_]) => A::Delete(entity),
                 (Version::V1, Put, [_, "merge"]) => A::Merge(entity),
+                (Version::V1, Get, [_, "changelog"]) => A::Changelog(entity),
                 _ => return None,
             }
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::changelog::Changelog;
 use super::clock;
 use super::definitions::FieldSet;
 use super::entity::Entity;
@@ -53,6 +54,7 @@ pub(super) struct World {
     pub(super) next_webhook: u64,
     pub(super) conversions: HashMap<Uuid, Conversion>,
     pub(super) index: SearchIndex,
+    pub(super) changelog: Changelog,
     pub(super) next_option: u64,
     pub(super) next_field: u64,
     /// Seeds the uuids, which must be the same in every run.
@@ -96,6 +98,7 @@ impl World {
             next_webhook: 1,
             conversions: HashMap::new(),
             index: SearchIndex::default(),
+            changelog: Changelog::default(),
             next_option: 1,
             next_field: 1,
             uuid_counter: 0,

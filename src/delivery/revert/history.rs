@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::delivery::record::{Effect, StepRecord, StepState};
 use crate::pipedrive::{Id, Kind};
-use crate::plan::Change;
+use crate::plan::Written;
 use crate::store::{DeliveryFilter, DeliveryId, DeliveryState, Seq, Store, StoreError};
 
 /// Deliveries of one page.
@@ -21,7 +21,7 @@ pub(super) type Target = (Arc<str>, Kind, Id);
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     /// Fields that were written, oldest first.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<Written>,
     /// It was created.
     pub(super) created: bool,
     /// What cannot be put back: it was merged, deleted, converted.
@@ -72,7 +72,7 @@ pub(super) async fn read(store: &dyn Store, rule: &str, since: Timestamp, until:
             // A later attempt's record holds the steps of those before it.
             let Some(newest) = store.records(&row.id).await?.pop() else { continue };
             match serde_json::from_slice::<Record>(&newest) {
-                Ok(record) => records.push((record.finished_at, row.id, record)),
+                Ok(record) => records.push((row.received_at, row.id, record)),
                 Err(_) => done.unreadable.push(row.id),
             }
         }
@@ -80,11 +80,11 @@ pub(super) async fn read(store: &dyn Store, rule: &str, since: Timestamp, until:
             break;
         }
     }
-    records.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    for (_, id, record) in records {
+    records.sort_by(|(_, a_id, a), (_, b_id, b)| (a.finished_at, a_id).cmp(&(b.finished_at, b_id)));
+    for (received_at, id, record) in records {
         let mut changed = false;
         for step in record.steps {
-            changed |= done.step(&record.account, &id, step);
+            changed |= done.step(&record.account, &id, step, (received_at, record.finished_at));
         }
         done.deliveries += u64::from(changed);
     }
@@ -93,7 +93,7 @@ pub(super) async fn read(store: &dyn Store, rule: &str, since: Timestamp, until:
 
 impl Done {
     /// Notes what a step did; whether it changed something.
-    fn step(&mut self, account: &Arc<str>, by: &DeliveryId, step: StepRecord) -> bool {
+    fn step(&mut self, account: &Arc<str>, by: &DeliveryId, step: StepRecord, (from, to): (Timestamp, Timestamp)) -> bool {
         let StepState::Done { effect, id } = step.state else { return false };
         if !effect.wrote() {
             return false;
@@ -105,7 +105,7 @@ impl Done {
         let touched = self.touched.entry((account.clone(), kind, id)).or_default();
         match effect {
             Effect::Created => touched.created = true,
-            Effect::Updated => touched.changes.extend(step.changes),
+            Effect::Updated => touched.changes.extend(step.changes.into_iter().map(|change| Written { change, from, to })),
             other => touched.other.push(other),
         }
         if touched.deliveries.last() != Some(by) {

@@ -22,10 +22,10 @@ use super::execute::entity_name;
 use super::locks::Locks;
 use super::record::Effect;
 use crate::config::Writes;
-use crate::crm::{Account, Known, index};
+use crate::crm::{Account, Known, changelog, index, is_logged};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Id, Kind, Purpose, Session, Trace};
-use crate::plan::{self, Change, LeftAlone, Undo};
+use crate::plan::{self, Left, LeftAlone, PutBack, Undo};
 use crate::store::{DeliveryId, Store, StoreError};
 
 use history::{Target, Touched};
@@ -44,6 +44,8 @@ pub struct Wish {
     pub until: Option<Timestamp>,
     /// Write; else only look.
     pub apply: bool,
+    /// Ask for Pipedrive's changelog of a record where the decision records do not say what was there before: 20 tokens a record.
+    pub changelog: bool,
     /// Where an earlier call ended.
     pub after: Option<Place>,
 }
@@ -68,7 +70,7 @@ pub struct Reverted {
     pub place: Place,
     /// Put back, or would be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub back: Vec<Change>,
+    pub back: Vec<PutBack>,
     /// Left as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<LeftAlone>,
@@ -179,13 +181,13 @@ impl Revert {
                 page.next = page.records.last().map(|record| record.place.clone());
                 break;
             }
-            page.records.push(self.one(wish.apply, target, touched, &trace).await?);
+            page.records.push(self.one(wish, target, touched, &trace).await?);
         }
         page.tokens = trace.exchanges().iter().map(|exchange| exchange.tokens).sum();
         Ok(page)
     }
 
-    async fn one(&self, apply: bool, target: &Target, touched: &Touched, trace: &Trace) -> Result<Reverted, RevertError> {
+    async fn one(&self, wish: &Wish, target: &Target, touched: &Touched, trace: &Trace) -> Result<Reverted, RevertError> {
         let (account, kind, id) = target;
         let place = Place { account: account.clone(), kind: *kind, id: id.clone() };
         let mut reverted = Reverted {
@@ -205,7 +207,7 @@ impl Revert {
         let account = found.ok_or_else(|| {
             RevertError::Wrong(format!("the account {account} that was written to is not in rules.toml any more"))
         })?;
-        if apply && account.config.writes == Writes::Off {
+        if wish.apply && account.config.writes == Writes::Off {
             return Err(RevertError::Wrong(format!(
                 "nothing is written to the account {}: set `writes = \"on\"` under [pipedrive.{0}] in rules.toml first",
                 account.name
@@ -219,9 +221,15 @@ impl Revert {
             reverted.gone = true;
             return Ok(reverted);
         };
-        let Undo { body, back, left } = plan::undo(*kind, &present, &touched.changes, &account.metadata());
+        let metadata = account.metadata();
+        let mut undo = plan::undo(*kind, &present, &touched.changes, None, &metadata);
+        if wish.changelog && is_logged(*kind) && undo.left.iter().any(|left| left.why == Left::NotKnown) {
+            let log = changelog(&session, *kind, id).await.map_err(failed)?;
+            undo = plan::undo(*kind, &present, &touched.changes, Some(&log), &metadata);
+        }
+        let Undo { body, back, left } = undo;
         reverted.left = left;
-        if apply && !body.is_empty() {
+        if wish.apply && !body.is_empty() {
             match self.write(&account, &session, (*kind, id), &present, body, &back).await {
                 Ok(()) => {}
                 Err(RevertError::Api { source, .. }) if source.class() == FailureClass::Permanent => {
@@ -242,7 +250,7 @@ impl Revert {
         (kind, id): (Kind, &Id),
         present: &crate::pipedrive::Entity,
         body: serde_json::Map<String, serde_json::Value>,
-        back: &[Change],
+        back: &[PutBack],
     ) -> Result<(), RevertError> {
         let now = session.update(kind, id, body).await.map_err(|source| RevertError::Api {
             place: format!("{kind} {id}"),
@@ -250,13 +258,13 @@ impl Revert {
             source,
         })?;
         let mut known = Known::load(&*self.store, &account.name, kind, id).await?;
-        for change in back {
+        for PutBack { change, .. } in back {
             if let Some(address) = &change.address {
                 known.note_sent(address.key(), change.after.clone());
             }
         }
         known.note_seen(kind, &now, Timestamp::now());
-        let addresses: Vec<_> = back.iter().filter_map(|change| change.address.clone()).collect();
+        let addresses: Vec<_> = back.iter().filter_map(|back| back.change.address.clone()).collect();
         let mut writes = index::follow(&account.name, kind, id, &addresses, Some(present), &now, &account.metadata());
         writes.push(known.write(&account.name, kind, id));
         Ok(self.store.commit(writes).await?)

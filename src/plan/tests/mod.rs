@@ -5,3 +5,4 @@ mod bodies;
 mod known;
 mod problems;
 mod shapes;
+mod undo;

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::harness::{Account, Daemon, Folder};
-use crate::support::request;
+use super::harness::{Account, Daemon, Folder, Process};
+use crate::support::{request, wait_until};
 
 const RULES: &str = r#"
 [sources.website]
@@ -88,14 +88,16 @@ impl Rig {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
-    /// `TITLE-OF-FIELD before -> after` of what is or would be put back, and the other news, a line a record.
+    /// `FIELD before -> after` of what is or would be put back, and the other news, a line a record.
     async fn revert(&self, args: &[&str]) -> Vec<String> {
         let answer = self.folder.json(&[&["revert"], args].concat()).await;
         let records = answer["records"].as_array().unwrap_or_else(|| panic!("{answer:#}"));
         let line = |record: &Value| {
             let list = |key: &str| record[key].as_array().cloned().unwrap_or_default();
-            let back =
-                list("back").into_iter().map(|c| format!("{} {} -> {}", c["field"].as_str().unwrap(), c["before"], c["after"]));
+            let back = list("back").into_iter().map(|c| {
+                let by = if c["known_by"] == "changelog" { " by changelog" } else { "" };
+                format!("{} {} -> {}{by}", c["field"].as_str().unwrap(), c["before"], c["after"])
+            });
             let left =
                 list("left").into_iter().map(|l| format!("{} {}", l["field"].as_str().unwrap(), l["why"].as_str().unwrap()));
             let created = (record["created"] == true).then(|| "created".to_owned());
@@ -139,7 +141,7 @@ async fn what_a_bad_edit_wrote_is_put_back_and_what_people_wrote_since_stays() {
         (rig.title("u1").await, rig.title("u2").await, rig.title("u3").await),
         (json!("CTO"), json!("Boss"), json!("Broken"))
     );
-    assert_eq!(rig.revert(&applied).await[0], "job_title edited", "it is done once");
+    assert_eq!(rig.revert(&applied).await[0], "job_title back", "it is done once");
 
     // What was put back counts as last sent: the same value from the source is written again.
     rig.identify("u1", json!({ "name": "u1" })).await;
@@ -163,6 +165,82 @@ async fn another_rules_write_in_between_stands_and_what_was_never_read_is_not_gu
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.out.contains("Plan stays: what it held before is not known, for it was not read"), "{}", ended.out);
     assert!(ended.out.contains("fields stay: "), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn what_was_written_over_without_a_read_is_put_back_by_pipedrives_changelog() {
+    let rig = Rig::start().await;
+    for user in ["u1", "u2"] {
+        rig.identify(user, json!({ "name": user })).await;
+    }
+    rig.by_hand("u1", "CTO").await;
+    let since = Timestamp::now().to_string();
+    for user in ["u1", "u2"] {
+        rig.identify(user, json!({ "title": "Broken" })).await;
+    }
+    let args = ["--rule", "person", "--since", &since];
+    let asked = rig.folder.run(&[&["revert"][..], &args].concat()).await;
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(
+        asked.out.contains("Pipedrive may know former values of 2 records: --changelog asks, for 20 tokens each.\n"),
+        "{}",
+        asked.out
+    );
+    let log = [&args[..], &["--changelog"]].concat();
+    let dry = ["job_title \"Broken\" -> \"CTO\" by changelog", "job_title cannot_be_emptied"];
+    assert_eq!(rig.revert(&log).await, dry);
+    assert_eq!(rig.title("u1").await, "Broken");
+    let applied = rig.folder.run(&[&["revert", "--apply"], &log[..]].concat()).await;
+    assert_eq!(applied.code, Some(1), "one stays: {applied:?}");
+    for part in [
+        "  put back: job_title: \"Broken\" -> \"CTO\", by Pipedrive's changelog\n",
+        "  job_title stays: it was empty, and Pipedrive has no way to empty it\n",
+        // A read and a changelog for each, and one update.
+        "; 47 tokens\n",
+    ] {
+        assert!(applied.out.contains(part), "{part:?} is missing in:\n{}", applied.out);
+    }
+    assert_eq!((rig.title("u1").await, rig.title("u2").await), (json!("CTO"), json!("Broken")));
+}
+
+#[tokio::test]
+async fn an_undo_that_a_kill_cut_off_is_run_again() {
+    let account = Process::account(&["--unlimited", "--latency", "20ms"]).await;
+    let at = Account(account.address("embedded Pipedrive on "));
+    let folder = Folder::init().await;
+    folder.write(
+        "rules.toml",
+        &RULES.replace("domain = \"acme\"", &format!("base_url = \"http://{}\"\nplan = \"ultimate\"", at.0)),
+    );
+    folder.write("scripts/person.rhai", PERSON);
+    folder.write("scripts/plan.rhai", PLAN);
+    let daemon = Daemon::serve(&folder, &[]).await;
+    let users: Vec<String> = (0..20).map(|n| format!("u{n}")).collect();
+    let mut since = String::new();
+    for title in ["CTO", "Broken"] {
+        since = Timestamp::now().to_string();
+        for user in &users {
+            let traits = json!({ "name": user, "title": title });
+            daemon.accept("/v1/identify", &json!({ "type": "identify", "userId": user, "traits": traits })).await;
+        }
+        daemon.all_ended().await;
+    }
+    let titled = || async {
+        let persons = at.list("/api/v2/persons?limit=500").await;
+        persons.iter().filter(|person| person["job_title"] == "CTO").count()
+    };
+    let undo = ["revert", "--rule", "person", "--since", &since, "--apply"];
+    let killed = async {
+        wait_until("some to be back", || async { (titled().await >= 5).then_some(()) }).await;
+        daemon.process.kill().await;
+    };
+    let (cut_off, ()) = tokio::join!(folder.run(&undo), killed);
+    assert_eq!(cut_off.code, Some(1), "{cut_off:?}");
+    assert!(titled().await < users.len(), "it was cut off");
+
+    let _daemon = Daemon::serve(&folder, &[]).await;
+    folder.run(&undo).await.ok();
+    assert_eq!(titled().await, users.len());
 }
 
 #[tokio::test]

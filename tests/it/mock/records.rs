@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipewright::pipedrive::{Method, Request};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{call, data, done, get, manual, plain, send};
 use pipewright::mock::MockOptions;
@@ -157,4 +157,34 @@ async fn a_merge_keeps_the_named_record_and_moves_what_hangs_on_the_other() {
     assert_eq!(kept["emails"].as_array().expect("a list").len(), 2);
     assert_eq!(mock.entity("persons", 3).expect("the row")["is_deleted"], true);
     assert_eq!(mock.entity("deals", 2).expect("the deal")["person_id"], 1);
+}
+
+#[tokio::test]
+async fn the_changelog_tells_updates_newest_first_and_no_creation() {
+    let mock = plain();
+    let id = done(&mock, Method::Post, "/api/v2/persons", json!({ "name": "Ada" })).await["id"].clone();
+    let log = format!("/api/v1/persons/{id}/changelog");
+    assert_eq!(data(&mock, &log).await, json!([]));
+    let path = format!("/api/v2/persons/{id}");
+    done(&mock, Method::Patch, &path, json!({ "job_title": "CTO" })).await;
+    done(&mock, Method::Patch, &path, json!({ "job_title": "CTO" })).await;
+    done(
+        &mock,
+        Method::Patch,
+        &path,
+        json!({ "job_title": "CEO", "emails": [{ "value": "a@b.example" }, { "value": "c@d.example" }] }),
+    )
+    .await;
+    let all = data(&mock, &log).await;
+    let told = |entry: &Value| (entry["field_key"].clone(), entry["old_value"].clone(), entry["new_value"].clone());
+    let all: Vec<_> = all.as_array().expect("a list").iter().map(told).collect();
+    assert_eq!(all.len(), 3, "a write of what is there is no change: {all:?}");
+    assert_eq!(all[2], (json!("job_title"), Value::Null, json!("CTO")));
+    assert!(all.contains(&(json!("job_title"), json!("CTO"), json!("CEO"))), "{all:?}");
+    assert!(all.contains(&(json!("email"), Value::Null, json!("a@b.example,c@d.example"))), "{all:?}");
+    let (_, first) = get(&mock, &format!("{log}?limit=2")).await;
+    let cursor = first["additional_data"]["next_cursor"].as_str().expect("more");
+    let (_, rest) = get(&mock, &format!("{log}?limit=2&cursor={cursor}")).await;
+    assert_eq!((rest["data"].as_array().map(Vec::len), &rest["additional_data"]["next_cursor"]), (Some(1), &Value::Null));
+    assert_eq!(get(&mock, "/api/v1/persons/99999/changelog").await.0, 404);
 }
