@@ -207,7 +207,9 @@ fn show(about: &About, dry: &DryRun) -> std::io::Result<()> {
     };
     let head = format!("{}{name} from {}, against {against}; messageId {}", about.kind, about.source, about.message_id);
     say(&printable(&head))?;
-    for tried in &dry.rules {
+    // What was run is looked for first.
+    let (met, others): (Vec<_>, Vec<_>) = dry.rules.iter().partition(|tried| tried.delivery.is_some());
+    for tried in others.iter().chain(&met) {
         say(&rule(tried))?;
     }
     let ran = dry.rules.iter().filter(|tried| tried.delivery.is_some()).count();

@@ -162,12 +162,12 @@ impl Code {
         first.split_once(": ").map_or(first, |(_, title)| title)
     }
 
-    /// The code of that name; small letters are as good.
+    /// The code of that name; small letters are as good, and so is the number alone.
     ///
     /// # Errors
     /// The nearest code, when one is near.
     pub fn parse(text: &str) -> Result<Self, Option<Self>> {
-        let of = |id: &str| Self::ALL.iter().copied().find(|code| code.id().eq_ignore_ascii_case(id));
+        let of = |id: &str| Self::ALL.iter().copied().find(|code| code.id().eq_ignore_ascii_case(id) || code.id()[2..] == *id);
         of(text).ok_or_else(|| did_you_mean(text, Self::ALL.iter().map(|code| code.id())).and_then(of))
     }
 }

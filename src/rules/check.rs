@@ -147,14 +147,15 @@ fn names(set: &ScriptSet, metadata: &BTreeMap<String, Arc<Metadata>>, reached: &
             }
             // What is not known is made, refused or left out, as the call says.
             let on_unknown = used.on_unknown.as_deref();
-            for value in used.values.iter().filter(|_| !matched && on_unknown != Some("create")) {
+            for value in used.values.iter().filter(|_| matched || on_unknown != Some("create")) {
                 if let Err(problem) = plan::check_value(used.kind, &used.name, used.custom, &value.text, known) {
                     let problem = to_be_made(problem, (set, account, known), used.kind, &used.name, Some(&value.text));
-                    let d = say(problem, on_unknown == Some("fail"), Code::FieldValue, &value.place);
-                    found.push(if on_unknown == Some("fail") {
-                        d
-                    } else {
-                        d.note("the field is left out until the account has it")
+                    let fails = problem.always || !matched && on_unknown == Some("fail");
+                    let d = say(problem, fails, Code::FieldValue, &value.place);
+                    found.push(match (fails, matched) {
+                        (true, _) => d,
+                        (_, true) => d.note("nothing is found by it until the account has it"),
+                        (_, false) => d.note("the field is left out until the account has it"),
                     });
                 }
             }

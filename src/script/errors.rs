@@ -109,11 +109,18 @@ fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String
     let help = |h: &str| Some(h.to_owned());
     match error {
         ParseErrorType::VariableUndefined(name) => {
-            let near = did_you_mean(name, words(text).filter(|w| w != name));
-            let help = near.map_or_else(
-                || "functions see their parameters and their own variables only".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let code = without_comments(text);
+            let constant = || code.contains(&format!("const {name} ")) || code.contains(&format!("const {name}="));
+            let help = match foreign(name) {
+                Some(ours) => ours.to_owned(),
+                None if constant() => {
+                    format!("functions see constants of the script behind `global::`: write `global::{name}`")
+                }
+                None => did_you_mean(name, words(&code).filter(|w| w != name)).map_or_else(
+                    || "functions see their parameters and their own variables only".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            };
             (format!("undefined variable `{name}`"), Some(help))
         }
         ParseErrorType::ModuleUndefined(name) => {
@@ -142,7 +149,29 @@ fn parse_message(error: &ParseErrorType, text: &str, engine: &Engine) -> (String
     }
 }
 
+/// What a name of another language is called here.
+fn foreign(name: &str) -> Option<&'static str> {
+    match name {
+        "null" | "nil" | "None" | "undefined" | "NULL" => {
+            Some("nothing is written `()` here: `value == ()`, or `value ?? other`")
+        }
+        "console" => Some("write `log::info(..)`"),
+        "True" => Some("write `true`"),
+        "False" => Some("write `false`"),
+        "JSON" => Some("write `value.to_json()` or `parse_json(text)`"),
+        _ => None,
+    }
+}
+
+/// A script's text with blanks in place of its line comments.
+fn without_comments(text: &str) -> String {
+    text.lines().map(|line| line.find("//").map_or(line, |at| &line[..at])).collect::<Vec<_>>().join("\n")
+}
+
 fn reserved(word: &str) -> (String, Option<String>) {
+    if let Some(ours) = foreign(word) {
+        return (format!("`{word}` does not exist here"), Some(ours.to_owned()));
+    }
     (
         format!("`{word}` is a reserved word"),
         Some(format!(

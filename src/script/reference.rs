@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::definitions::fields_of;
 use super::metadata::{Function, Listing, Param};
 use super::peculiar::PECULIAR;
 use super::{engine, harness};
 use crate::config::ScriptConfig;
+use crate::crm::Finding;
+use crate::crm::standard;
 use crate::pipedrive::Kind;
 
 /// One entry: its calls and its text.
@@ -61,6 +64,10 @@ pub fn reference() -> String {
     }
     section(&mut page, "What each kind has of its own", "");
     page.push_str(PECULIAR);
+    section(&mut page, "Fields of every account", FIELDS);
+    for kind in Kind::ALL {
+        let _ = write!(page, "\n### `{kind}`: fields\n\n{}\n{}\n", fields_of(kind, &[]).trim_end(), found_by(kind));
+    }
     module(&mut page, "Other requests", "", "pipedrive", &listing);
     let global = entries("", &listing.functions);
     section(&mut page, "Values", "");
@@ -108,6 +115,21 @@ fn tests_section(page: &mut String, limits: &ScriptConfig) {
     for (_, entry) in entries("mock", listing.of_module("mock")) {
         row(&entry.calls, &entry.text);
     }
+}
+
+/// What entities of a kind are found by.
+fn found_by(kind: Kind) -> String {
+    let named = |wanted: fn(Finding) -> bool| {
+        let fields = standard::fields(kind).iter().filter(|field| wanted(field.find));
+        fields.map(|field| format!("`{}`", field.key)).collect::<Vec<_>>().join(", ")
+    };
+    let alone = named(Finding::alone);
+    if matches!(kind, Kind::Activity | Kind::Note) {
+        return format!("\nFound by {alone} only.");
+    }
+    let beside = named(|find| find == Finding::Compare);
+    let custom = "custom fields of type text, number, money, phone and address";
+    format!("\nFound by {alone} and {custom}. Beside one of these, also compared: {beside} and other custom fields.")
 }
 
 fn section(page: &mut String, title: &str, text: &str) {
@@ -193,6 +215,17 @@ fn limits_text(limits: &ScriptConfig) -> String {
         engine::MAX_MODULES,
     )
 }
+
+const FIELDS: &str = r#"
+By API name, with what scripts may call them besides. An account's own fields, with its options, pipelines, stages and users, are in the
+files that `pipewright definitions` writes, and in `pipewright fields list`.
+
+A match may hold several fields, which must all be equal: the open deal of a company in one pipeline is found by
+
+```rhai
+deal::find(#{ org_id: 7, status: "open", pipeline: "Sales" });
+```
+"#;
 
 const INTRODUCTION: &str = r##"<!-- Made from the sources: PIPEWRIGHT_WRITE_DOCS=1 cargo test --test it script::docs -->
 # Scripting

@@ -235,6 +235,9 @@ pub(super) fn criteria(value: &Dynamic) -> Result<Criteria, Unfit> {
 
 /// A map without keys would find anything, so it is no criterion.
 fn criterion(map: &Map) -> Result<Option<Criterion>, Unfit> {
+    if map.contains_key("id") && map.contains_key("add_time") {
+        return Err(Unfit::new("this map is a record that was read, and no match").help("hand over its id, as in `found.id`"));
+    }
     let entries = entries(map)?;
     Ok((!entries.is_empty()).then_some(Criterion(entries)))
 }

@@ -106,7 +106,9 @@ pub struct Options {
 
 impl Options {
     fn wants(&self, test: &TestName) -> bool {
-        let fits = |filter: &String| format!("{}::{}", test.file, test.name).contains(filter.as_str());
+        // As it is written, or as it is told: `the deal moves` of `test_the_deal_moves`.
+        let name = format!("{}::{}", test.file, test.name);
+        let fits = |filter: &String| name.contains(filter.as_str()) || name.contains(&filter.replace(' ', "_"));
         self.filter.as_ref().is_none_or(fits) && self.only.as_ref().is_none_or(|only| only.has(&test.file, &test.name))
     }
 

@@ -127,6 +127,7 @@ fn explain_prints_the_page_lists_all_and_suggests() {
     let output = run(&["explain"]);
     assert_eq!(out(&output).lines().count(), Code::ALL.len() + 1, "{}", out(&output));
     assert!(out(&output).lines().any(|line| line.starts_with("PW404  warning") && line.ends_with(Code::ReadInLoop.title())));
+    assert_eq!(out(&run(&["explain", "404"])), Code::ReadInLoop.page());
     let output = run(&["explain", "PW4O4"]);
     assert_eq!(code(&output), 2);
     assert!(err(&output).contains("there is no code `PW4O4`; did you mean PW4"), "{}", err(&output));
@@ -158,6 +159,30 @@ fn annotations_stand_on_standard_output_with_the_path_from_where_the_command_ran
     );
 }
 
+#[test]
+fn literals_in_a_match_that_the_account_does_not_have_are_told() {
+    let dir = temp_dir();
+    write(dir.path(), "rules.toml", RULES);
+    let script = |pipeline: &str, status: &str| {
+        format!(
+            "fn handle(event) {{\n    let deal = deal::find(#{{ org_id: event.traits.org,\n        pipeline: \"{pipeline}\",\n        status: \"{status}\" }});\n    log::info(deal);\n}}\n"
+        )
+    };
+    let found = |script: &str| {
+        write(dir.path(), "scripts/person.rhai", script);
+        let answer = parsed(&in_dir(dir.path(), &["check", "--mock", "--json"]));
+        let found = answer["diagnostics"].as_array().expect("a list").clone();
+        found
+            .iter()
+            .map(|d| format!("{} {} {}", d["place"]["line"], d["code"].as_str().unwrap(), d["severity"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&script("Sales", "open")), Vec::<String>::new());
+    // The account may have such a pipeline one day; such a status there never is.
+    assert_eq!(found(&script("Sale", "open")), ["3 PW302 warning"]);
+    assert_eq!(found(&script("Sales", "opened")), ["4 PW302 error"]);
+}
+
 /// `line code` of each warning of a script.
 fn warnings(rules: &str, script: &str) -> Vec<String> {
     let dir = temp_dir();
@@ -181,6 +206,7 @@ fn a_comment_silences_what_it_names_and_nothing_else() {
     assert_eq!(with("", ""), ["3 PW401", "5 PW403"]);
     assert_eq!(with("// pipewright: allow PW401", ""), ["5 PW403"]);
     assert_eq!(with("", " // pipewright: allow pw401 because"), ["5 PW403"]);
+    assert_eq!(with("// pipewright: allow PW401: it is there for people to see", ""), ["5 PW403"]);
     assert_eq!(with("// pipewright: allow PW403, PW401", ""), ["2 PW409", "5 PW403"]);
     assert_eq!(with("// pipewright: allow PW202", ""), ["2 PW409", "3 PW401", "5 PW403"]);
     assert_eq!(with("// pipewright: allow", ""), ["2 PW409", "3 PW401", "5 PW403"]);

@@ -258,6 +258,8 @@ fn a_filter_leaves_tests_out_and_one_that_fits_nothing_is_told() {
     let output = test(&[("a.rhai", tests)], &["--filter", "a.rhai::test_good"]);
     assert_eq!(code(&output), 0);
     assert!(out(&output).contains("1 passed, 0 failed, 1 left out ("), "{}", out(&output));
+    let spoken = test(&[("a.rhai", "fn test_good_one() {}\nfn test_bad_one() { assert(false); }")], &["--filter", "good one"]);
+    assert!(out(&spoken).contains("1 passed, 0 failed, 1 left out"), "as it is told: {}", out(&spoken));
     let output = test(&[("a.rhai", tests)], &["--filter", "goood"]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("contains `goood`"), "{}", err(&output));

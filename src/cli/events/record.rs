@@ -112,7 +112,20 @@ fn sought(criteria: &Value) -> Option<String> {
 }
 
 fn answer(found: &Value) -> String {
-    if found.is_null() { "not there".to_owned() } else { short(found) }
+    match found {
+        Value::Null => "not there".to_owned(),
+        // What is empty would push out what is not.
+        Value::Object(map) => {
+            let empty = |value: &Value| {
+                value.is_null()
+                    || value.as_str().is_some_and(str::is_empty)
+                    || value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(serde_json::Map::is_empty)
+            };
+            short(&Value::Object(map.iter().filter(|(_, value)| !empty(value)).map(|(k, v)| (k.clone(), v.clone())).collect()))
+        }
+        found => short(found),
+    }
 }
 
 fn step(item: &Value, observed: bool) -> String {
@@ -131,7 +144,9 @@ fn step(item: &Value, observed: bool) -> String {
     if let Some(resolution) = item.get("resolution").filter(|r| !r.is_null()) {
         text.push_str(&indented(&found_how(resolution), 3));
     }
-    for line in list(item, "changes").iter().map(change) {
+    let created = item.pointer("/state/effect").and_then(Value::as_str) == Some("created");
+    for item in list(item, "changes") {
+        let line = if created { change(item) } else { change(&marked(item)) };
         text.push_str(&indented(&line, 3));
     }
     for line in list(item, "decisions") {
@@ -147,6 +162,19 @@ fn step(item: &Value, observed: bool) -> String {
 pub(in crate::cli) fn change(change: &Value) -> String {
     let field = change.get("field").or_else(|| change.get("name")).map_or_else(|| "?".to_owned(), word);
     format!("{field}: {} -> {}", side(change, "before"), side(change, "after"))
+}
+
+/// The same, saying so where nobody knows what was there before: it was neither read nor sent by us.
+fn marked(change: &Value) -> Value {
+    let mut change = change.clone();
+    if let Some(map) = change.as_object_mut()
+        && map.get("before").is_some_and(Value::is_null)
+        && !map.contains_key("before_is")
+        && map.contains_key("address")
+    {
+        map.insert("before_name".to_owned(), "(not known)".into());
+    }
+    change
 }
 
 /// One side of a change: the names of its ids where the account has them, else the value. Beside a name, what is empty is said in words.
@@ -324,13 +352,15 @@ mod tests {
                 [{"find": {"kind": "person", "criteria": [[{"name": "email", "value": {"json": "a@b.c"}}, {"name": "org_id", "value": {"json": 3}}],
                     [{"name": "name", "value": {"json": "Ada"}}]]}}, null],
                 [{"find": {"kind": "person", "criteria": [["email", "a@b.c"]]}}, null],
-                [{"get": {"kind": "lead", "id": 7}}, null], [{"request": {"path": "/v1/x"}}, null]],
+                [{"get": {"kind": "lead", "id": 7}}, {"id": 7, "note": null, "label_ids": [], "value": 5}], [{"request": {"path": "/v1/x"}}, null]],
             "steps": [{"ordinal": 0, "verb": "upsert", "kind": "person", "state": {"state": "done", "effect": "updated", "id": 7},
                 "at": {"file": "person.rhai", "line": 3, "column": 5}, "resolution": {"how": "lookup", "by": "email = a@b.c", "id": 7, "others": [9]},
                 "changes": [{"field": "name", "before": "Ada", "after": "Ada L"},
                     {"field": "Plan", "before": null, "after": 18, "after_name": "Pro"},
                     {"field": "Interests", "before": [21], "before_name": "Sales", "after": [21, 99], "after_name": "Sales, 99"},
-                    {"field": "Tier", "before": null, "after": 3}],
+                    {"field": "Tier", "before": null, "after": 3},
+                    {"field": "value", "before": null, "after": 9, "address": {"standard": "value"}},
+                    {"field": "title", "before": null, "before_is": "read", "after": "x", "address": {"standard": "title"}}],
                 "decisions": ["if_empty: holds a value, left alone: `phones`"], "warnings": ["unknown option"]}],
             "exchanges": [{"method": "PATCH", "path": "/api/v2/persons/7", "status": 200, "tokens": 5, "ms": 12, "purpose": "write",
                 "body": {"name": "Ada L"}}],
@@ -342,7 +372,7 @@ mod tests {
             "script set 0123456789ab, 35 tokens",
             "find person by email = \"a@b.c\" and org_id = 3, else name = \"Ada\" -> not there",
             "find person [[\"email\",\"a@b.c\"]] -> not there",
-            "get lead 7 -> not there",
+            "get lead 7 -> {\"id\":7,\"value\":5}",
             "request /v1/x -> not there",
             "1. upsert person: updated 7  (scripts/person.rhai:3)",
             "found by lookup: 7, email = a@b.c; record 9 fits as well",
@@ -350,6 +380,8 @@ mod tests {
             "Plan: (none) -> Pro",
             "Interests: Sales -> Sales, 99",
             "Tier: null -> 3",
+            "value: (not known) -> 9",
+            "title: null -> \"x\"",
             "\n       if_empty: holds a value, left alone: `phones`\n",
             "warning: unknown option",
             "PATCH /api/v2/persons/7  200  5 tokens  12 ms  write",

@@ -20,6 +20,9 @@ Examples:
   pipewright events replay --rule person --state dead --since 2h
   pipewright events replay --unmatched --type track --since 2d
 
+The script runs again and everything it asks for is done again: a script that adds to a value or moves a date adds and moves twice. Notes and \
+activities are made once all the same.
+
 With conditions and without --state, what has failed is replayed.")]
 pub(in crate::cli) struct Replay {
     /// Deliveries (17/person), or events (17, or a messageId) with all their deliveries

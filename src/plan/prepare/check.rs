@@ -7,6 +7,7 @@ use crate::config::{MatchFields, WritePolicy};
 use crate::crm::Metadata;
 use crate::pipedrive::Kind;
 use crate::plan::refusal::Refusal;
+use crate::plan::shape::Shape;
 use crate::plan::{FieldEntry, OnUnknown, Value, field};
 
 /// Something that every event would meet.
@@ -16,11 +17,13 @@ pub struct LiteralProblem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Every account refuses it, whatever the call says about what is not known.
+    pub always: bool,
 }
 
 impl From<Refusal> for LiteralProblem {
     fn from(refusal: Refusal) -> Self {
-        Self { message: refusal.message, help: refusal.help }
+        Self { message: refusal.message, help: refusal.help, always: true }
     }
 }
 
@@ -48,9 +51,11 @@ pub fn check_value(kind: Kind, name: &str, custom: bool, text: &str, metadata: &
     let mut reader = Reader { context: &context, actions: &[], ordinal: 0, on_unknown: OnUnknown::Fail, said: Said::default() };
     match reader.read(&field, &Value::Json(text.into()), &Hints::default()) {
         // The text itself is the script's, not an event's.
-        Err(refusal) if refusal.unknown => {
-            Err(LiteralProblem { message: format!("{}: \"{text}\"", refusal.message), help: refusal.help })
-        }
+        Err(refusal) if refusal.unknown || matches!(field.shape, Shape::Word(_)) => Err(LiteralProblem {
+            message: format!("{}: \"{text}\"", refusal.message),
+            help: refusal.help,
+            always: !refusal.unknown,
+        }),
         _ => Ok(()),
     }
 }

@@ -58,7 +58,7 @@ fn allows<'a>(file: &str, text: &'a str, sign: &str) -> Vec<Allow<'a>> {
     for (place, line) in text.lines().enumerate() {
         let Some(start) = line.find(&mark) else { continue };
         let codes: Vec<&str> = line[start + mark.len()..]
-            .split([',', ' '])
+            .split([',', ' ', ':'])
             .filter(|word| !word.is_empty())
             .take_while(|word| word.len() > 2 && word.is_char_boundary(2) && word[..2].eq_ignore_ascii_case("PW"))
             .collect();

@@ -31,7 +31,7 @@ struct Entry {
 }
 
 /// The documentation of a kind's module.
-pub(super) fn page(kind: Kind, accounts: &[AccountFields<'_>]) -> String {
+pub(in crate::script) fn page(kind: Kind, accounts: &[AccountFields<'_>]) -> String {
     let mut page = format!("{}. Fields of every account:\n\n", capital(plural(kind)));
     let first = accounts.first().and_then(|account| account.schema).filter(|_| accounts.len() == 1);
     table(&mut page, &standard(kind, first));

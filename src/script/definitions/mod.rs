@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 pub use fields::AccountFields;
+pub(in crate::script) use fields::page as fields_of;
 
 use super::metadata::{Function, Listing};
 use super::{engine, harness};

@@ -6,7 +6,7 @@ use super::values::Reference;
 use super::{define, options, unfit};
 use crate::pipedrive::{Id, Kind, Method};
 use crate::plan::{Target, Verb, article};
-use crate::script::run::Read;
+use crate::script::run::{LogLevel, Read};
 use crate::script::state::{self, Hosted, refuse, refuse_with};
 use crate::script::value::{self, Unfit, type_word};
 
@@ -233,6 +233,9 @@ fn read_id(kind: Kind, value: &Dynamic) -> Result<Option<Id>, Unfit> {
 fn find(ctx: &Ctx<'_>, kind: Kind, criteria: &Dynamic) -> Hosted<Dynamic> {
     let criteria = value::criteria(criteria).map_err(|u| unfit(&format!("{kind}::find"), u))?;
     if value::is_void(&criteria) {
+        let at = state::call_site(ctx);
+        let text = format!("{kind}::find: no criterion holds a value; nothing was looked for");
+        state::log(LogLevel::Debug, &text, Some(&at.file), usize::try_from(at.line).ok());
         return Ok(Dynamic::UNIT);
     }
     state::read(ctx, Read::Find { kind, criteria }).map(|answer| value::from_json(&answer))

@@ -200,7 +200,8 @@ fn keep_opaque(module: &mut Module) {
 mod docs {
     pub(super) const MONEY: &str = r#"
 An amount with its currency, for deal values and monetary fields. The amount is a number or a numeric text; `()` and `""`
-leave the field alone. Without a currency the account's default is meant. An amount that is no number is an error.
+leave the field alone. Without a currency the account's default is meant. An amount that is no number is an error. Text and number put together with `+` are a text: turn what an event brings as text into a number
+first, `deal.value + number::parse(p.price)`.
 
 ```rhai
 person::upsert(#{ email: "ada@acme.com" }, #{ "Lifetime Value": money("1250.50", "EUR") });

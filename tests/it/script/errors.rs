@@ -40,6 +40,37 @@ fn what_is_not_there_is_called_nothing_with_what_to_write() {
 }
 
 #[test]
+fn names_of_other_languages_and_constants_get_help_of_their_own() {
+    let of =
+        |text: &str| compile_error(&format!("// closes the deal\nconst PIPELINE = \"Sales\";\nfn handle(event) {{ {text} }}"));
+    for (body, help) in [
+        ("skip(PIPELINE);", "write `global::PIPELINE`"),
+        ("if event.price == null { }", "nothing is written `()` here"),
+        ("if event.price == undefined { }", "nothing is written `()` here"),
+        ("console.log(\"x\");", "write `log::info(..)`"),
+        // No word of a comment is suggested.
+        ("let clsoe = 1; log::info(close);", "did you mean `clsoe`?"),
+    ] {
+        let text = of(body);
+        assert!(text.contains(help), "{body}: {text}");
+    }
+}
+
+#[test]
+fn a_record_that_was_read_is_no_match() {
+    let text = shown("person::update(#{ id: 7, add_time: \"2026-01-01T00:00:00Z\", name: \"Ada\" }, #{ name: \"Eve\" })");
+    assert!(text.contains("this map is a record that was read, and no match") && text.contains("`found.id`"), "{text}");
+}
+
+#[test]
+fn a_find_without_a_value_leaves_a_line_in_the_log() {
+    let report =
+        run_all(&[("a.rhai", "fn handle(event) {\n    let found = person::find(#{ email: event.nope });\n    skip(\"x\");\n}")]);
+    let line = &report.logs[0];
+    assert_eq!((&*line.text, line.line), ("person::find: no criterion holds a value; nothing was looked for", 2));
+}
+
+#[test]
 fn no_value_of_the_event_is_in_the_message() {
     for body in
         ["event.traits.email.nope()", "event.traits.email - 3", "event.traits.age + event.traits", "[1][event.traits.age]"]

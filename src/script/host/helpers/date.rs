@@ -164,7 +164,7 @@ date::format("2026-03-04", "%d %B %Y");  // => "04 March 2026"
 ```
 "#;
     pub(super) const ADD_DAYS: &str = r#"
-The day so many days later (earlier, when negative), as `YYYY-MM-DD`.
+The day so many days later (earlier, when negative), as `YYYY-MM-DD`; `()` when the value is no day.
 
 ```rhai
 date::add_days("2026-02-27", 3);  // => "2026-03-02"
