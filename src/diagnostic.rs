@@ -12,6 +12,9 @@ pub use codes::{Code, Weight};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
 
+/// Longest line that is shown with a finding, in bytes.
+const LONGEST_LINE: usize = 1000;
+
 /// How bad it is. Errors refuse a script set; warnings are shown and let it pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,7 +96,8 @@ impl Diagnostic {
     /// Places it at line and column (both from 1) of `source`, the whole text of `file`.
     #[must_use]
     pub fn at(mut self, file: &str, source: &str, line: usize, column: usize, width: usize) -> Self {
-        let text = source.lines().nth(line.saturating_sub(1)).unwrap_or("").to_owned();
+        // A line that no screen shows is not shown; many findings of one would take memory without end.
+        let text = source.lines().nth(line.saturating_sub(1)).filter(|text| text.len() <= LONGEST_LINE).unwrap_or("").to_owned();
         self.place = Some(Place { file: file.to_owned(), line: line.max(1), column: column.max(1), width: width.max(1), text });
         self
     }
@@ -151,6 +155,10 @@ impl Diagnostic {
             Some(place) if !place.text.is_empty() => {
                 let span = caret(place);
                 group_of(title, place, span)
+            }
+            Some(place) if place.line > 1 || place.column > 1 => {
+                let origin = annotate_snippets::Origin::path(place.file.as_str()).line(place.line).char_column(place.column);
+                Group::with_title(title).element(origin)
             }
             Some(place) => Group::with_title(title).element(annotate_snippets::Origin::path(place.file.as_str())),
             None => Group::with_title(title),

@@ -33,7 +33,7 @@ Examples:
   pipewright backtest --against ../old-rules       against another folder
 
 Reads the store in data_dir, whether a daemon runs on it or not, and asks nobody: what scripts read is answered with what was recorded when \
-the event was processed. Exits with 1 when something differs, with 2 when the files are wrong.")]
+the event was processed. Exits with 1 when something differs, be it a setting that no run shows, with 2 when the files are wrong.")]
 pub(super) struct Backtest {
     #[command(flatten)]
     folder: Folder,
@@ -89,13 +89,13 @@ pub(super) fn run(args: Backtest) -> Outcome {
     if args.format.json {
         let (before, after) = (&before.version, files.version());
         say_json(
-            &json!({ "ok": report.differences.is_empty(), "before": before.0, "after": after.0, "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "report": report }),
+            &json!({ "ok": report.differences.is_empty() && report.settings.is_empty(), "before": before.0, "after": after.0, "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "report": report }),
         )?;
     } else {
         say(&format!("the files in {} ({}) against {against}", dir.display(), after.version))?;
         show(&report, limit, took.as_secs_f64())?;
     }
-    if report.differences.is_empty() { Ok(()) } else { Err(Failure::Code(FOUND)) }
+    if report.differences.is_empty() && report.settings.is_empty() { Ok(()) } else { Err(Failure::Code(FOUND)) }
 }
 
 /// Nothing is sent anywhere, so secrets need not be set.

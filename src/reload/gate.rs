@@ -19,7 +19,7 @@ use crate::config::Requirement;
 use crate::diagnostic::Diagnostic;
 use crate::rules::ScriptSet;
 use crate::testing::coverage::{Coverage, Missed, Totals, missed};
-use crate::testing::{self, Options, Pace, TestResult, TestRun};
+use crate::testing::{self, Options, Pace, TestFolder, TestResult, TestRun};
 
 /// Failed tests that are told one by one.
 const TOLD: usize = 10;
@@ -55,15 +55,15 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Begins to try a set.
-    pub(super) fn begin(set: Arc<ScriptSet>, dir: PathBuf) -> Self {
+    /// Begins to try a set, with these tests.
+    pub(super) fn begin(set: Arc<ScriptSet>, tests: Arc<TestFolder>, dir: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let pace = Pace { threads: Some((cores() / 2).max(1)), stop: stop.clone() };
         let (sender, verdict) = oneshot::channel();
         // Not one of the runtime's threads: its end would wait for them.
         let spawned = thread::Builder::new().name("gate".to_owned()).spawn(move || {
             // Nobody may want to know any more.
-            drop(sender.send(judge(&set, &dir, &pace)));
+            drop(sender.send(judge(&set, tests, &dir, pace)));
         });
         if let Err(error) = spawned {
             tracing::error!(%error, "the thread that tries changed sets could not be started");
@@ -91,13 +91,13 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn judge(set: &Arc<ScriptSet>, dir: &Path, pace: &Pace) -> Verdict {
+fn judge(set: &Arc<ScriptSet>, tests: Arc<TestFolder>, dir: &Path, pace: Pace) -> Verdict {
     let must_pass = set.config.reload.requires(Requirement::Tests);
     let least = set.config.reload.least_coverage();
     if !must_pass && least.is_none() {
         return Verdict { tests: None, refusal: Vec::new() };
     }
-    let options = Options { coverage: least.is_some(), pace: pace.clone(), ..Options::default() };
+    let options = Options { coverage: least.is_some(), pace, folder: Some(tests), ..Options::default() };
     let run = match testing::run_with(set, dir, &options, &|_, _| {}) {
         Ok(run) => run,
         Err(refusal) => return Verdict { tests: None, refusal },

@@ -123,7 +123,7 @@ impl Reloader {
 
     /// The set of the files goes live.
     async fn swap(&mut self, candidate: Candidate, tests: Option<TestCounts>) -> ReloadOutcome {
-        let Candidate { seen, set, warnings, began } = candidate;
+        let Candidate { seen, set, warnings, began, .. } = candidate;
         self.judged = Some(seen.tests);
         let version = set.version.clone();
         let restart_needed = self.go_live(&set, &warnings, tests.clone(), began);

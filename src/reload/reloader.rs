@@ -19,6 +19,7 @@ use crate::diagnostic::Diagnostic;
 use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::testing::TestFolder;
 
 /// Quiet time after a change before the files are read. The trailing edge: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(20);
@@ -99,6 +100,7 @@ enum Reason {
 /// A set that was built and is to pass the gate.
 pub(super) struct Candidate {
     pub(super) seen: Seen,
+    pub(super) tests: Arc<TestFolder>,
     pub(super) set: Arc<ScriptSet>,
     pub(super) warnings: Vec<Diagnostic>,
     /// When its files began to be read.
@@ -270,13 +272,12 @@ impl Reloader {
     async fn look(&mut self, asked: bool) -> Looked {
         let began = Instant::now();
         let live = self.parts.live.load_full();
-        let Look { files, seen } = match self.read().await {
+        let Look { files, tests, seen } = match self.read().await {
             Ok(look) => look,
             Err(diagnostics) => return Looked::Ended(self.refuse(Err(diagnostics.clone()), diagnostics, None, began)),
         };
         self.on_disk = Some(seen.clone());
-        // A set that was live before it was ever seen on disk was judged then.
-        let known = seen.version == live.version && self.judged.get_or_insert_with(|| seen.tests.clone()) == &seen.tests;
+        let known = seen.version == live.version && self.judged.as_ref() == Some(&seen.tests);
         if !asked {
             if known {
                 return Looked::Ended(self.unchanged(seen.version, began));
@@ -293,7 +294,7 @@ impl Reloader {
         let built = tokio::task::spawn_blocking(move || ScriptSet::build_as_required(files, &options)).await;
         match built.unwrap_or_else(|error| Err(vec![failed(&error)])) {
             Ok(Built { set, warnings }) => {
-                let candidate = Candidate { seen, set: Arc::new(set), warnings, began };
+                let candidate = Candidate { seen, tests, set: Arc::new(set), warnings, began };
                 if known { Looked::Known(candidate) } else { Looked::Candidate(candidate) }
             }
             Err(diagnostics) => Looked::Ended(self.refuse(Ok(seen), diagnostics, None, began)),
@@ -309,7 +310,7 @@ impl Reloader {
     /// Lets the gate judge a set, unless the files change meanwhile.
     async fn attempt(&mut self, candidate: &Candidate, hangup: &mut Hangup, stopping: &mut watch::Receiver<bool>) -> Tried {
         let config = self.parts.live.load().config.clone();
-        let mut gate = Gate::begin(candidate.set.clone(), self.parts.dir.clone());
+        let mut gate = Gate::begin(candidate.set.clone(), candidate.tests.clone(), self.parts.dir.clone());
         loop {
             tokio::select! {
                 biased;

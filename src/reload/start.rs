@@ -23,6 +23,7 @@ use crate::diagnostic::Diagnostic;
 use crate::rules::{BuildOptions, Built, Live, ScriptSet, SetFiles, Version};
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::testing::TestFolder;
 
 /// What is known of the accounts at the moment, by name.
 pub type MetadataSource = Arc<dyn Fn() -> BTreeMap<String, Arc<Metadata>> + Send + Sync>;
@@ -39,7 +40,7 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Found {
     /// They build.
-    Good(Box<Built>, Seen),
+    Good(Box<Built>, Arc<TestFolder>, Seen),
     /// They do not.
     Refused(Refusal, Vec<Diagnostic>),
 }
@@ -97,8 +98,8 @@ pub fn prepare(dir: &Path, mock: bool) -> Prepared {
         |look| Config::data_dir_hint(&look.files.rules_toml),
     );
     let found = match look {
-        Ok(Look { files, seen }) => match ScriptSet::build_as_required(files, &options) {
-            Ok(built) => Found::Good(Box::new(built), seen),
+        Ok(Look { files, tests, seen }) => match ScriptSet::build_as_required(files, &options) {
+            Ok(built) => Found::Good(Box::new(built), tests, seen),
             Err(diagnostics) => Found::Refused(Ok(seen), diagnostics),
         },
         Err(diagnostics) => Found::Refused(Err(diagnostics.clone()), diagnostics),
@@ -111,7 +112,7 @@ impl Prepared {
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         match &self.found {
-            Found::Good(built, _) => self.dir.join(&built.set.config.server.data_dir),
+            Found::Good(built, ..) => self.dir.join(&built.set.config.server.data_dir),
             Found::Refused(..) => self.dir.join(&self.data_dir),
         }
     }
@@ -120,7 +121,7 @@ impl Prepared {
     #[must_use]
     pub fn dedupe_window(&self) -> Duration {
         match &self.found {
-            Found::Good(built, _) => built.set.config.server.dedupe_window.get(),
+            Found::Good(built, ..) => built.set.config.server.dedupe_window.get(),
             Found::Refused(..) => Duration::MAX,
         }
     }
@@ -143,12 +144,13 @@ impl Prepared {
         let Self { dir, mock, found, .. } = self;
         let (refusal, diagnostics) = match found {
             Found::Refused(refusal, diagnostics) => (refusal, diagnostics),
-            Found::Good(built, seen) => {
+            Found::Good(built, tests, seen) => {
                 let Built { set, warnings } = *built;
                 let set = Arc::new(set);
-                match passes(&set, &dir, store).await {
+                match passes(&set, tests, &dir, store).await {
                     Ok(tests) => {
-                        let judged = Some(seen.tests);
+                        // A set that was live last starts at once; its tests are run beside it by the first look.
+                        let judged = tests.as_ref().map(|_| seen.tests);
                         return Ok(Chosen { dir, mock, set, warnings, tests, judged, refused: None, pin: None });
                     }
                     Err(diagnostics) => (Ok(seen), diagnostics),
@@ -192,24 +194,26 @@ async fn build(files: SetFiles, options: BuildOptions) -> Result<Built, Vec<Diag
     build.await.unwrap_or_else(|error| Err(vec![failed(&error)]))
 }
 
-/// Whether this version was live before. What cannot be told is no: the set is tried then.
-async fn was_live(store: &dyn Store, version: &Version) -> bool {
-    let known = async {
-        let last = stored::load(store).await?.is_some_and(|files| files.version() == *version);
-        Ok::<_, VersionError>(last || Versions::new(store).has(version).await?)
-    };
-    known.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "whether the files were live before cannot be told; they are tried");
+/// Whether this version was live last. What cannot be told is no: the set is tried then.
+async fn was_live_last(store: &dyn Store, version: &Version) -> bool {
+    let last = stored::load(store).await.map(|files| files.is_some_and(|files| files.version() == *version));
+    last.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether the files were live last cannot be told; they are tried");
         false
     })
 }
 
-/// That a set of the files was live before, or passes what it requires: the tests that it passed now; else why it does not.
-async fn passes(set: &Arc<ScriptSet>, dir: &Path, store: &dyn Store) -> Result<Option<TestCounts>, Vec<Diagnostic>> {
-    if was_live(store, &set.version).await {
+/// That a set of the files was live last, or passes what it requires: the tests that it passed now; else why it does not.
+async fn passes(
+    set: &Arc<ScriptSet>,
+    tests: Arc<TestFolder>,
+    dir: &Path,
+    store: &dyn Store,
+) -> Result<Option<TestCounts>, Vec<Diagnostic>> {
+    if was_live_last(store, &set.version).await {
         return Ok(None);
     }
-    let Verdict { tests, refusal } = Gate::begin(set.clone(), dir.to_owned()).verdict().await;
+    let Verdict { tests, refusal } = Gate::begin(set.clone(), tests, dir.to_owned()).verdict().await;
     if refusal.is_empty() { Ok(tests) } else { Err(refusal) }
 }
 

@@ -119,11 +119,6 @@ impl<'a> Versions<'a> {
         find(&self.list().await?, asked).cloned()
     }
 
-    /// Whether it was live before.
-    pub(super) async fn has(&self, version: &Version) -> Result<bool, VersionError> {
-        Ok(self.0.kv_get(VERSIONS, &version.0).await.map_err(StoredError::from)?.is_some())
-    }
-
     /// The texts of a version's files, by their path in the folder.
     ///
     /// # Errors

@@ -10,10 +10,13 @@ use super::ScriptSet;
 use super::files::{RULES_TOML, shown};
 use crate::config::{DeclaredField, Places, WritePolicy};
 use crate::crm::{Metadata, same_name};
-use crate::diagnostic::{Code, Diagnostic, Place, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, Place, Severity, did_you_mean};
 use crate::pipedrive::Kind;
 use crate::plan;
 use crate::script::NameRole;
+
+/// Errors that are told, and warnings.
+const MOST: usize = 200;
 
 /// Checks a set. Names in scripts are checked against the accounts whose metadata is given. Ordered by file and place,
 /// without repetitions.
@@ -208,5 +211,17 @@ pub(super) fn tidy(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     found.sort_by_cached_key(key);
     let mut seen = BTreeSet::new();
     found.retain(|d| seen.insert(key(d)));
+    for severity in [Severity::Error, Severity::Warning] {
+        let many = found.iter().filter(|d| d.severity == severity).count().saturating_sub(MOST);
+        if many > 0 {
+            let mut told = 0;
+            found.retain(|d| {
+                told += usize::from(d.severity == severity);
+                d.severity != severity || told <= MOST
+            });
+            let d = Diagnostic { severity, ..Diagnostic::error(format!("{many} more like these are not shown")) };
+            found.push(d.help("mend those that are shown first"));
+        }
+    }
     found
 }

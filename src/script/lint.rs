@@ -89,6 +89,15 @@ fn functions(script: &Script, private: bool) -> Functions {
     found
 }
 
+/// Whether a name stands anywhere without being called there: as a key of a map, in an assignment, in quotes. Maps may hold functions.
+fn may_be_a_key(text: &str, name: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let rest = &text[at + name.len()..];
+        !text[..at].chars().next_back().is_some_and(inside) && !rest.starts_with(inside) && !rest.trim_start().starts_with('(')
+    })
+}
+
 struct Lint<'a> {
     program: &'a Program,
     known: &'static Known,
@@ -124,7 +133,7 @@ impl Lint<'_> {
         let (name, given) = (call.expr.name.as_str(), call.expr.args.len());
         let own = self.own.get(name).is_some_and(|counts| counts.contains(&given) || counts.contains(&(given + 1)));
         let host = self.known.arities(name).is_some_and(|counts| counts.contains(&(given + 1)));
-        let in_a_map = self.script.text.contains(&format!("{name}:")) || self.script.text.contains(&format!(".{name} ="));
+        let in_a_map = self.program.scripts.values().any(|script| may_be_a_key(&script.text, name));
         if own || host || in_a_map {
             return None;
         }

@@ -16,6 +16,7 @@ use super::affected::Only;
 use super::bench::{Bench, empty_mock};
 use super::coverage::Coverage;
 use super::files::TestFiles;
+use super::folder::TestFolder;
 use super::room::Room;
 use super::snapshots::{Snapshots, Updated};
 use crate::crm::{Metadata, fetch_metadata};
@@ -102,6 +103,8 @@ pub struct Options {
     pub update: bool,
     /// Beside other work.
     pub pace: Pace,
+    /// What lies in `scripts/tests/`, when it was read before; else it is read now.
+    pub folder: Option<Arc<TestFolder>>,
 }
 
 impl Options {
@@ -140,7 +143,8 @@ pub fn run_with(
     let began = Instant::now();
     let covered = if options.coverage { Some(Arc::new(set.covered()?)) } else { None };
     let set = covered.as_ref().unwrap_or(set);
-    let files = Arc::new(TestFiles::read(dir)?);
+    let folder = options.folder.clone().unwrap_or_else(|| Arc::new(TestFolder::read(dir)));
+    let files = Arc::new(TestFiles::of(folder.clone())?);
     let (sources, limits) = (&set.files.sources, &set.config.scripts);
     let suite = match options.coverage {
         true => TestSuite::compile_counting(sources, &files.tests, limits)?,
@@ -154,11 +158,12 @@ pub fn run_with(
         .cloned()
         .collect();
     let left_out = suite.tests().len() - chosen.len();
-    let snapshots = Arc::new(Snapshots::new(dir, options.update));
+    let snapshots = Arc::new(Snapshots::new(dir, folder, options.update));
     let all = All { set, files: &files, snapshots: &snapshots, suite: &suite, chosen: &chosen, pace: &options.pace, progress };
     let results = if chosen.is_empty() { Vec::new() } else { all.run()? };
     let whole = left_out == 0 && suite.uncompiled().is_empty();
-    let passed = whole && results.len() == chosen.len() && results.iter().all(|r| r.failure.is_none());
+    // Without any test nothing says that snapshots are not needed any more.
+    let passed = whole && !chosen.is_empty() && results.len() == chosen.len() && results.iter().all(|r| r.failure.is_none());
     let updated = snapshots.finish(passed).map_err(|e| vec![Diagnostic::error(e)])?;
     let exercised: BTreeSet<Arc<str>> = results.iter().flat_map(|r| r.rules.iter().cloned()).collect();
     let lacking = set.rules.iter().filter(|rule| whole && rule.config.enabled && !exercised.contains(&rule.name));

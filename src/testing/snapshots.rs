@@ -6,15 +6,18 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
-use super::files::read;
+use super::folder::{TESTS, TestFolder};
 use crate::script::{TestName, Unlike};
 
 /// The folder of a working folder's snapshots.
 const FOLDER: &str = "scripts/tests/snapshots";
+/// The same within [`TESTS`].
+const WITHIN: &str = "snapshots/";
 /// How a missing or an outdated snapshot is made.
 const HELP: &str = "if it is right as it is now, keep it: `pipewright test --update`";
 
@@ -22,6 +25,8 @@ const HELP: &str = "if it is right as it is now, keep it: `pipewright test --upd
 #[derive(Debug)]
 pub(super) struct Snapshots {
     folder: PathBuf,
+    /// As they stood before the run.
+    kept: Arc<TestFolder>,
     update: bool,
     used: Mutex<BTreeSet<String>>,
     written: Mutex<BTreeSet<String>>,
@@ -37,8 +42,8 @@ pub struct Updated {
 }
 
 impl Snapshots {
-    pub(super) fn new(dir: &Path, update: bool) -> Self {
-        Self { folder: dir.join(FOLDER), update, used: Mutex::default(), written: Mutex::default() }
+    pub(super) fn new(dir: &Path, kept: Arc<TestFolder>, update: bool) -> Self {
+        Self { folder: dir.join(FOLDER), kept, update, used: Mutex::default(), written: Mutex::default() }
     }
 
     /// Compares a value with what is kept, or keeps it.
@@ -51,10 +56,8 @@ impl Snapshots {
         }
         let now = text(value);
         let path = self.folder.join(&file);
-        let kept = match path.try_exists() {
-            Ok(false) => None,
-            _ => Some(read(&path).map_err(|e| plain(format!("{said} cannot be read: {e}"), None))?),
-        };
+        let kept = self.kept.text(&format!("{WITHIN}{file}")).transpose();
+        let kept = kept.map_err(|e| plain(format!("{said} cannot be read: {e}"), None))?.map(|text| text.to_string());
         let parsed = kept.as_deref().map(serde_json::from_str::<Json>);
         if matches!(&parsed, Some(Ok(kept)) if kept == value) {
             return Ok(());
@@ -85,7 +88,8 @@ impl Snapshots {
             return Ok(updated);
         }
         let used = self.used.lock();
-        for folder in entries(&self.folder).filter(|path| path.is_dir()) {
+        // Links lead to what is not ours.
+        for folder in entries(&self.folder).filter(|path| path.is_dir() && !path.is_symlink()) {
             for path in entries(&folder).filter(|path| path.extension().is_some_and(|e| e == "json") && !path.is_symlink()) {
                 let Some(file) = path.strip_prefix(&self.folder).ok().and_then(Path::to_str) else { continue };
                 if !used.contains(file) {
@@ -121,10 +125,13 @@ fn text(value: &Json) -> String {
     format!("{value:#}\n")
 }
 
-/// Whole or not at all.
+/// Whole or not at all, and never through a link.
 fn write(path: &Path, text: &str) -> Result<(), std::io::Error> {
     let folder = path.parent().ok_or(ErrorKind::NotFound)?;
     std::fs::create_dir_all(folder)?;
+    if folder.is_symlink() || folder.parent().is_some_and(Path::is_symlink) {
+        return Err(std::io::Error::other(format!("the folder is a link; snapshots are kept in {TESTS}/ itself")));
+    }
     // Hidden, so that nobody takes it for a snapshot.
     let name = path.file_name().ok_or(ErrorKind::NotFound)?.to_string_lossy();
     let fresh = folder.join(format!(".{name}.new"));

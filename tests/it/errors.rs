@@ -213,6 +213,15 @@ fn a_comment_silences_what_it_names_and_nothing_else() {
     assert_eq!(with("// pipewright: allow PW999", ""), ["2 PW409", "3 PW401", "5 PW403"]);
     // What was not looked for is not missed: names of an account, rules without a test.
     assert_eq!(with("// pipewright: allow PW302, PW408", ""), ["3 PW401", "5 PW403"]);
+    // What is about a whole file is allowed at its beginning.
+    let dir = temp_dir();
+    write(dir.path(), "rules.toml", RULES);
+    write(dir.path(), "scripts/person.rhai", SCRIPT);
+    for start in ["// pipewright: allow PW407\n", "// Kept for later.\n// pipewright: allow PW407: see the plan\n\n"] {
+        write(dir.path(), "scripts/old.rhai", &format!("{start}fn handle(event) {{ skip(\"x\"); }}\n"));
+        let answer = parsed(&in_dir(dir.path(), &["check", "--json"]));
+        assert_eq!(answer["diagnostics"], serde_json::json!([]), "{start}");
+    }
     let rules = RULES.replace("when =", "# pipewright: allow PW102\nwhen =").replace("identify", "identfy");
     assert_eq!(warnings(&rules, SCRIPT), Vec::<String>::new());
 }
@@ -294,6 +303,13 @@ fn only_fixed_values_under_differs_or_always_undo_edits() {
         let script = format!("fn handle(event) {{\n    person::upsert(#{{ email: event.e }}, #{{ {fields} }}{options});\n}}\n");
         assert_eq!(warnings(rules, &script), if found { vec!["2 PW405"] } else { vec![] }, "{script}");
     }
+    for before in
+        ["if event.x != true { return; }", "if event.x == true { skip(\"x\"); }", "switch event.x { 1 => (), _ => fail(\"x\") }"]
+    {
+        let script =
+            format!("fn handle(event) {{\n    {before}\n    person::upsert(#{{ email: event.e }}, #{{ name: \"x\" }});\n}}\n");
+        assert!(warnings(&always, &script).is_empty(), "not every event gets behind {before}");
+    }
     let script = "fn handle(event) {\n    if event.x { person::upsert(#{ email: event.e }, #{ name: \"x\" }); }\n}\n";
     assert!(warnings(&always, script).is_empty(), "not every event comes here");
 }
@@ -337,6 +353,32 @@ fn triggers_that_share_all_events_or_none_are_told_and_no_others() {
         let found = warnings(&RULES.replace("type = \"identify\"", trigger), SCRIPT);
         assert_eq!(found.iter().any(|d| d.ends_with("PW102")), never, "{trigger}: {found:?}");
     }
+}
+
+#[test]
+fn a_function_that_a_map_holds_may_be_called_however_its_key_is_written() {
+    for made in [
+        "#{ bump: |x| x + 1 }",
+        "#{ \"bump\": |x| x + 1 }",
+        "#{ bump : |x| x + 1 }",
+        "#{}; m[\"bump\"] = |x| x + 1",
+        "#{}; m.bump=|x| x + 1",
+    ] {
+        let script = format!("fn handle(event) {{\nlet m = {made};\nlog::info(m.bump(3));\n}}\n");
+        assert_eq!(warnings(RULES, &script), Vec::<String>::new(), "{made}");
+    }
+    assert_eq!(warnings(RULES, "fn handle(event) {\nlet m = #{};\nlog::info(m.bump(3));\n}\n"), ["3 PW202"]);
+}
+
+#[test]
+fn findings_of_an_endless_line_are_bounded() {
+    let dir = temp_dir();
+    write(dir.path(), "rules.toml", RULES);
+    write(dir.path(), "scripts/person.rhai", &format!("fn handle(event) {{ {} }}", "let x = 1; ".repeat(10_000)));
+    let output = in_dir(dir.path(), &["check"]);
+    let said = err(&output);
+    assert!(said.contains("scripts/person.rhai:1:") && said.contains("more like these are not shown"), "{}", &said[..500]);
+    assert!(said.len() < 100_000, "{} bytes", said.len());
 }
 
 /// Folders that users start from are free of findings.

@@ -209,7 +209,7 @@ fn test_not_there() { fixture("adda.json"); }
     let text = out(&pipewright(&["test"], dir.path(), None));
     assert!(text.contains("1 passed, 4 failed ("), "{text}");
     assert_eq!(text.matches("the name is that of a file in scripts/tests/fixtures/").count(), 2, "{text}");
-    assert!(text.contains("link.json leads out of") && text.contains("did you mean \"ada.json\"?"), "{text}");
+    assert!(text.contains("link.json cannot be read: it leads out of") && text.contains("did you mean \"ada.json\"?"), "{text}");
 }
 
 #[test]

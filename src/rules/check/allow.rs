@@ -3,9 +3,12 @@
 //! Invariants: a comment silences the codes that it names, on its own line, or on the next line with code when it stands alone; errors
 //! are never silenced; a comment that silences nothing is itself reported, where what it names was looked for.
 
-use crate::diagnostic::{Code, Diagnostic, Weight};
+use crate::diagnostic::{Code, Diagnostic, Place, Weight};
 use crate::rules::ScriptSet;
 use crate::rules::files::{RULES_TOML, shown};
+
+/// Codes of one comment.
+const MOST_CODES: usize = 20;
 
 /// What stands behind the comment's sign.
 const MARK: &str = " pipewright: allow";
@@ -20,6 +23,8 @@ struct Allow<'a> {
     width: usize,
     /// The line that it is about.
     target: usize,
+    /// It stands on the first line with code, or before it: it is about the file as a whole, too.
+    of_file: bool,
     /// As written; empty when the comment names no code.
     word: &'a str,
 }
@@ -54,20 +59,25 @@ fn looked_for_any(diagnostic: &Diagnostic, looked_for: &impl Fn(Code) -> bool) -
 
 fn allows<'a>(file: &str, text: &'a str, sign: &str) -> Vec<Allow<'a>> {
     let mark = format!("{sign}{MARK}");
+    let lines: Vec<&str> = text.lines().collect();
+    // The next line with code, from each line on.
+    let is_code = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with(sign);
+    let mut next: Vec<Option<usize>> = vec![None; lines.len() + 1];
+    for place in (0..lines.len()).rev() {
+        next[place] = if is_code(lines[place]) { Some(place) } else { next[place + 1] };
+    }
     let mut found = Vec::new();
-    for (place, line) in text.lines().enumerate() {
+    for (place, &line) in lines.iter().enumerate() {
         let Some(start) = line.find(&mark) else { continue };
         let codes: Vec<&str> = line[start + mark.len()..]
             .split([',', ' ', ':'])
             .filter(|word| !word.is_empty())
             .take_while(|word| word.len() > 2 && word.is_char_boundary(2) && word[..2].eq_ignore_ascii_case("PW"))
+            .take(MOST_CODES)
             .collect();
         let alone = line[..start].trim().is_empty();
-        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with(sign);
-        let target = match alone {
-            true => text.lines().skip(place + 1).position(|line| is_code(&line)).map_or(place + 1, |skipped| place + 2 + skipped),
-            false => place + 1,
-        };
+        let target = if alone { next[place + 1].unwrap_or(place) + 1 } else { place + 1 };
+        let of_file = next[0].is_none_or(|first| place <= first);
         let allow = |word: &'a str, at: usize, width: usize| Allow {
             file: file.to_owned(),
             text,
@@ -75,6 +85,7 @@ fn allows<'a>(file: &str, text: &'a str, sign: &str) -> Vec<Allow<'a>> {
             column: line[..at].chars().count() + 1,
             width,
             target,
+            of_file,
             word,
         };
         if codes.is_empty() {
@@ -92,7 +103,9 @@ fn allows<'a>(file: &str, text: &'a str, sign: &str) -> Vec<Allow<'a>> {
 
 impl Allow<'_> {
     fn silences(&self, diagnostic: &Diagnostic) -> bool {
-        let here = |place: &crate::diagnostic::Place| place.file == self.file && place.line == self.target;
+        // A finding about a whole file has no line to show.
+        let about_all = |place: &Place| place.text.is_empty() && place.line == 1 && place.column == 1;
+        let here = |place: &Place| place.file == self.file && (place.line == self.target || about_all(place) && self.of_file);
         !diagnostic.is_error()
             && diagnostic.code.as_deref().is_some_and(|code| code.eq_ignore_ascii_case(self.word))
             && diagnostic.place.as_ref().is_some_and(here)

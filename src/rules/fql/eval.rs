@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::ast::{Expr, Literal, Operand, Order, Path, Test};
-use crate::event::Event;
+use crate::event::{Event, EventType};
 
 /// Ids that senders give as text or number; they are compared as text.
 const IDS: [&str; 5] = ["userId", "anonymousId", "groupId", "messageId", "previousId"];
@@ -37,6 +37,10 @@ impl<'a> View<'a> {
 
 /// The value of a path; keys are taken as they are, and a number picks from a list.
 pub(super) fn find<'a>(event: &'a Event, path: &Path) -> Option<&'a Value> {
+    // Other calls have no name of an event, whatever stands under that key.
+    if path.is("event") && event.kind != EventType::Track {
+        return None;
+    }
     let (root, rest) = path.0.split_first()?;
     rest.iter().try_fold(event.body.get(root)?, |value, key| match value {
         Value::Array(items) => items.get(key.parse::<usize>().ok()?),

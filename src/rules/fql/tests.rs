@@ -45,6 +45,15 @@ fn no(triggers: &[&str]) {
 }
 
 #[test]
+fn only_track_calls_have_an_event() {
+    let page = event(json!({ "type": "page", "userId": "u1", "event": "Viewed", "name": "Pricing" }));
+    for (trigger, met) in [("event = \"Viewed\"", false), ("event = null", true), ("event", false), ("name = \"Pricing\"", true)]
+    {
+        assert_eq!(Trigger::parse(trigger).expect(trigger).matches(&page), met, "{trigger}");
+    }
+}
+
+#[test]
 fn equality_is_strict_about_types() {
     yes(&[
         "type = \"track\"",

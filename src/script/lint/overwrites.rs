@@ -1,11 +1,12 @@
 //! Writes that put back what people changed, whatever the event says.
 //!
 //! Invariant: no false alarms: a field counts only when its value is written out in the script, in a call that every event of the rule
-//! reaches unless the run has ended before, outside of `on_create`, `if_empty` and `unless_edited`. Whether it is sent each time is the
+//! reaches, before anything that may end the run, outside of `on_create`, `if_empty` and `unless_edited`. Whether it is sent each time is the
 //! call's `write` to say, else the rule's: under "changed", the default, a value that never changes is sent once.
 
 use rhai::{ASTNode, Expr, FnCallExpr, Ident, Stmt};
 
+use super::unreachable::ENDING;
 use crate::config::WritePolicy;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::pipedrive::Kind;
@@ -50,16 +51,30 @@ impl Program {
         let outline = Outline::of(&script.ast);
         let mut found = Vec::new();
         for function in outline.functions.iter().filter(|function| function.name == ENTRY && function.params.len() == 1) {
-            outline::walk(&function.body, &mut |path| {
-                if let Some((call, _)) = call(path.last())
-                    && path[..path.len() - 1].iter().all(is_passed)
-                {
-                    of_call(script, call, &mut found);
+            for statement in &function.body {
+                let mut may_end = false;
+                outline::walk(std::slice::from_ref(statement), &mut |path| {
+                    may_end |= ends(path.last());
+                    if let Some((call, _)) = call(path.last())
+                        && path[..path.len() - 1].iter().all(is_passed)
+                    {
+                        of_call(script, call, &mut found);
+                    }
+                });
+                // Behind it come only those events that it lets through.
+                if may_end {
+                    break;
                 }
-            });
+            }
         }
         found
     }
+}
+
+/// Whether it ends the run, or the function.
+fn ends(node: Option<&ASTNode<'_>>) -> bool {
+    matches!(node, Some(ASTNode::Stmt(Stmt::Return(..))))
+        || call(node).is_some_and(|(call, _)| call.namespace.path.is_empty() && ENDING.contains(&call.name.as_str()))
 }
 
 /// Whether whatever stands within is run every time.

@@ -9,7 +9,7 @@ use crate::script::outline::Outline;
 use crate::script::program::Script;
 
 /// Host functions that end the run.
-const ENDING: [&str; 3] = ["skip", "fail", "retry"];
+pub(super) const ENDING: [&str; 3] = ["skip", "fail", "retry"];
 
 /// Code that never runs.
 pub(super) fn problems(script: &Script, outline: &Outline) -> Vec<Diagnostic> {

@@ -13,6 +13,9 @@ use crate::script::host::CLEAR;
 use crate::script::outline::{self, Function, Outline};
 use crate::script::program::{ENTRY, Script};
 
+/// Findings that are looked for in one script.
+const MOST: usize = 500;
+
 /// What is wrong with the names of a script.
 pub(super) fn problems(script: &Script, outline: &Outline) -> Vec<Diagnostic> {
     let mut walk = Walk { script, outline, bound: Vec::new(), qualified: qualified(script), found: Vec::new() };
@@ -114,6 +117,9 @@ impl Walk<'_> {
     }
 
     fn say(&mut self, problem: Diagnostic, at: Range<usize>) {
+        if self.found.len() >= MOST {
+            return;
+        }
         self.found.push(problem.at_span(&self.script.file, &self.script.text, at));
     }
 
@@ -139,6 +145,9 @@ impl Walk<'_> {
     }
 
     fn shadows(&mut self, name: &str, at: &Range<usize>) {
+        if self.found.len() >= MOST {
+            return;
+        }
         let Some(hidden) = self.means(name).map(|bound| bound.at.clone()) else { return };
         let line = self.script.text[..hidden.start].matches('\n').count() + 1;
         let d = Diagnostic::warning(format!("`{name}` hides the `{name}` of line {line}"))

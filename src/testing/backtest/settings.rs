@@ -40,6 +40,11 @@ pub(super) fn differences(Sides { before, after }: Sides<'_>) -> Vec<Setting> {
             }
         };
         differ("account", &old.account, &new.account);
+        if let (Some(x), Some(y)) = (before.config.pipedrive.get(&*old.account), after.config.pipedrive.get(&*new.account)) {
+            differ("the account's match_fields", &x.match_fields.by_kind(), &y.match_fields.by_kind());
+            differ("the account's domain", &(&x.domain, &x.base_url), &(&y.domain, &y.base_url));
+            differ("the account's writes", &x.writes, &y.writes);
+        }
         differ("order_by", &a.order_by, &b.order_by);
         differ("priority", &a.priority, &b.priority);
         differ("write", &a.write, &b.write);

@@ -240,3 +240,57 @@ async fn a_set_of_which_the_tests_run_too_little_is_refused_with_the_lines_that_
     assert_eq!(running.handle.status().tests.map(|t| (t.passed, t.failed)), Some((0, 1)));
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_set_is_judged_by_the_tests_and_fixtures_that_were_looked_at_whatever_is_saved_meanwhile() {
+    let dir = temp_dir();
+    seed(dir.path(), "one");
+    write(dir.path(), "rules.toml", &rules("").replace("[reload]", "[reload]\nwatch = false"));
+    let fixture = "scripts/tests/fixtures/word.json";
+    write(dir.path(), fixture, "\"one\"");
+    let slow: String = (0..20).map(|n| format!("fn test_{n}() {{ for i in 0..150000 {{ i + i; }} }}\n")).collect();
+    write(dir.path(), TEST, &slow);
+    let last = "fn test_a() { assert_eq(track(\"x\", #{}, #{ userId: \"u1\" }).reason, fixture(\"word.json\")); }\n";
+    write(dir.path(), "scripts/tests/z_test.rhai", last);
+    let running = Running::start(dir.path()).await;
+
+    write(dir.path(), "scripts/a.rhai", &says("two"));
+    let asked = tokio::spawn({
+        let handle = running.handle.clone();
+        async move { handle.reload().await }
+    });
+    wait_until("the set to be tried", || async { running.handle.status().trying }).await;
+    // What would let it in now was not there when its files were read.
+    write(dir.path(), fixture, "\"two\"");
+    let outcome = in_time("it is judged", asked).await.expect("no panic");
+    assert!(matches!(&outcome, ReloadOutcome::Refused { .. }), "{outcome:?}");
+    assert!(matches!(running.handle.reload().await, ReloadOutcome::Swapped { .. }), "looked at anew, it passes");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_tries_what_was_live_earlier_and_tells_when_what_was_live_last_fails_its_tests_by_now() {
+    let dir = temp_dir();
+    seed(dir.path(), "one");
+    let mut running = Running::start(dir.path()).await;
+    write(dir.path(), TEST, &wants("two"));
+    write(dir.path(), "scripts/a.rhai", &says("two"));
+    running.until_live("a.rhai", &says("two")).await;
+    // Live before, and refused by the tests of now.
+    write(dir.path(), "scripts/a.rhai", &says("one"));
+    running.until_refused().await;
+    running.stop().await;
+    let running = Running::try_start(dir.path()).await.expect("the set that was live last");
+    assert_eq!(&*running.live.load().files.sources.scripts["a.rhai"], says("two"));
+    assert!(running.handle.status().refused.is_some());
+    running.stop().await;
+
+    // The set that was live last starts at once, and is judged by what its tests say now.
+    write(dir.path(), "scripts/a.rhai", &says("two"));
+    write(dir.path(), TEST, &wants("three"));
+    let running = Running::try_start(dir.path()).await.expect("it was live last");
+    let failing = wait_until("the live set to fail", || async { running.handle.status().failing }).await;
+    assert_eq!(place(&failing.diagnostics[0]), (TEST, 2));
+    assert_eq!(&*running.live.load().files.sources.scripts["a.rhai"], says("two"));
+    running.stop().await;
+}

@@ -89,3 +89,33 @@ fn a_snapshot_that_cannot_be_used_is_named() {
     assert!(text.contains("is used by this test already") && text.contains("give each a name"), "{text}");
     assert!(text.contains("a name is made of letters"), "{text}");
 }
+
+#[test]
+fn an_update_leaves_alone_what_links_lead_to() {
+    let dir = folder(super::PERSON, &[("a.rhai", "fn test_a() { assert_snapshot(1); }")]);
+    let outside = crate::support::temp_dir();
+    write(outside.path(), "kept.json", "1");
+    let snapshots = dir.path().join("scripts/tests/snapshots");
+    std::fs::create_dir_all(&snapshots).expect("a folder");
+    std::os::unix::fs::symlink(outside.path(), snapshots.join("linked")).expect("a link");
+    let updated = pipewright(&["test", "--update"], dir.path(), None);
+    assert_eq!(code(&updated), 0, "{}", out(&updated));
+    assert!(outside.path().join("kept.json").exists());
+
+    // Nor is anything written through one.
+    let linked = folder(super::PERSON, &[("linked.rhai", "fn test_a() { assert_snapshot(2); }")]);
+    let snapshots = linked.path().join("scripts/tests/snapshots");
+    std::fs::create_dir_all(&snapshots).expect("a folder");
+    std::os::unix::fs::symlink(outside.path(), snapshots.join("linked")).expect("a link");
+    let refused = pipewright(&["test", "--update"], linked.path(), None);
+    assert!(code(&refused) == 1 && out(&refused).contains("the folder is a link"), "{}", out(&refused));
+    assert!(!outside.path().join("test_a.json").exists());
+}
+
+#[test]
+fn an_update_without_any_test_removes_nothing() {
+    let dir = folder(super::PERSON, &[]);
+    write(dir.path(), FIRST, "1");
+    pipewright(&["test", "--update"], dir.path(), None);
+    assert!(dir.path().join(FIRST).exists());
+}
