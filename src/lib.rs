@@ -24,3 +24,4 @@ pub mod telemetry;
 pub mod diagnostic;
 pub mod lines;
 pub mod failure;
+pub mod crash;

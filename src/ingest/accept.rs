@@ -11,6 +11,7 @@ use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
 use crate::config::{AliasPolicy, ServerConfig};
+use crate::crash;
 use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
 use crate::store::{Alias, Appended, Dedupe, Joined, NewDelivery, NewEvent, Rejected, StoreError};
@@ -113,7 +114,9 @@ impl<'a> Intake<'a> {
                 row.payload = payloads.slice(begin..end);
                 begin = end;
             }
-            for ((kind, unmatched), appended) in kinds.into_iter().zip(ingest.store.append(rows).await?) {
+            let appended = ingest.store.append(rows).await?;
+            crash::point(crash::BEFORE_ANSWER);
+            for ((kind, unmatched), appended) in kinds.into_iter().zip(appended) {
                 let counts = &mut counts[kind as usize];
                 match appended {
                     Appended::Duplicate(_) => counts.duplicate += 1,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::classify::{self, Verdict};
 use super::limiter::{Limiter, PauseReason, Refused};
 use super::{Answer, ApiError, ErrorKind, Exchange, Method, Purpose, Request, Session, Trace, Transport, cost};
+use crate::crash;
 use crate::telemetry::Metrics;
 
 /// 429s in a row from which on it is the daily budget, whatever the headers say.
@@ -138,7 +139,9 @@ impl Client {
         let mut recorder = Recorder::start(inner, trace, request, purpose);
         let sent = Sent { search, probe: permit.is_probe(), at: Instant::now() };
         permit.sent();
+        crash::point(crash::BEFORE_SEND);
         let answer = inner.transport.send(request).await;
+        crash::point(crash::AFTER_SEND);
         let result = match &answer {
             Ok(answer) => inner.settle(request, sent, write, answer),
             Err(error) => Err(ErrorKind::Transport(error.clone())),

@@ -118,10 +118,15 @@ impl Connection {
 
     /// Speaks over any stream.
     pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: String) -> Self {
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
+        Self::try_over(stream, host).await.expect("a handshake")
+    }
+
+    /// The same; none when the other side is gone already.
+    pub(crate) async fn try_over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: String) -> Option<Self> {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         // A connection that the server closes ends with an error here; the request that it hits says so.
         tokio::spawn(async move { drop(connection.await) });
-        Self { sender, host }
+        Some(Self { sender, host })
     }
 
     /// Sends one request and reads the whole answer. A `host` among the headers replaces the own one.

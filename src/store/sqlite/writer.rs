@@ -27,6 +27,7 @@ use super::retention::Pruned;
 use super::segments::OpenBlock;
 use super::window::Window;
 use super::{append, erase, outcome, rejects, retention};
+use crate::crash;
 use crate::store::{Appended, Erased, Pending, StoreError};
 
 /// How often the dedupe window is swept.
@@ -201,7 +202,9 @@ impl Writer {
                 Fault::Io => Trouble::Fatal("injected".to_owned()),
             });
         }
+        crash::point(crash::BEFORE_COMMIT);
         conn.execute_batch("COMMIT")?;
+        crash::point(crash::AFTER_COMMIT);
         Ok(answers)
     }
 

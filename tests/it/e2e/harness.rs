@@ -171,12 +171,22 @@ impl Process {
         self.said.lock().clone()
     }
 
+    /// The same, to be looked at later.
+    pub(super) fn saying(&self) -> Arc<Mutex<String>> {
+        self.said.clone()
+    }
+
     /// The address that it said after these words.
     pub(super) fn address(&self, after: &str) -> SocketAddr {
         let said = self.said();
         let line = said.lines().find(|line| line.contains(after)).unwrap_or_else(|| panic!("no {after:?} in:\n{said}"));
         let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
         address.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -207,6 +217,9 @@ async fn keep(pipe: impl AsyncRead + Unpin, said: Arc<Mutex<String>>) {
     }
 }
 
+/// What a daemon says when it takes events.
+const READY: &str = " ready ";
+
 /// A running daemon.
 pub(super) struct Daemon {
     pub(super) process: Process,
@@ -217,13 +230,33 @@ pub(super) struct Daemon {
 impl Daemon {
     /// `serve` in this folder, on free ports.
     pub(super) async fn serve(folder: &Folder, more: &[&str]) -> Self {
+        Self::of(Process::start(Self::command(folder, more), READY).await)
+    }
+
+    /// The same with these variables; none when it ends before it is ready.
+    pub(super) async fn try_serve(folder: &Folder, variables: &[(&str, &str)]) -> Option<Self> {
+        let mut command = Self::command(folder, &[]);
+        command.envs(variables.iter().copied());
+        let mut process = Process::spawn(&mut command);
+        let ready = wait_until("it is ready or has ended", || {
+            let (ended, ready) = (process.has_ended(), process.said().contains(READY));
+            async move { (ended || ready).then_some(ready) }
+        })
+        .await;
+        ready.then(|| Self::of(process))
+    }
+
+    fn command(folder: &Folder, more: &[&str]) -> Command {
         let args = [&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], more].concat();
         let mut command = command(&args);
         command.current_dir(folder.path());
         if !more.contains(&"--mock") {
             command.env("PIPEWRIGHT_WRITE_KEY", KEY).env("PIPEDRIVE_API_TOKEN", KEY);
         }
-        let process = Process::start(command, " ready ").await;
+        command
+    }
+
+    fn of(process: Process) -> Self {
         let (events, admin) = (process.address("receiving events"), process.address("admin API"));
         Self { process, events, admin }
     }

@@ -1,0 +1,47 @@
+//! Named points at which a test lets the process die, as by a power cut.
+//!
+//! Invariants: only in builds with debug assertions; without `PIPEWRIGHT_CRASH_AT` nothing happens. The process ends at once: nothing is
+//! flushed, closed or answered.
+
+/// Before a transaction of the store is committed.
+pub const BEFORE_COMMIT: &str = "before_commit";
+/// After it, before anybody is told.
+pub const AFTER_COMMIT: &str = "after_commit";
+/// Before a request is sent to Pipedrive.
+pub const BEFORE_SEND: &str = "before_send";
+/// After its answer came, before anything follows from it.
+pub const AFTER_SEND: &str = "after_send";
+/// Before a sender of events gets its answer.
+pub const BEFORE_ANSWER: &str = "before_answer";
+
+/// All of them.
+pub const POINTS: [&str; 5] = [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_SEND, AFTER_SEND, BEFORE_ANSWER];
+
+/// `NAME:N`: die when this point is reached for the Nth time.
+pub const VARIABLE: &str = "PIPEWRIGHT_CRASH_AT";
+
+/// Dies here if a test says so.
+#[cfg(debug_assertions)]
+pub(crate) fn point(name: &'static str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static WISH: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    let wish = WISH.get_or_init(|| {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (name, count) = text.split_once(':')?;
+        Some((name.to_owned(), AtomicU64::new(count.parse().ok()?)))
+    });
+    if let Some((wanted, left)) = wish
+        && wanted == name
+        && left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        tracing::error!(point = name, "the point is reached at which a test wants this process to die");
+        std::process::abort();
+    }
+}
+
+/// Dies here if a test says so.
+#[cfg(not(debug_assertions))]
+#[expect(clippy::missing_const_for_fn, reason = "the same signature in every build")]
+pub(crate) fn point(_name: &'static str) {}

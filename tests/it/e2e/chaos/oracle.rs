@@ -1,0 +1,108 @@
+//! Whether what the account holds and what the records say is what the story asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipewright::mock::{Mock, MockExchange};
+use pipewright::pipedrive::Method;
+use serde_json::{Value, json};
+
+use super::super::harness::Daemon;
+use super::story::{Story, User};
+use crate::support::get;
+
+pub(super) async fn judge(story: &Story, mock: &Mock, daemon: &Daemon) {
+    let said = || format!("the program said:\n{}", daemon.process.said());
+    let deliveries = deliveries(daemon).await;
+    // Everything ended well, and once: one delivery an event.
+    let mut by_event: BTreeMap<&str, usize> = BTreeMap::new();
+    for delivery in &deliveries {
+        assert_eq!(delivery["state"], "done", "{delivery:#}\n{}", said());
+        *by_event.entry(delivery["message_id"].as_str().expect("an id")).or_default() += 1;
+    }
+    let sent = story.users.iter().flat_map(|user| &user.events).map(|event| event["messageId"].as_str().expect("an id"));
+    assert_eq!(by_event, sent.map(|id| (id, 1)).collect(), "deliveries of each event");
+    for user in &story.users {
+        once(user, mock);
+        in_order(user, mock);
+    }
+    explained(mock, daemon, &deliveries).await;
+}
+
+/// Each thing is there, and there once.
+fn once(user: &User, mock: &Mock) {
+    let name = &user.name;
+    let persons = mock.find("persons", "Segment User ID", &json!(name));
+    assert_eq!(persons.len(), 1, "persons of {name}: {persons:#?}");
+    assert_eq!(persons[0]["job_title"], user.step, "the last step of {name}");
+    let companies = mock.find("organizations", "Segment Group ID", &json!(user.company));
+    assert_eq!(companies.len(), 1, "organizations {}: {companies:#?}", user.company);
+    assert_eq!(persons[0]["org_id"], companies[0]["id"]);
+    let deals = mock.find("deals", "Segment Deal ID", &json!(format!("d-{name}")));
+    let titles: Vec<&Value> = deals.iter().map(|deal| &deal["title"]).collect();
+    assert_eq!(titles, user.deal.iter().collect::<Vec<_>>(), "deals of {name}");
+    for (kind, field, wanted) in
+        [("notes", "content", &user.notes), ("activities", "subject", &user.tasks), ("leads", "title", &user.leads)]
+    {
+        let of_user =
+            |record: &Value| record[field].as_str().filter(|text| text.starts_with(&format!("{name} "))).map(str::to_owned);
+        let mut found: Vec<String> = mock.entities(kind).iter().filter_map(of_user).collect();
+        found.sort();
+        assert_eq!(found, *wanted, "{kind} of {name}");
+    }
+}
+
+/// What was carried out for one record never goes back to an earlier event.
+fn in_order(user: &User, mock: &Mock) {
+    for field in ["job_title", "title"] {
+        let of_user = |exchange: &MockExchange| {
+            let text = exchange.body.as_ref()?.get(field)?.as_str()?.to_owned();
+            let lead = exchange.path.contains("/leads");
+            (text.starts_with(&format!("{} ", user.name)) && !lead).then_some(text)
+        };
+        let steps: Vec<String> = mock.writes().iter().filter_map(of_user).collect();
+        assert!(steps.is_sorted(), "{field} of {} went back: {steps:?}", user.name);
+    }
+}
+
+async fn deliveries(daemon: &Daemon) -> Vec<Value> {
+    let list = get(daemon.admin, "/api/events?limit=1000").await.json();
+    list["deliveries"].as_array().unwrap_or_else(|| panic!("{list:#}")).clone()
+}
+
+/// Every record in the account is the work of a delivery that says so, and every write that was carried out is about one of them.
+async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value]) {
+    let mut touched: BTreeSet<(String, String)> = BTreeSet::new();
+    for delivery in deliveries {
+        let path = format!("/api/events/{}", delivery["id"].as_str().expect("seq/rule"));
+        let shown = get(daemon.admin, &path).await.json();
+        let records = shown["events"][0]["deliveries"][0]["records"].as_array().unwrap_or_else(|| panic!("{shown:#}"));
+        for step in records.iter().flat_map(|record| record["steps"].as_array().into_iter().flatten()) {
+            let id = &step["state"]["id"];
+            if let (Some(kind), false) = (step["kind"].as_str(), id.is_null()) {
+                touched.insert((kind.to_owned(), id.as_str().map_or_else(|| id.to_string(), str::to_owned)));
+            }
+        }
+    }
+    for (kind, path) in [
+        ("person", "persons"),
+        ("organization", "organizations"),
+        ("deal", "deals"),
+        ("lead", "leads"),
+        ("activity", "activities"),
+        ("note", "notes"),
+    ] {
+        let known = |id: &str| touched.contains(&(kind.to_owned(), id.to_owned()));
+        for record in mock.entities(path) {
+            let id = record["id"].as_str().map_or_else(|| record["id"].to_string(), str::to_owned);
+            assert!(known(&id), "no record tells of {kind} {id}: {touched:?}");
+        }
+        for write in mock.writes().iter().filter(|write| write.method != Method::Post) {
+            let mut parts = write.path.rsplit('/');
+            if let (Some(id), Some(of)) = (parts.next(), parts.next())
+                && of == path
+            {
+                assert!(known(id), "no record tells of {}: {touched:?}", write.call());
+            }
+        }
+    }
+}
