@@ -23,5 +23,6 @@ pub mod config;
 pub mod telemetry;
 pub mod diagnostic;
 pub mod lines;
+pub mod headers;
 pub mod failure;
 pub mod crash;

@@ -15,6 +15,7 @@ use super::request::Request;
 use super::route::Route;
 use super::{Ingest, body, cors, tracking, webhook};
 use crate::failure::FailureClass;
+use crate::headers;
 use crate::store::StoreError;
 
 /// Answers requests.
@@ -71,6 +72,7 @@ impl Door {
                 answer
             }
         };
+        headers::harden(answer.headers_mut(), headers::NO_PAGE);
         if let Some(origin) = origin {
             cors::allow(&mut answer, origin);
         }

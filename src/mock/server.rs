@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::engine::{self, Ending, Proof};
 use super::{Mock, page};
+use crate::headers;
 use crate::pipedrive::{Answer, Body, Request};
 
 /// Bytes of a request's body.
@@ -72,7 +73,9 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if path == "/" || path.starts_with("/mock") {
-        return Ok(page::answer(mock, peer, &parts.method, &path));
+        let mut shown = page::answer(mock, peer, &parts.method, &path);
+        headers::harden(shown.headers_mut(), headers::STYLED_PAGE);
+        return Ok(shown);
     }
     let body = match Limited::new(body, BODY_MAX).collect().await {
         Ok(body) => body.to_bytes(),

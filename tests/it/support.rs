@@ -262,3 +262,18 @@ impl Write for Sink {
         Ok(())
     }
 }
+
+/// That an answer carries the security headers, each once, with this content security policy, and no `Server` banner.
+pub(crate) fn hardened(headers: &http::HeaderMap, policy: &str) {
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("content-security-policy", policy),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+    ] {
+        let given: Vec<_> = headers.get_all(name).iter().collect();
+        assert_eq!(given, [value], "{name}: {headers:?}");
+    }
+    assert_eq!(headers.get("server"), None);
+}

@@ -3,7 +3,7 @@
 //! Invariants: one process a directory, by a lock that dies with the process; a file that is not ours, newer than we know,
 //! damaged, or on a network file system is refused untouched, with what to do.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ impl Paths {
     pub(super) fn take(&self) -> Result<DirLock, StoreError> {
         let io =
             |what: &str, error: std::io::Error| self.unusable(format!("{what}: {error}; check the path and its permissions"));
-        std::fs::create_dir_all(&self.dir).map_err(|e| io("the data directory cannot be made", e))?;
+        // Folders that this makes are the owner's alone; one that was there keeps the mode that it was given.
+        private_folders().create(&self.dir).map_err(|e| io("the data directory cannot be made", e))?;
         if let Some(kind) = network_file_system(&self.dir) {
             return Err(self.unusable(format!(
                 "the data directory is on a network file system ({kind}), where a crash can damage it; \
@@ -212,8 +213,16 @@ impl Paths {
     }
 }
 
+fn private_folders() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
 #[cfg(unix)]
-fn private() -> std::fs::OpenOptions {
+pub(super) fn private() -> std::fs::OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
     options.mode(0o600);
@@ -221,7 +230,7 @@ fn private() -> std::fs::OpenOptions {
 }
 
 #[cfg(not(unix))]
-fn private() -> std::fs::OpenOptions {
+pub(super) fn private() -> std::fs::OpenOptions {
     File::options()
 }
 

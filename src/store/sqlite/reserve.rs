@@ -5,7 +5,6 @@
 //! reserve the next events would fill the disk at once. It is larger than the WAL may grow:
 //! with it gone, all of the WAL can be copied into the file, which is what lets the WAL start over.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::open::private;
 
 /// How soon it is first tried to make it again; each try that fails doubles the wait.
 const FIRST_PROBE: Duration = Duration::from_millis(500);
@@ -130,7 +131,7 @@ impl Reserve {
                 word.to_le_bytes()
             })
             .collect();
-        let mut file = File::create(&self.path)?;
+        let mut file = private().create(true).truncate(true).write(true).open(&self.path)?;
         let mut left = bytes;
         while left > 0 {
             let length = left.min(block.len());

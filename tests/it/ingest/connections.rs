@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::harness::{Door, KEY, basic};
-use crate::support::{Raw, wait_until};
+use crate::support::{Raw, hardened, wait_until};
 
 fn call(body: &str) -> String {
     format!(
@@ -139,4 +139,22 @@ async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
     refused.send(head("wrong")).await;
     assert!(refused.answer().await.expect("an answer").0.starts_with("http/1.1 401"));
     refused.closed().await;
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let door = Door::with("cors_origins = [\"*\"]").await;
+    let taken = json!({"userId": "u", "event": "E", "writeKey": KEY}).to_string();
+    for (method, path, body, status) in [
+        ("POST", "/v1/t", &*taken, 200),
+        ("POST", "/v1/t", "{", 400),
+        ("POST", "/v1/t", "{}", 401),
+        ("POST", "/nothing", "", 404),
+        ("GET", "/webhooks/segment", "", 405),
+        ("OPTIONS", "/v1/t", "", 204),
+    ] {
+        let reply = door.connect().await.send(method, path, &[("origin", "https://shop.example.com")], body.to_owned()).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        hardened(&reply.headers, "default-src 'none'; frame-ancestors 'none'");
+    }
 }

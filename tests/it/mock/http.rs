@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{done, plain};
+use crate::support::{hardened, request};
 
 struct Server {
     mock: Arc<Mock>,
@@ -127,6 +128,18 @@ async fn people_see_the_account_without_a_token() {
     assert_eq!((&state["records"]["persons"], &state["tokens"]["spent"]), (&json!(7), &json!(5)));
     assert_eq!(ask(server.address, "POST", "/mock/state", "", "").await.expect("an answer").status, 405);
     assert_eq!(ask(server.address, "GET", "/mock/nothing", "", "").await.expect("an answer").status, 404);
+}
+
+#[tokio::test]
+async fn the_pages_for_people_carry_the_security_headers_and_run_no_script() {
+    let server = start(plain()).await;
+    for (method, path, status) in
+        [("GET", "/", 200), ("GET", "/mock/log", 200), ("GET", "/mock/nothing", 404), ("POST", "/", 405)]
+    {
+        let reply = request(server.address, method, path, &[], "").await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        hardened(&reply.headers, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which directories and files are taken, and how the others are refused.
 
-use pipewright::store::sqlite::SqliteStore;
+use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::store::{Alias, AsOf, DeliveryState, Erase, NewEvent, Seq, Store, StoreError, TO_FORGET, ToForget, Write};
 use tempfile::TempDir;
 
@@ -161,4 +161,24 @@ async fn a_file_from_before_erasures_were_as_of_an_event_keeps_its_classes_and_i
         (class("p").as_deref(), class("v"), class("a").as_deref()),
         (Some("w v p"), Some("w v p".to_owned()), Some("a b"))
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_and_files_that_the_store_makes_are_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let outer = TempDir::new().expect("a directory");
+    let dir = outer.path().join("var/data");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    let store = SqliteStore::open(OpenOptions { dir: dir.clone(), ..options(&outer) }).expect("opens");
+    assert_eq!((mode(&dir), mode(dir.parent().expect("a parent"))), (0o700, 0o700));
+    for file in std::fs::read_dir(&dir).expect("a folder") {
+        let path = file.expect("a file").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(store);
+    // Whoever made it otherwise, such as for a group that makes backups, is not overruled.
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o750)).expect("changes");
+    drop(SqliteStore::open(OpenOptions { dir: dir.clone(), ..options(&outer) }).expect("opens again"));
+    assert_eq!(mode(&dir), 0o750);
 }
