@@ -379,6 +379,9 @@ fn findings_of_an_endless_line_are_bounded() {
     let said = err(&output);
     assert!(said.contains("scripts/person.rhai:1:") && said.contains("more like these are not shown"), "{}", &said[..500]);
     assert!(said.len() < 100_000, "{} bytes", said.len());
+    // Each finding would hold the whole line.
+    let whole = in_dir(dir.path(), &["check", "--json"]).stdout.len();
+    assert!(whole < 500_000, "{whole} bytes");
 }
 
 /// Folders that users start from are free of findings.

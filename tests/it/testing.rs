@@ -14,7 +14,7 @@ use std::sync::Arc;
 use pipewright::ingest::decode_event;
 use pipewright::mock::{Mock, MockOptions};
 use pipewright::rules::{BuildOptions, ScriptSet, SetFiles};
-use pipewright::testing::{Door, Room, Sandbox};
+use pipewright::testing::{self, Door, Options, Room, Sandbox, TestFolder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -503,4 +503,26 @@ fn a_link_that_is_not_there_counts_as_waited_for() {
     let delivery = &run["rules"][0]["delivery"];
     assert_eq!(delivery["state"], "done", "{delivery}");
     assert_eq!(delivery["records"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_was_read_before_is_what_the_tests_are_and_see_whatever_is_saved_since() {
+    let tests = "fn test_a() { assert_eq(fixture(\"word.json\"), \"one\"); }\nfn test_b() { assert_snapshot(1); }\n";
+    let dir = folder(PERSON, &[("a.rhai", tests), ("fixtures/word.json", "\"one\""), ("snapshots/a/test_b.json", "1")]);
+    let files = SetFiles::read(dir.path()).expect("readable");
+    let options = BuildOptions { dir: dir.path().to_owned(), mock: true, metadata: None };
+    let set = Arc::new(ScriptSet::build(files, &options).expect("valid").set);
+    let read = Arc::new(TestFolder::read(dir.path()));
+    for (name, text) in
+        [("a.rhai", "fn test_a() { assert(false); }"), ("fixtures/word.json", "2"), ("snapshots/a/test_b.json", "2")]
+    {
+        write(dir.path(), &format!("scripts/tests/{name}"), text);
+    }
+    let of = |folder: Option<Arc<TestFolder>>| {
+        let options = Options { folder, ..Options::default() };
+        let run = testing::run_with(&set, dir.path(), &options, &|_, _| {}).expect("it runs");
+        (run.passed(), run.failed())
+    };
+    assert_eq!(of(Some(read)), (2, 0));
+    assert_eq!(of(None), (0, 1), "read anew, they fail");
 }

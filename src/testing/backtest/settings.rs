@@ -34,7 +34,7 @@ pub(super) fn differences(Sides { before, after }: Sides<'_>) -> Vec<Setting> {
         let Some(new) = after.rule(&old.name) else { continue };
         let (a, b) = (&old.config, &new.config);
         let mut differ = |setting, before: &dyn Debug, after: &dyn Debug| {
-            let (before, after) = (format!("{before:?}"), format!("{after:?}"));
+            let (before, after) = (words(&format!("{before:?}")), words(&format!("{after:?}")));
             if before != after {
                 found.push(Setting { rule: old.name.clone(), setting, before, after });
             }
@@ -54,4 +54,32 @@ pub(super) fn differences(Sides { before, after }: Sides<'_>) -> Vec<Setting> {
         differ("reread_after", &a.reread_after, &b.reread_after);
     }
     found
+}
+
+/// A setting's value as a person writes it, from how the code shows it: `Some(Span(900s))` as `900s`.
+fn words(shown: &str) -> String {
+    let mut text = shown;
+    while let Some(inner) = ["Some(", "Span("].iter().find_map(|mark| text.strip_prefix(mark)?.strip_suffix(')')) {
+        text = inner;
+    }
+    match text {
+        "None" => "not set".to_owned(),
+        // A variant stands in rules.toml in small letters.
+        word if word.chars().all(char::is_alphabetic) => word.to_lowercase(),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+    use crate::config::{Span, WritePolicy};
+
+    #[test]
+    fn settings_are_shown_as_they_are_written() {
+        assert_eq!(words(&format!("{:?}", Some(Span::secs(900)))), "900s");
+        assert_eq!(words(&format!("{:?}", None::<u32>)), "not set");
+        assert_eq!(words(&format!("{:?}", WritePolicy::Always)), "always");
+        assert_eq!(words(&format!("{:?}", "main")), "\"main\"");
+    }
 }

@@ -244,3 +244,20 @@ async fn any_version_that_was_live_and_any_folder_can_be_compared_with() {
         assert!(unknown.err.contains(part), "no {part:?} in {}", unknown.err);
     }
 }
+
+#[tokio::test]
+async fn settings_that_no_run_shows_are_named_and_count_as_a_difference() {
+    let (folder, _daemon) = recorded().await;
+    folder.edit("rules.toml", "domain = \"acme\"", "domain = \"acme\"\nmatch_fields = { person = \"email\" }");
+    folder.edit("rules.toml", "script = \"deal.rhai\"", "script = \"deal.rhai\"\nlink_wait = \"1m\"");
+    let ended = folder.run(&["backtest", "--mock"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in [
+        "0 differ",
+        "rule person: the account's match_fields was [(\"person\", \"Segment User ID\"), ",
+        "rule deal: link_wait was ",
+    ] {
+        assert!(ended.out.contains(part), "no {part:?} in:\n{}", ended.out);
+    }
+    assert_eq!(folder.json(&["backtest", "--mock"]).await["ok"], false);
+}
