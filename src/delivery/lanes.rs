@@ -534,4 +534,6 @@ fn queue_of<'a>(rules: &'a mut Vec<(Arc<str>, VecDeque<Entry>)>, rule: &Arc<str>
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

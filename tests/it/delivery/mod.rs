@@ -7,6 +7,7 @@ mod control;
 mod conversions;
 mod converted;
 mod creates;
+mod cut_off;
 mod deals;
 mod erasure;
 mod failures;

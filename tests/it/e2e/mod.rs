@@ -15,6 +15,8 @@ mod harness;
 mod identity;
 mod ids;
 mod pinned;
+#[cfg(target_os = "linux")]
+mod power;
 mod revert;
 mod schema;
 mod shadow;

@@ -76,7 +76,7 @@ async fn send_all(mut users: Vec<VecDeque<Value>>, mut at: watch::Receiver<Optio
 }
 
 /// A request to a program that may die meanwhile.
-pub(super) async fn try_request(at: SocketAddr, method: &str, path: &str, body: &str) -> Option<Reply> {
+pub(in super::super) async fn try_request(at: SocketAddr, method: &str, path: &str, body: &str) -> Option<Reply> {
     let exchange = async {
         let stream = TcpStream::connect(at).await.ok()?;
         let mut connection = Connection::try_over(stream, at.to_string()).await?;

@@ -1,16 +1,16 @@
 //! Numbers by chance, the same for the same seed.
 
 /// SplitMix64.
-pub(super) struct Dice(u64);
+pub(in super::super) struct Dice(u64);
 
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in super::super) const fn new(seed: u64) -> Self {
         // Neighbouring seeds would give the same numbers, one place apart.
         Self(mixed(seed ^ 0x6a09_e667_f3bc_c908))
     }
 
     /// From 0 to below `end`.
-    pub(super) const fn below(&mut self, end: u64) -> u64 {
+    pub(in super::super) const fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed(self.0) % end
     }

@@ -21,7 +21,8 @@ use pipewright::crash;
 use pipewright::mock::MockOptions;
 
 use self::clients::Clients;
-use self::dice::Dice;
+pub(super) use self::clients::try_request;
+pub(super) use self::dice::Dice;
 use self::story::Story;
 use super::harness::{Daemon, Folder};
 use crate::support::account::Served;
