@@ -52,7 +52,9 @@ pub(super) struct PauseNamed {
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
-  pipewright resume account main")]
+  pipewright resume account main
+
+After a pause for a spent budget or Pipedrive's firewall one request goes first; the others wait for what becomes of it.")]
 pub(super) enum Resume {
     /// Let the deliveries to a Pipedrive account go on
     #[command(after_help = "Example:\n  pipewright resume account main")]

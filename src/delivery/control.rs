@@ -45,7 +45,12 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
     resumed(&scheduler.runtime.metrics, &scope);
     hold(&mut scheduler.lanes, &scope, false, now);
     match &scope {
-        Scope::Account(name) => scheduler.lanes.hurry_account(name, now),
+        Scope::Account(name) => {
+            if let Some(account) = scheduler.runtime.accounts.read().get(name.as_str()) {
+                account.client.lift_pause();
+            }
+            scheduler.lanes.hurry_account(name, now);
+        }
         // Somebody has looked: what it created before is no reason to hold it again.
         Scope::Rule(name) => scheduler.runtime.creates.forget(name),
     }

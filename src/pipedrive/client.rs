@@ -123,6 +123,11 @@ impl Client {
         }
     }
 
+    /// Somebody has looked: a pause for the firewall or the budget ends now, and one request goes first.
+    pub fn lift_pause(&self) {
+        self.0.limiter.lift_pause();
+    }
+
     /// Waits for a turn, sends, records, judges.
     pub(super) async fn send(&self, trace: &Trace, request: &Request, purpose: Purpose) -> Result<Value, ApiError> {
         let inner = &*self.0;

@@ -268,6 +268,16 @@ impl Limiter {
         until - now
     }
 
+    /// Ends a long pause now: one request goes first, as after its time.
+    pub(super) fn lift_pause(self: &Arc<Self>) {
+        let now = Instant::now();
+        self.change(|state| {
+            if let Some(long) = &mut state.long {
+                long.until = long.until.min(now);
+            }
+        });
+    }
+
     /// The long pause, when there is one.
     pub(super) fn paused(&self) -> Option<Refused> {
         self.state.lock().refused(Instant::now())

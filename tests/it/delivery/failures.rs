@@ -72,7 +72,7 @@ async fn a_spent_budget_and_the_firewall_hold_the_account_and_nothing_hammers() 
     let spent = Fault::TooMany { remaining: 50, reset: 1, retry_after: None };
     for fault in [spent, Fault::Firewall] {
         let rig = Setup::person(PERSON).start().await;
-        rig.mock.fail_matching(FaultMatch::always("/api/v2/persons"), fault);
+        rig.mock.fail_matching(FaultMatch::always("/api/"), fault);
         let first = rig.identify("u1", json!({ "name": "Ada" })).await;
         assert_eq!(rig.outcome(&first, "wait").await["class"], "throttled");
         let paused = wait_until("the account is paused", async || rig.account_status().await.paused).await;
@@ -84,10 +84,17 @@ async fn a_spent_budget_and_the_firewall_hold_the_account_and_nothing_hammers() 
         wait_until("the next event is in its lane", async || (rig.status().await.pending == 2).then_some(())).await;
         assert_eq!(rig.mock.requests(), requests);
         assert_eq!(rig.row(&first).await.attempts, 0);
-        // Also when a person lets it go on: the client knows better.
+        // When a person lets it go on, a request looks whether the way is open.
         rig.daemon().delivery().resume(pipewright::delivery::Scope::Account("main".into())).await.expect("resumed");
-        wait_until("it is paused again", async || rig.account_status().await.paused).await;
-        assert_eq!(rig.mock.requests(), requests);
+        let again = wait_until("it is paused again", async || rig.account_status().await.paused).await;
+        wait_until("nothing runs", async || (rig.account_status().await.running == 0).then_some(())).await;
+        assert_eq!(rig.mock.requests(), requests + 1);
+        let longer = again.until.expect("an end").duration_since(again.since);
+        assert!(longer.as_secs() >= 599, "pauses in a row double: {longer}");
+        rig.mock.clear_faults();
+        rig.daemon().delivery().resume(pipewright::delivery::Scope::Account("main".into())).await.expect("resumed");
+        rig.settled().await;
+        assert_eq!(rig.count(DeliveryState::Done).await, 2);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::dice::Dice;
 
-/// Puts some faults in the way of the requests to come; says which. The firewall's page is not among them: it shuts out for minutes.
+/// Puts some faults in the way of the requests to come; says which.
 pub(super) fn set(mock: &Mock, dice: &mut Dice) -> Vec<String> {
     let methods = [None, Some(Method::Get), Some(Method::Post), Some(Method::Patch)];
     let mut said = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn set(mock: &Mock, dice: &mut Dice) -> Vec<String> {
 
 fn one(dice: &mut Dice) -> Fault {
     let committed = dice.below(2) == 0;
-    match dice.below(9) {
+    match dice.below(10) {
         0 => Fault::Cut { committed },
         1 => Fault::Hang { committed },
         2 => Fault::Status { status: 503, body: json!({ "success": false, "error": "down" }) },
@@ -32,7 +32,8 @@ fn one(dice: &mut Dice) -> Fault {
         4 => Fault::FailedAfter { status: 502 },
         5 => Fault::TooMany { remaining: 0, reset: 1, retry_after: Some(1) },
         6 => Fault::Truncated,
-        7 => Fault::WrongJson(json!({ "success": true })),
+        7 => Fault::Firewall,
+        8 => Fault::WrongJson(json!({ "success": true })),
         _ => Fault::Late(Duration::from_millis(300)),
     }
 }

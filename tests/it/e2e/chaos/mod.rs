@@ -152,9 +152,14 @@ fn note(death: &Death, seen: &mut Seen) {
     }
 }
 
-/// Whether nothing is left to deliver. False while nobody answers.
+/// Whether nothing is left to deliver. False while nobody answers. An account that the firewall shuts out for minutes is let go on.
 async fn idle(admin: std::net::SocketAddr) -> bool {
     let Some(reply) = clients::try_request(admin, "GET", "/api/status", "").await else { return false };
     let status = reply.json();
+    let until = status["delivery"]["accounts"][0]["paused"]["until"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    if until.is_some_and(|until| until.duration_since(jiff::Timestamp::now()).as_secs() > 60) {
+        clients::try_request(admin, "POST", "/api/resume", r#"{"account":"main"}"#).await;
+        return false;
+    }
     status["delivery"]["pending"] == 0 && status["store"]["pending"] == 0
 }

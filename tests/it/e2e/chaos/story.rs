@@ -54,9 +54,19 @@ script = "task.rhai"
 name = "lead"
 when = 'type = "track" and event = "Lead"'
 script = "lead.rhai"
+
+[[rules]]
+name = "twin"
+when = 'type = "track" and event = "Twin"'
+script = "twin.rhai"
+
+[[rules]]
+name = "raw"
+when = 'type = "track" and event = "Raw"'
+script = "raw.rhai"
 "#;
 
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 7] = [
     (
         "person",
         r#"
@@ -98,7 +108,28 @@ fn handle(event) {
         "lead",
         r#"
 fn handle(event) {
-    lead::create(#{ title: event.properties.text, person_id: by(#{ "Segment User ID": event.userId }) });
+    let p = event.properties;
+    let which = #{ "Segment Deal ID": p.lead };
+    if p.won == true { lead::convert(which); return; }
+    lead::upsert(which, #{ title: p.text, person_id: by(#{ "Segment User ID": event.userId }) });
+}
+"#,
+    ),
+    (
+        "twin",
+        r#"
+fn handle(event) {
+    let twin = #{ "Segment User ID": event.properties.twin };
+    if event.properties.joined == true { person::merge(#{ "Segment User ID": event.userId }, twin); return; }
+    person::upsert(twin, #{ name: event.properties.twin });
+}
+"#,
+    ),
+    (
+        "raw",
+        r#"
+fn handle(event) {
+    pipedrive::request("POST", "/api/v2/organizations", #{ name: event.properties.text });
 }
 "#,
     ),
@@ -132,6 +163,12 @@ pub(super) struct User {
     pub(super) notes: Vec<String>,
     pub(super) tasks: Vec<String>,
     pub(super) leads: Vec<String>,
+    /// Leads that are to be deals at the end; a conversion whose answer was lost may have to be left.
+    pub(super) won: Vec<String>,
+    /// Whether another person of theirs was joined to theirs; none: there is no other one.
+    pub(super) twin: Option<bool>,
+    /// Organizations that were asked for without the program knowing what they are; one whose answer was lost may be missing.
+    pub(super) raw: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -154,7 +191,7 @@ fn user(number: u64, dice: &mut Dice) -> User {
     let mut user = User { company: format!("c{}", dice.below(3)), name: name.clone(), ..User::default() };
     for n in 0..5 + dice.below(6) {
         let text = format!("{name} {n:02}");
-        let kind = if n == 0 { 0 } else { dice.below(6) };
+        let kind = if n == 0 { 0 } else { dice.below(9) };
         let track = |event: &str, properties: Value| json!({ "type": "track", "event": event, "properties": properties });
         let mut event = match kind {
             0 | 1 => {
@@ -173,9 +210,23 @@ fn user(number: u64, dice: &mut Dice) -> User {
                 user.tasks.push(text.clone());
                 track("Task", json!({ "text": text }))
             }
-            _ => {
+            5 => {
                 user.leads.push(text.clone());
-                track("Lead", json!({ "text": text }))
+                track("Lead", json!({ "lead": text, "text": text }))
+            }
+            6 if !user.leads.is_empty() => {
+                let lead = user.leads.remove(usize::try_from(dice.below(user.leads.len() as u64)).expect("an index"));
+                user.won.push(lead.clone());
+                track("Lead", json!({ "lead": lead, "won": true }))
+            }
+            7 if user.twin != Some(true) => {
+                let joined = user.twin.is_some();
+                user.twin = Some(joined);
+                track("Twin", json!({ "twin": format!("{name}-twin"), "joined": joined }))
+            }
+            _ => {
+                user.raw.push(text.clone());
+                track("Raw", json!({ "text": text }))
             }
         };
         event["userId"] = name.clone().into();
