@@ -12,8 +12,12 @@ pub use codes::{Code, Weight};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
 
+use crate::lines;
+
 /// Longest line that is shown with a finding, in bytes.
 const LONGEST_LINE: usize = 1000;
+/// Longest message, note or help, in bytes: it may hold a name as long as a script.
+const LONGEST_MESSAGE: usize = 4000;
 
 /// How bad it is. Errors refuse a script set; warnings are shown and let it pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,11 +65,16 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+fn bounded(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.len() <= LONGEST_MESSAGE { text } else { lines::cut(&text, LONGEST_MESSAGE) }
+}
+
 impl Diagnostic {
     /// An error without a place yet.
     #[must_use]
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code: None, message: message.into(), place: None, notes: Vec::new(), help: None }
+        Self { severity: Severity::Error, code: None, message: bounded(message), place: None, notes: Vec::new(), help: None }
     }
 
     /// A warning without a place yet.
@@ -123,14 +132,14 @@ impl Diagnostic {
     /// Adds a line of explanation.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.notes.push(bounded(note));
         self
     }
 
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(bounded(help));
         self
     }
 

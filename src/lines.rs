@@ -1,4 +1,4 @@
-//! Two texts, line by line.
+//! Two texts, line by line; and a text that is too long.
 //!
 //! Invariants: leaving out what only one side has gives the other; texts that have hardly a line in common are not searched for ever:
 //! beyond a bound, what lies between their equal ends is shown as replaced whole.
@@ -80,4 +80,16 @@ fn way_back<'a>(a: &[&'a str], b: &[&'a str], rows: &[Vec<usize>], middle: usize
     }
     lines.reverse();
     lines
+}
+
+/// The text, cut to so many bytes at a character boundary.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
 }

@@ -9,6 +9,7 @@ use super::Folder;
 use super::exit::{Failure, Outcome, USED_WRONGLY};
 use crate::config::Config;
 use crate::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup, StartError};
+use crate::ingest;
 use crate::mock::{Mock, MockOptions};
 use crate::rules::SetFiles;
 use crate::telemetry::{LogFormat, init_logging};
@@ -74,6 +75,7 @@ async fn serve(args: Serve) -> Outcome {
         unpin: args.unpin,
         store_fault: None,
     };
+    ingest::raise_file_limit();
     let mut signals = Signals::new()?;
     let daemon = match Daemon::start(options).await {
         Ok(daemon) => daemon,

@@ -19,7 +19,7 @@ use super::execute::Executor;
 use super::locks::{Held, Locks};
 use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
-use super::record::{self, Record};
+use super::record::{self, Record, Replaced};
 use super::shadow::{Shadowed, Shadows};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
@@ -162,6 +162,8 @@ pub(super) struct Attempt {
     pub(super) held: Vec<Held>,
     /// Whether it may park for a link that is not there yet.
     pub(super) patient: bool,
+    /// What is left of the record that this attempt's replaces.
+    replaced: Option<Replaced>,
     resumed: bool,
     probing: bool,
     started_at: Timestamp,
@@ -196,6 +198,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         plan: None,
         outbox: Vec::new(),
         held: Vec::new(),
+        replaced: None,
         patient,
         probing,
         started_at: Timestamp::now(),
@@ -368,6 +371,9 @@ impl Attempt {
 
     /// Commits what the attempt came to.
     async fn conclude(&mut self, result: Result<End, Trouble>) -> Result<Verdict, StoreError> {
+        if self.pending.tried {
+            self.replaced = Replaced::by(self.number, &self.runtime.store.records(&self.pending.id).await?);
+        }
         let now = Timestamp::now();
         match result {
             Ok(End::State(state, reason)) => {
@@ -562,6 +568,7 @@ impl Attempt {
             reads: self.reads.clone(),
             steps: self.plan.as_ref().map(PinnedPlan::step_records).unwrap_or_default(),
             tokens: exchanges.iter().map(|e| e.tokens).sum(),
+            replaced: self.replaced,
             exchanges,
             logs: self
                 .plan

@@ -147,6 +147,7 @@ pub(super) async fn release(scheduler: &mut Scheduler, ids: Vec<DeliveryId>, now
             run_at: None,
             first_failed_at: None,
             pinned: false,
+            tried: false,
             released_at: Some(now),
         };
         scheduler.lanes.push(pending, now);

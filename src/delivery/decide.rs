@@ -59,7 +59,7 @@ pub(super) async fn decide(
         };
         let report = runtime.pool.run(attempt.set.program.clone(), request).await;
         let (rule, operations) = (&attempt.pending.id.rule, report.operations);
-        runtime.metrics.script_ran(rule, outcome_word(&report.outcome), report.elapsed, operations);
+        runtime.metrics.script_ran(rule, outcome_word(&report.outcome), report.elapsed, report.cpu, operations);
         attempt.logs = report.logs;
         // What is released was compared when it was observed.
         if has_shadow && attempt.pending.released_at.is_none() {

@@ -42,6 +42,7 @@ struct Entry {
     run_at: Option<Timestamp>,
     first_failed_at: Option<Timestamp>,
     pinned: bool,
+    tried: bool,
     released_at: Option<Timestamp>,
 }
 
@@ -157,6 +158,7 @@ impl Lanes {
             run_at: pending.run_at,
             first_failed_at: pending.first_failed_at,
             pinned: pending.pinned,
+            tried: pending.tried,
             released_at: pending.released_at,
         };
         self.waiting += u64::from(entry.run_at.is_some());
@@ -203,12 +205,12 @@ impl Lanes {
         match next {
             Next::Ended => {}
             Next::Again { run_at, attempts, first_failed_at, pinned } => {
-                entry = Entry { run_at, attempts, first_failed_at, pinned, ..entry };
+                entry = Entry { run_at, attempts, first_failed_at, pinned, tried: true, ..entry };
                 waits = run_at.is_some();
                 enter(queue_of(&mut lane.rules, &rule), entry);
             }
             Next::Park { until, attempts, pinned } => {
-                entry = Entry { run_at: Some(until), attempts, pinned, ..entry };
+                entry = Entry { run_at: Some(until), attempts, pinned, tried: true, ..entry };
                 waits = true;
                 let id = DeliveryId { seq: entry.seq, rule: rule.clone() };
                 lane.parked.push((rule.clone(), entry));
@@ -480,6 +482,7 @@ impl Lanes {
             run_at: entry.run_at,
             first_failed_at: entry.first_failed_at,
             pinned: entry.pinned,
+            tried: entry.tried,
             released_at: entry.released_at,
         };
         let waited = entry.run_at.is_some();

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
-use crate::pipedrive::{Exchange, Id, Kind};
+use crate::pipedrive::{Exchange, Id, Kind, Purpose};
 use crate::plan::{At, Change};
 use crate::rules::Version;
 use crate::script::{LogLine, Read};
@@ -60,6 +60,43 @@ pub struct Record {
     pub logs: Vec<LogLine>,
     /// Tokens charged.
     pub tokens: u32,
+    /// What attempts came to whose records this one replaces: those that were not charged and wrote nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+}
+
+/// What is left of records that a later one replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// How many there were.
+    pub attempts: u32,
+    /// Requests that they sent for this delivery; what was read of the account's fields serves all and is not in it.
+    pub requests: u32,
+    /// Tokens that those were charged.
+    pub tokens: u32,
+}
+
+impl Replaced {
+    /// What is left of the newest stored record when one of this number replaces it.
+    pub(super) fn by(number: u32, records: &[Vec<u8>]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Part {
+            attempt: u32,
+            #[serde(default)]
+            exchanges: Vec<Exchange>,
+            #[serde(default)]
+            replaced: Replaced,
+        }
+        let last: Part = serde_json::from_slice(records.last()?).ok()?;
+        (last.attempt == number).then(|| {
+            let asked = last.exchanges.iter().filter(|exchange| exchange.purpose != Purpose::Metadata);
+            asked.fold(Self { attempts: last.replaced.attempts + 1, ..last.replaced }, |sum, exchange| Self {
+                requests: sum.requests + 1,
+                tokens: sum.tokens + exchange.tokens,
+                ..sum
+            })
+        })
+    }
 }
 
 /// Whether a stored record is of an attempt whose script ran into its deadline.

@@ -20,6 +20,7 @@ mod complaints;
 mod cors;
 mod decode;
 mod door;
+mod files;
 mod ids;
 mod integrations;
 mod json;
@@ -43,6 +44,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use decode::{decode_event, decode_text};
+pub use files::raise_file_limit;
 pub use ordering::delivery;
 pub use rejection::Rejection;
 pub use replay::{Replayed, replay_unmatched};

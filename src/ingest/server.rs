@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Ingest;
 use super::door::Door;
+use super::files;
 
 /// Largest request head, and the size of read buffers.
 const MAX_HEAD: usize = 64 * 1024;
@@ -28,7 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, ingest: Ingest, mut shutdown: watch::Receiver<bool>) {
     let live = ingest.live.clone();
     let door = Arc::new(Door::new(ingest));
-    let slots = Arc::new(Semaphore::new(live.load().config.server.max_connections));
+    let slots = Arc::new(Semaphore::new(files::connections(live.load().config.server.max_connections)));
+    door.ingest.metrics.connections_limited(slots.available_permits());
     let graceful = GracefulShutdown::new();
     // Dropped to cut what has not ended in time.
     let (cut, _) = watch::channel(());

@@ -11,9 +11,10 @@ use super::execute::Raised;
 use super::known::Known;
 use super::program::{ENTRY, Program, Script};
 use super::run::ScriptErrorKind;
-use super::state::{Refusal, cut};
+use super::state::Refusal;
 use super::value::type_word;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean};
+use crate::lines::cut;
 use crate::plan::At;
 
 /// Longest text of a `throw`, in bytes.
@@ -86,13 +87,12 @@ impl About<'_> {
 pub(super) fn of_parse(file: &str, text: &str, error: &ParseError, engine: &Engine) -> Diagnostic {
     let position = error.position();
     let (line, column) = (position.line().unwrap_or(1), position.position().unwrap_or(1));
-    let mut problem = Diagnostic::error(String::new()).code(parse_code(error.err_type()));
-    (problem.message, problem.help) = match (error.err_type(), reserved_at(text, line, column)) {
+    let (message, help) = match (error.err_type(), reserved_at(text, line, column)) {
         (ParseErrorType::PropertyExpected | ParseErrorType::VariableExpected, Some(word)) => reserved(word),
         (other, _) => parse_message(other, text, engine),
     };
-    let problem = problem.at(file, text, line, column, 1);
-    widen(problem, column)
+    let problem = Diagnostic::error(message).code(parse_code(error.err_type())).at(file, text, line, column, 1);
+    widen(help.into_iter().fold(problem, Diagnostic::help), column)
 }
 
 fn parse_code(error: &ParseErrorType) -> Code {

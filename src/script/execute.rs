@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rhai::{CallFnOptions, Dynamic, EvalAltResult, Scope};
 
@@ -15,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 /// benches and tests; the daemon uses a [`Pool`](super::Pool).
 #[must_use]
 pub fn run_blocking(program: &Program, request: RunRequest) -> RunReport {
-    let started = state::now();
+    let (started, cpu) = (state::now(), thread_cpu());
     let limits = &program.limits;
     let bounds = Bounds {
         operations: limits.max_operations,
@@ -31,11 +32,25 @@ pub fn run_blocking(program: &Program, request: RunRequest) -> RunReport {
     let Some(ended) = state::end() else {
         let problem = Diagnostic::error("the run's state is gone; this is a defect of Pipewright");
         let outcome = failed(ScriptErrorKind::Panic, about.finish(problem));
-        return RunReport { outcome, logs: Vec::new(), operations: 0, elapsed: started.elapsed() };
+        return RunReport {
+            outcome,
+            logs: Vec::new(),
+            operations: 0,
+            elapsed: started.elapsed(),
+            cpu: thread_cpu().saturating_sub(cpu),
+        };
     };
     let Ended { plan, logs, stop, operations, reads } = ended;
     let outcome = match (stop, result) {
-        (_, Err(_)) => failed(
+        // A run that has been stopped may go on in disorder until it ends: what stopped it counts.
+        (None, Err(panic)) if is_of_sort(&*panic) => failed(
+            ScriptErrorKind::Runtime,
+            about.finish(
+                Diagnostic::error("the function given to `sort` puts the values in no order")
+                    .help("answer a number below 0, 0, or above 0, and the opposite when the two values change places"),
+            ),
+        ),
+        (None, Err(_)) => failed(
             ScriptErrorKind::Panic,
             about
                 .finish(Diagnostic::error("the interpreter failed; the failure was contained").help("report it with the script")),
@@ -44,8 +59,8 @@ pub fn run_blocking(program: &Program, request: RunRequest) -> RunReport {
         (Some(Stop::Skip(reason)), _) => Outcome::Skip(reason),
         (Some(Stop::Fail(reason)), _) => Outcome::Fail(reason),
         (Some(Stop::Retry(reason, after)), _) => Outcome::Retry(reason, after),
-        (Some(Stop::Error { kind, message, help, at }), Ok(result)) => {
-            failed(kind, about.stopped(message, help, at.as_ref(), result.err()))
+        (Some(Stop::Error { kind, message, help, at }), result) => {
+            failed(kind, about.stopped(message, help, at.as_ref(), result.ok().and_then(Result::err)))
         }
         (None, Ok(Err(problem))) => {
             let (kind, diagnostic) = about.raised(&problem);
@@ -57,7 +72,25 @@ pub fn run_blocking(program: &Program, request: RunRequest) -> RunReport {
         ),
         (None, Ok(Ok(()))) => Outcome::Plan(plan),
     };
-    RunReport { outcome, logs, operations, elapsed: started.elapsed() }
+    RunReport { outcome, logs, operations, elapsed: started.elapsed(), cpu: thread_cpu().saturating_sub(cpu) }
+}
+
+/// Whether a panic is the standard library's about a comparison that contradicts itself.
+fn is_of_sort(panic: &(dyn std::any::Any + Send)) -> bool {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.is_some_and(|text| text.contains("does not correctly implement a total order"))
+}
+
+/// What this thread has taken of the processor.
+#[cfg(unix)]
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
+}
+
+#[cfg(not(unix))]
+const fn thread_cpu() -> Duration {
+    Duration::ZERO
 }
 
 fn failed(kind: ScriptErrorKind, diagnostic: Diagnostic) -> Outcome {

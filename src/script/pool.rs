@@ -406,7 +406,7 @@ fn refused(rule: &str, script: &str, lost: usize) -> RunReport {
 
 fn unrun(kind: ScriptErrorKind, diagnostic: Diagnostic, elapsed: Duration) -> RunReport {
     let outcome = Outcome::Error(Box::new(ScriptError { kind, diagnostic }));
-    RunReport { outcome, logs: Vec::new(), operations: 0, elapsed }
+    RunReport { outcome, logs: Vec::new(), operations: 0, elapsed, cpu: Duration::ZERO }
 }
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ pub struct RunReport {
     pub operations: u64,
     /// Time on the script thread.
     pub elapsed: Duration,
+    /// Of it, the processor's time; zero where the system does not tell.
+    pub cpu: Duration,
 }
 
 /// How a run ended.

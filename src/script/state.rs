@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
 use super::run::{LogLevel, LogLine, Memo, Read, ScriptErrorKind};
+use crate::lines;
 use crate::plan::{Action, At, Plan, Verb};
 
 /// Operations between two looks at the clock.
@@ -363,18 +364,6 @@ pub(super) fn log(level: LogLevel, text: &str, file: Option<&str>, line: Option<
         }
         let file = file.filter(|f| **f != *run.entry).map_or_else(|| run.entry.clone(), Arc::from);
         let line = line.and_then(|l| u32::try_from(l).ok()).unwrap_or(0);
-        run.logs.push(LogLine { level, text: cut(text, MAX_LOG_BYTES), file, line });
+        run.logs.push(LogLine { level, text: lines::cut(text, MAX_LOG_BYTES), file, line });
     });
-}
-
-/// The text, cut to so many bytes at a character boundary.
-pub(super) fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let mut end = max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &text[..end])
 }

@@ -154,6 +154,8 @@ pub struct Pending {
     pub first_failed_at: Option<jiff::Timestamp>,
     /// Whether a plan is pinned.
     pub pinned: bool,
+    /// Whether there is a record of an attempt already, which did not end it.
+    pub tried: bool,
     /// When a person released it, after it had been observed only.
     pub released_at: Option<jiff::Timestamp>,
 }

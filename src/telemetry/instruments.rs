@@ -12,6 +12,8 @@ use super::labels::Labels;
 
 pub(super) type Count<const N: usize> = Family<Labels<N>, Counter>;
 pub(super) type Level<const N: usize> = Family<Labels<N>, Gauge>;
+/// Seconds that add up.
+pub(super) type Spent<const N: usize> = Family<Labels<N>, Counter<f64, AtomicU64>>;
 pub(super) type Times<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 /// A gauge of seconds.
 pub(super) type Seconds = Gauge<f64, AtomicU64>;
@@ -41,6 +43,7 @@ pub(super) struct Instruments {
     pub(super) requests_in: Count<2>,
     pub(super) request_in_seconds: Times<1>,
     pub(super) connections: Gauge,
+    pub(super) connections_limit: Gauge,
     pub(super) accepted: Count<2>,
     pub(super) duplicate: Count<2>,
     pub(super) unmatched: Count<2>,
@@ -61,6 +64,7 @@ pub(super) struct Instruments {
     // Scripts.
     pub(super) script_runs: Count<2>,
     pub(super) script_seconds: Times<1>,
+    pub(super) script_cpu: Spent<1>,
     pub(super) script_operations: Count<1>,
     pub(super) shadow_runs: Count<2>,
     // Pipedrive.
@@ -105,6 +109,12 @@ impl Registering<'_> {
         self.add(Level::default(), name, help)
     }
 
+    fn spent<const N: usize>(&mut self, name: &str, help: &str) -> Spent<N> {
+        let family = Spent::default();
+        self.0.register_with_unit(name, help, Unit::Seconds, family.clone());
+        family
+    }
+
     fn time(&mut self, histogram: Histogram, name: &str, help: &str) -> Histogram {
         self.0.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         histogram
@@ -124,6 +134,11 @@ impl Instruments {
             requests_in: r.count("http_requests", "Requests answered on the event listener, by route and status class"),
             request_in_seconds: r.times(network, "http_request_duration", "From a request's headers to its answer, by route"),
             connections: r.add(Gauge::default(), "http_connections", "Open connections on the event listener"),
+            connections_limit: r.add(
+                Gauge::default(),
+                "http_connections_limit",
+                "Connections that the event listener holds at most; more wait",
+            ),
             accepted: r.count("events_accepted", "Events stored, by source and type"),
             duplicate: r.count("events_duplicate", "Events recognised as duplicates, by source and type"),
             unmatched: r.count("events_unmatched", "Events that no rule wanted, by source and type"),
@@ -143,6 +158,7 @@ impl Instruments {
                 .level("account_writes", "1 while what rules ask for is carried out in the account, 0 while it is only observed"),
             script_runs: r.count("script_runs", "Script runs, by rule and outcome"),
             script_seconds: r.times(local, "script_run_duration", "Time of a run on its script thread, by rule"),
+            script_cpu: r.spent("script_cpu", "Processor time of script runs, by rule; Unix only"),
             script_operations: r.count("script_operations", "Operations used by script runs, by rule"),
             shadow_runs: r.count("shadow_runs", "Runs of shadow scripts, by rule and what they came to"),
             requests_out: r.count("pipedrive_requests", "Requests sent to Pipedrive, by account, purpose and status class"),

@@ -64,6 +64,11 @@ impl Drop for ConnectionGuard {
 
 // === at the door ===
 impl Metrics {
+    /// So many connections may be open on the event listener.
+    pub fn connections_limited(&self, most: usize) {
+        self.0.on.connections_limit.set(i64::try_from(most).unwrap_or(i64::MAX));
+    }
+
     /// A connection to the event listener was opened; it counts until the guard is dropped.
     #[must_use]
     pub fn connection_opened(&self) -> ConnectionGuard {
@@ -162,10 +167,11 @@ impl Metrics {
 // === scripts ===
 impl Metrics {
     /// A script ran. `outcome` is a fixed word (`plan`, `read`, `skip`, `fail`, `retry`, `error`, `limit`, `deadline`).
-    pub fn script_ran(&self, rule: &str, outcome: &'static str, elapsed: Duration, operations: u64) {
+    pub fn script_ran(&self, rule: &str, outcome: &'static str, elapsed: Duration, cpu: Duration, operations: u64) {
         let on = &self.0.on;
         on.script_runs.get_or_create(&[("rule", name(rule)), ("outcome", word(outcome))]).inc();
         on.script_seconds.get_or_create(&[("rule", name(rule))]).observe(elapsed.as_secs_f64());
+        on.script_cpu.get_or_create(&[("rule", name(rule))]).inc_by(cpu.as_secs_f64());
         on.script_operations.get_or_create(&[("rule", name(rule))]).inc_by(operations);
     }
 }

@@ -28,6 +28,10 @@ pub(in crate::cli) fn render(record: &Value) -> String {
     let facts: Vec<String> = [
         version.map(|v| format!("script set {v}")),
         record.get("tokens").map(|n| format!("{} tokens", word(n))),
+        record.get("replaced").map(|r| {
+            let of = |key: &str| r.get(key).map_or_else(String::new, word);
+            format!("before it {} uncharged, {} requests, {} tokens", of("attempts"), of("requests"), of("tokens"))
+        }),
         record.get("resumed").and_then(Value::as_bool).filter(|r| *r).map(|_| "went on with a pinned plan".to_owned()),
     ]
     .into_iter()
@@ -348,6 +352,7 @@ mod tests {
     fn a_record_shows_reads_steps_requests_and_log_lines() {
         let record = json!({
             "version": "0123456789abcdef", "attempt": 2, "started_at": "2026-07-01T12:00:00Z", "outcome": "done", "tokens": 35,
+            "replaced": {"attempts": 2, "requests": 3, "tokens": 60},
             "reads": [
                 [{"find": {"kind": "person", "criteria": [[{"name": "email", "value": {"json": "a@b.c"}}, {"name": "org_id", "value": {"json": 3}}],
                     [{"name": "name", "value": {"json": "Ada"}}]]}}, null],
@@ -369,7 +374,7 @@ mod tests {
         let text = render(&record);
         for line in [
             "attempt 2, 2026-07-01 12:00:00Z: done",
-            "script set 0123456789ab, 35 tokens",
+            "script set 0123456789ab, 35 tokens, before it 2 uncharged, 3 requests, 60 tokens",
             "find person by email = \"a@b.c\" and org_id = 3, else name = \"Ada\" -> not there",
             "find person [[\"email\",\"a@b.c\"]] -> not there",
             "get lead 7 -> {\"id\":7,\"value\":5}",

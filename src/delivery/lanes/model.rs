@@ -366,7 +366,7 @@ impl Run {
     }
 
     /// Everything is let go and delivered: nothing may be left.
-    async fn to_the_end(&mut self) -> Result<(), TestCaseError> {
+    async fn finish_all(&mut self) -> Result<(), TestCaseError> {
         for rule in 0..3 {
             self.op(Op::Hold { rule, held: false }).await?;
         }
@@ -422,7 +422,7 @@ proptest! {
             for op in ops {
                 run.op(op).await?;
             }
-            run.to_the_end().await
+            run.finish_all().await
         })?;
     }
 }

@@ -18,6 +18,7 @@ fn delivery(seq: u64, rule: &str, account: &str, key: &str) -> Pending {
         run_at: None,
         first_failed_at: None,
         pinned: false,
+        tried: false,
         released_at: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use rhai::Dynamic;
 
-use crate::script::state::cut;
+use crate::lines::cut;
 use crate::script::value::type_word;
 
 /// Longest shown value, in bytes.

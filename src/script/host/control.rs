@@ -6,6 +6,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
 use super::define;
 use super::values::{self, Reference};
+use crate::lines;
 use crate::script::run::LogLevel;
 use crate::script::state::{self, Hosted, Stop, refuse};
 use crate::script::value::{REFERENCE_INSIDE, to_json, type_word};
@@ -88,7 +89,7 @@ fn text_of(value: &Dynamic) -> String {
         Err(_) if value.is_unit() => "()".to_owned(),
         Err(_) => to_json(value).map_or_else(|_| type_word(value).to_owned(), |json| json.to_string()),
     };
-    state::cut(&text, MAX_REASON.max(1000))
+    lines::cut(&text, MAX_REASON.max(1000))
 }
 
 mod docs {

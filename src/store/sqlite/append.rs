@@ -181,6 +181,7 @@ fn deliveries(
             run_at: None,
             first_failed_at: None,
             pinned: false,
+            tried: false,
             released_at: None,
         });
     }

@@ -70,7 +70,8 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
     };
     conn.prepare_cached(
         "SELECT p.seq, p.rule, p.position, p.account, p.key, p.attempts, p.run_at, p.first_failed_at,
-           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule), p.after, p.released_at, p.behind
+           EXISTS (SELECT 1 FROM plans WHERE plans.seq = p.seq AND plans.rule = p.rule), p.after, p.released_at, p.behind,
+           p.reason IS NOT NULL
          FROM pending p WHERE p.seq >= ?1 AND (p.seq > ?1 OR p.position > ?2) ORDER BY p.seq, p.position LIMIT ?3",
     )?
     .query_map(params![seq, position, limit], |row| {
@@ -83,6 +84,7 @@ pub(super) fn pending(conn: &Connection, after: Option<&DeliveryId>, limit: i64)
             run_at: row.get::<_, Option<i64>>(6)?.map(to_time),
             first_failed_at: row.get::<_, Option<i64>>(7)?.map(to_time),
             pinned: row.get(8)?,
+            tried: row.get(12)?,
             after: to_keys(row.get(9)?),
             behind: to_keys(row.get(11)?),
             released_at: row.get::<_, Option<i64>>(10)?.map(to_time),

@@ -68,6 +68,21 @@ async fn a_burst_429_waits_its_time_uncharged() {
 }
 
 #[tokio::test]
+async fn what_uncharged_attempts_spent_is_told_by_the_record_that_replaces_theirs() {
+    let rig = Setup::person(PERSON).start().await;
+    rig.mock.clear_log();
+    let search = FaultMatch { method: Some(Method::Get), path: Some("/itemSearch".into()), skip: 0, times: 2 };
+    rig.mock.fail_matching(search, Fault::TooMany { remaining: 0, reset: 1, retry_after: None });
+    let row = rig.run("u1", json!({ "name": "Ada" })).await;
+    let records = rig.records(&row.id).await;
+    assert_eq!(records.len(), 1, "{records:#?}");
+    let replaced = &records[0]["replaced"];
+    let here = records[0]["exchanges"].as_array().expect("requests").len() as u64;
+    assert_eq!(replaced["requests"].as_u64().map(|before| before + here), Some(rig.mock.log().len() as u64), "{:#}", records[0]);
+    assert_eq!((&replaced["attempts"], &replaced["tokens"]), (&json!(2), &json!(40)));
+}
+
+#[tokio::test]
 async fn a_spent_budget_and_the_firewall_hold_the_account_and_nothing_hammers() {
     let spent = Fault::TooMany { remaining: 50, reset: 1, retry_after: None };
     for fault in [spent, Fault::Firewall] {

@@ -216,3 +216,22 @@ async fn labels_have_no_primary_one_and_single_values_are_no_lists() {
         assert!(rig.writes().is_empty());
     }
 }
+
+/// Each reads the list, adds to it and writes it: those who meet would lose what the other one added.
+#[tokio::test]
+async fn lanes_that_add_to_a_list_of_one_entity_lose_nothing() {
+    let script = "fn handle(event) { person::update(event.traits.person, #{ phones: event.traits.phone }); }";
+    let rig = Setup::person(script).start().await;
+    let shared = rig.aside("/api/v2/persons", json!({ "name": "Ada" }))["id"].clone();
+    rig.mock.set_latency(std::time::Duration::from_millis(5));
+    for n in 10..22 {
+        rig.identify(&format!("u{n}"), json!({ "person": shared, "phone": format!("+3249512345{n}") })).await;
+    }
+    rig.settled().await;
+    let person = rig.mock.entity("persons", &shared).expect("it is there");
+    let mut phones: Vec<&str> =
+        person["phones"].as_array().expect("a list").iter().filter_map(|phone| phone["value"].as_str()).collect();
+    phones.sort_unstable();
+    let expected: Vec<String> = (10..22).map(|n| format!("+3249512345{n}")).collect();
+    assert_eq!(phones, expected);
+}

@@ -60,6 +60,19 @@ async fn a_saved_edit_changes_the_next_event_without_a_restart() {
     assert_eq!(unmatched["unmatched"].as_array().map(Vec::len), Some(1), "{unmatched:#}");
 }
 
+/// With a process of its own: a hangup reaches all that one does.
+#[tokio::test]
+async fn without_watching_a_hangup_brings_an_edit_in() {
+    let folder = Folder::init().await;
+    folder.edit("rules.toml", "watch = true", "watch = false");
+    let daemon = Daemon::mocked(&folder).await;
+    let first = get(daemon.admin, "/readyz").await.json()["version"].clone();
+    folder.edit(SCRIPT, NAME, "                name: `VIP ${person_name(t)}`,");
+    daemon.process.signal("HUP").await;
+    until(&daemon, "the edit is live", |state| state["version"] != first).await;
+    assert_eq!(name_of(&daemon, "after").await, "VIP after");
+}
+
 #[tokio::test]
 async fn a_broken_edit_is_refused_everywhere_with_its_place_and_the_old_script_goes_on() {
     let folder = Folder::init().await;

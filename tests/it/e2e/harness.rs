@@ -184,6 +184,22 @@ impl Process {
         address.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
     }
 
+    /// Its number in the system.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// What it holds in memory, and held at most, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(super) fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process");
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
     /// Whether it has ended.
     pub(super) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_some()
@@ -196,7 +212,7 @@ impl Process {
 
     /// Sends a signal by its name.
     pub(super) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.expect("kill runs");
         assert!(sent.success());
     }
@@ -244,6 +260,22 @@ impl Daemon {
         })
         .await;
         ready.then(|| Self::of(process))
+    }
+
+    /// `serve --mock` in a process that may open so many files.
+    pub(super) async fn limited(folder: &Folder, files: u32) -> Self {
+        let serve = Self::command(folder, &["--mock", "--mock-listen", "127.0.0.1:0"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        command.arg(serve.as_std().get_program()).args(serve.as_std().get_args()).current_dir(folder.path());
+        for (name, value) in serve.as_std().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::of(Process::start(command, READY).await)
     }
 
     fn command(folder: &Folder, more: &[&str]) -> Command {

@@ -10,8 +10,11 @@ mod crash;
 mod editing;
 mod ensure;
 mod first_run;
+#[cfg(target_os = "linux")]
+mod flood;
 mod gate;
 mod harness;
+mod hostile;
 mod identity;
 mod ids;
 mod pinned;

@@ -385,16 +385,3 @@ async fn the_poll_finds_what_the_watcher_is_not_told() {
     running.until_live("a.rhai", &script(1)).await;
     running.stop().await;
 }
-
-#[tokio::test]
-async fn without_watching_a_hangup_brings_changes_in() {
-    let dir = temp_dir();
-    seed(dir.path());
-    write(dir.path(), "rules.toml", &rules("").replace("poll = \"1h\"", "watch = false"));
-    let mut running = Running::start(dir.path()).await;
-    write(dir.path(), "scripts/a.rhai", &script(1));
-    let sent = tokio::process::Command::new("kill").args(["-HUP", &std::process::id().to_string()]).status().await;
-    assert!(sent.expect("kill runs").success());
-    running.until_live("a.rhai", &script(1)).await;
-    running.stop().await;
-}

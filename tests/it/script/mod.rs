@@ -7,7 +7,7 @@ mod decide;
 mod definitions;
 mod docs;
 mod errors;
-mod hostile;
+mod limits;
 mod lint;
 mod plan;
 mod pool;

@@ -9,9 +9,12 @@ use serde_json::Value;
 const VARIABLES: [&str; 5] =
     ["PIPEWRIGHT_DIR", "PIPEWRIGHT_LOG", "PIPEWRIGHT_LOG_FORMAT", "PIPEWRIGHT_WRITE_KEY", "PIPEDRIVE_API_TOKEN"];
 
+/// Another build to try in place of the one that belongs to these tests.
+const BINARY: &str = "PIPEWRIGHT_BINARY";
+
 /// The binary with these arguments; nothing on its input, none of its settings in the environment.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+    let mut command = Command::new(std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_pipewright").into()));
     command.args(args).stdin(Stdio::null());
     for variable in VARIABLES {
         command.env_remove(variable);

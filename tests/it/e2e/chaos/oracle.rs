@@ -7,10 +7,10 @@ use pipewright::pipedrive::Method;
 use serde_json::{Value, json};
 
 use super::super::harness::Daemon;
-use super::story::{Story, User};
+use super::story::{SHARED, Story, User};
 use crate::support::get;
 
-pub(super) async fn judge(story: &Story, mock: &Mock, daemon: &Daemon) {
+pub(super) async fn judge(story: &Story, mock: &Mock, daemon: &Daemon, calm: bool) {
     let said = || format!("the program said:\n{}", daemon.process.said());
     let deliveries = deliveries(daemon).await;
     // Everything ended well, and once: one delivery an event.
@@ -30,7 +30,19 @@ pub(super) async fn judge(story: &Story, mock: &Mock, daemon: &Daemon) {
         perhaps(user, mock, &uncertain);
         in_order(user, mock);
     }
-    explained(mock, daemon, &deliveries).await;
+    shared(story, mock);
+    explained(mock, daemon, &deliveries, calm).await;
+}
+
+/// Whatever users added to the list of the person whom they share is in it.
+fn shared(story: &Story, mock: &Mock) {
+    let person = mock.entities("persons").into_iter().find(|person| person["name"] == SHARED).expect("it is there");
+    let phones = person["phones"].as_array().into_iter().flatten().filter_map(|phone| phone["value"].as_str());
+    let mut phones: Vec<String> = phones.map(str::to_owned).collect();
+    phones.sort();
+    let mut added: Vec<String> = story.users.iter().flat_map(|user| user.phones.iter().cloned()).collect();
+    added.sort();
+    assert_eq!(phones, added, "phones of the person whom all share");
 }
 
 /// Each thing is there, and there once.
@@ -108,13 +120,45 @@ async fn deliveries(daemon: &Daemon) -> Vec<Value> {
     list["deliveries"].as_array().unwrap_or_else(|| panic!("{list:#}")).clone()
 }
 
-/// Every record in the account is the work of a delivery that says so, and every write that was carried out is about one of them.
-async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value]) {
+/// Requests and tokens.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Spent(u64, u64);
+
+/// Kinds of records as paths have them; what else is asked for is about the account.
+const RECORDS: [&str; 7] = ["persons", "organizations", "deals", "leads", "activities", "notes", "itemSearch"];
+
+/// What one request costs at most.
+const DEAREST: u64 = 40;
+
+/// What the account has seen, and how many requests of it it did not carry out.
+fn spent_on_records(mock: &Mock) -> (Spent, u64) {
+    let log = mock.log();
+    let on_records = || log.iter().filter(|e| e.path.split('/').nth(3).is_some_and(|of| RECORDS.contains(&of)));
+    let refused = on_records().filter(|e| !e.carried_out).count() as u64;
+    (on_records().fold(Spent::default(), |sum, e| Spent(sum.0 + 1, sum.1 + u64::from(e.tokens))), refused)
+}
+
+/// What a decision record tells of.
+fn told(record: &Value) -> Spent {
+    let of = |of: &Value, key: &str| of[key].as_u64().unwrap_or_default();
+    let replaced = Spent(of(&record["replaced"], "requests"), of(&record["replaced"], "tokens"));
+    let exchanges = record["exchanges"].as_array().into_iter().flatten().filter(|e| e["purpose"] != "metadata");
+    exchanges.fold(replaced, |sum, e| Spent(sum.0 + 1, sum.1 + of(e, "tokens")))
+}
+
+/// Every record in the account is the work of a delivery that says so, and every write that was carried out is about one of them. Where
+/// nothing died, every request and every token is told of.
+async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value], calm: bool) {
     let mut touched: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut in_records = Spent::default();
     for delivery in deliveries {
         let path = format!("/api/events/{}", delivery["id"].as_str().expect("seq/rule"));
         let shown = get(daemon.admin, &path).await.json();
         let records = shown["events"][0]["deliveries"][0]["records"].as_array().unwrap_or_else(|| panic!("{shown:#}"));
+        for record in records {
+            let told = told(record);
+            in_records = Spent(in_records.0 + told.0, in_records.1 + told.1);
+        }
         for step in records.iter().flat_map(|record| record["steps"].as_array().into_iter().flatten()) {
             let id = &step["state"]["id"];
             if let (Some(kind), false) = (step["kind"].as_str(), id.is_null()) {
@@ -123,6 +167,16 @@ async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value]) {
                 touched.insert((kind.to_owned(), id.as_str().map_or_else(|| id.to_string(), str::to_owned)));
             }
         }
+    }
+    if calm {
+        let (at_account, refused) = spent_on_records(mock);
+        assert_eq!(in_records.0, at_account.0, "requests in records, and at the account");
+        // What was not carried out is counted as if it had been: nobody says whether it is charged.
+        let excess = in_records.1.checked_sub(at_account.1);
+        assert!(
+            excess.is_some_and(|excess| excess <= refused * DEAREST),
+            "{in_records:?}, at the account {at_account:?}, {refused} refused"
+        );
     }
     for (kind, path) in [
         ("person", "persons"),
@@ -136,7 +190,8 @@ async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value]) {
         for record in mock.entities(path) {
             let id = record["id"].as_str().map_or_else(|| record["id"].to_string(), str::to_owned);
             // A raw request's answer is not looked into.
-            let raw = kind == "organization" && record["name"].as_str().is_some_and(|name| name.starts_with('u'));
+            let raw = kind == "person" && record["name"] == SHARED
+                || kind == "organization" && record["name"].as_str().is_some_and(|name| name.starts_with('u'));
             assert!(raw || known(&id), "no record tells of {kind} {id}: {touched:?}");
         }
         for write in mock.writes().iter().filter(|write| write.method != Method::Post) {

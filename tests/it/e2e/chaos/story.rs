@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use pipewright::mock::Mock;
+use pipewright::pipedrive::{Body, Method, Request};
 use serde_json::{Value, json};
 
 use super::super::harness::Folder;
@@ -61,12 +63,17 @@ when = 'type = "track" and event = "Twin"'
 script = "twin.rhai"
 
 [[rules]]
+name = "shared"
+when = 'type = "track" and event = "Shared"'
+script = "shared.rhai"
+
+[[rules]]
 name = "raw"
 when = 'type = "track" and event = "Raw"'
 script = "raw.rhai"
 "#;
 
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     (
         "person",
         r#"
@@ -126,6 +133,14 @@ fn handle(event) {
 "#,
     ),
     (
+        "shared",
+        r#"
+fn handle(event) {
+    person::update(event.properties.person, #{ phones: event.properties.phone });
+}
+"#,
+    ),
+    (
         "raw",
         r#"
 fn handle(event) {
@@ -134,6 +149,18 @@ fn handle(event) {
 "#,
     ),
 ];
+
+/// The name of the person whom all users share.
+pub(super) const SHARED: &str = "Shared";
+
+/// Makes that person; answers the id.
+pub(super) fn share(mock: &Mock) -> Value {
+    let create = Request::new(Method::Post, "/api/v2/persons").body(json!({ "name": SHARED }));
+    match mock.aside(&create).body {
+        Body::Json(body) => body["data"]["id"].clone(),
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Makes a folder of these rules, for an account at this address.
 pub(super) fn furnish(folder: &Folder, account: SocketAddr) {
@@ -169,6 +196,8 @@ pub(super) struct User {
     pub(super) twin: Option<bool>,
     /// Organizations that were asked for without the program knowing what they are; one whose answer was lost may be missing.
     pub(super) raw: Vec<String>,
+    /// Phones that are added to the person whom all users share.
+    pub(super) phones: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -177,8 +206,9 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn write(dice: &mut Dice) -> Self {
-        Self { users: (0..USERS).map(|n| user(n, dice)).collect() }
+    /// A story about this person, among others.
+    pub(super) fn write(shared: &Value, dice: &mut Dice) -> Self {
+        Self { users: (0..USERS).map(|n| user(n, shared, dice)).collect() }
     }
 
     pub(super) fn events(&self) -> usize {
@@ -186,12 +216,12 @@ impl Story {
     }
 }
 
-fn user(number: u64, dice: &mut Dice) -> User {
+fn user(number: u64, shared: &Value, dice: &mut Dice) -> User {
     let name = format!("u{number}");
     let mut user = User { company: format!("c{}", dice.below(3)), name: name.clone(), ..User::default() };
     for n in 0..5 + dice.below(6) {
         let text = format!("{name} {n:02}");
-        let kind = if n == 0 { 0 } else { dice.below(9) };
+        let kind = if n == 0 { 0 } else { dice.below(10) };
         let track = |event: &str, properties: Value| json!({ "type": "track", "event": event, "properties": properties });
         let mut event = match kind {
             0 | 1 => {
@@ -223,6 +253,11 @@ fn user(number: u64, dice: &mut Dice) -> User {
                 let joined = user.twin.is_some();
                 user.twin = Some(joined);
                 track("Twin", json!({ "twin": format!("{name}-twin"), "joined": joined }))
+            }
+            8 => {
+                let phone = format!("+324951234{number}{n}");
+                user.phones.push(phone.clone());
+                track("Shared", json!({ "person": shared, "phone": phone }))
             }
             _ => {
                 user.raw.push(text.clone());
