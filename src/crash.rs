@@ -17,7 +17,8 @@ pub const BEFORE_ANSWER: &str = "before_answer";
 /// All of them.
 pub const POINTS: [&str; 5] = [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_SEND, AFTER_SEND, BEFORE_ANSWER];
 
-/// `NAME:N`: die when this point is reached for the Nth time.
+/// `NAME:N`: die when this point is reached for the Nth time. `NAME:N:TEXT`: panic with this text instead, as a fault of ours would with
+/// a value that it was working on.
 pub const VARIABLE: &str = "PIPEWRIGHT_CRASH_AT";
 
 /// Dies here if a test says so.
@@ -26,16 +27,20 @@ pub(crate) fn point(name: &'static str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static WISH: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    static WISH: OnceLock<Option<(String, AtomicU64, Option<String>)>> = OnceLock::new();
     let wish = WISH.get_or_init(|| {
         let text = std::env::var(VARIABLE).ok()?;
-        let (name, count) = text.split_once(':')?;
-        Some((name.to_owned(), AtomicU64::new(count.parse().ok()?)))
+        let mut parts = text.splitn(3, ':');
+        let (name, count) = (parts.next()?, parts.next()?);
+        Some((name.to_owned(), AtomicU64::new(count.parse().ok()?), parts.next().map(str::to_owned)))
     });
-    if let Some((wanted, left)) = wish
+    if let Some((wanted, left, text)) = wish
         && wanted == name
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
+        if let Some(text) = text {
+            panic!("a test wants a panic: {text}");
+        }
         tracing::error!(point = name, "the point is reached at which a test wants this process to die");
         std::process::abort();
     }

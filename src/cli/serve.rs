@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup, StartError};
 use crate::ingest;
 use crate::mock::{Mock, MockOptions};
 use crate::rules::SetFiles;
-use crate::telemetry::{LogFormat, init_logging};
+use crate::telemetry::{LogFormat, init_logging, log_panics};
 
 /// Run the daemon: receive events, run the rules, write to Pipedrive
 #[derive(Debug, Args)]
@@ -48,6 +48,7 @@ pub(super) struct Serve {
 
 pub(super) fn run(args: Serve) -> Outcome {
     init_logging(args.log_format, &args.log).map_err(Failure::wrong)?;
+    log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(args))
 }

@@ -31,7 +31,7 @@ use crate::rules::{Live, Version};
 use crate::script::Pool;
 use crate::store::sqlite::{FaultHook, OpenOptions, SqliteStore};
 use crate::store::{Feed, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, how_it_ended};
 
 /// How often retention runs and sizes are measured.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -273,18 +273,18 @@ impl Daemon {
 
     /// Stops: no more events are taken, what is under way ends (within the grace), the store is closed.
     pub async fn stop(self) {
-        let ended = |name: &'static str, result: Result<(), tokio::task::JoinError>| {
+        let told = |name: &'static str, result: Result<(), tokio::task::JoinError>| {
             if let Err(error) = result {
-                tracing::error!(task = name, %error, "a task failed inside; this is a fault of Pipewright");
+                tracing::error!(task = name, error = how_it_ended(&error), "a task failed inside; this is a fault of Pipewright");
             }
         };
         self.stop_ingest.send_replace(true);
-        ended("ingest", self.ingest_task.await);
+        told("ingest", self.ingest_task.await);
         self.stop_delivery.send_replace(true);
-        ended("delivery", self.delivery_task.await);
+        told("delivery", self.delivery_task.await);
         self.stop_rest.send_replace(true);
         for task in self.rest {
-            ended("service", task.await);
+            told("service", task.await);
         }
         self.pool.stop();
         self.shadows.stop();
@@ -301,8 +301,12 @@ fn watched(
     let task = tokio::spawn(part);
     tokio::spawn(async move {
         if let Err(error) = task.await {
-            tracing::error!(task = name, %error, "a part of the daemon failed inside; this is a fault of Pipewright");
-            fatal.send_replace(Some(format!("{name} failed inside: {error}")));
+            tracing::error!(
+                task = name,
+                error = how_it_ended(&error),
+                "a part of the daemon failed inside; this is a fault of Pipewright"
+            );
+            fatal.send_replace(Some(format!("{name} failed inside: {}", how_it_ended(&error))));
         }
     })
 }

@@ -11,7 +11,6 @@ use serde_json::Value as Json;
 use super::archived;
 use super::backfill::{Stronger, vacant};
 use super::creates::{Braked, Place};
-use super::decide::diagnose;
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
 use super::locks;
@@ -394,9 +393,8 @@ impl Executor<'_> {
     }
 
     fn body(&self, step: &Step, purpose: BodyFor<'_>, links: &Links) -> Result<BodyOutcome, Trouble> {
-        plan::body(step, purpose, &|target| links.id(target), &self.metadata).map_err(|problem: PlanProblem| {
-            Trouble::plan(std::slice::from_ref(&problem), |problem| diagnose(&self.attempt.set, problem))
-        })
+        plan::body(step, purpose, &|target| links.id(target), &self.metadata)
+            .map_err(|problem: PlanProblem| Trouble::plan(&self.attempt.set, std::slice::from_ref(&problem)))
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use super::decide::diagnose;
 use super::execute::{Executor, Via};
 use super::links::Links;
 use super::record::{Effect, StepState};
@@ -87,7 +86,7 @@ impl Executor<'_> {
                 unknown: false,
                 adds: None,
             };
-            return Err(Trouble::plan(&[problem], |problem| diagnose(&self.attempt.set, problem)));
+            return Err(Trouble::plan(&self.attempt.set, &[problem]));
         }
         self.lock_entities(kind, &[&keep, &drop]).await;
         let merged = sent_before.is_some() && self.session.get(kind, &drop, Purpose::Reconcile).await?.is_none();

@@ -15,11 +15,9 @@ use super::reads;
 use super::shadow::{Original, Shadowed};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{Account, Metadata};
-use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::plan::{self, Plan, PlanProblem, PrepareContext, Step};
-use crate::rules::ScriptSet;
 use crate::script::{Asked, Came, Memo, Outcome, RunRequest};
 use crate::store::{DeliveryState, StoredEvent};
 
@@ -131,7 +129,7 @@ pub(super) async fn prepare(
             Err(left) => problems = left,
         }
     }
-    Err(Trouble::plan(&problems, |problem| diagnose(&attempt.set, problem)))
+    Err(Trouble::plan(&attempt.set, &problems))
 }
 
 /// What fresh metadata may have and this has not.
@@ -176,21 +174,6 @@ pub(super) fn context<'a>(
         message_id: &event.message_id,
         write: rule.config.write,
     })
-}
-
-/// A plan's problem with the line of the script that asked for it.
-pub(super) fn diagnose(set: &ScriptSet, problem: &PlanProblem) -> Diagnostic {
-    let mut diagnostic = Diagnostic::error(problem.message.clone());
-    let source = set.files.sources.scripts.get(&*problem.at.file).map_or("", |text| text);
-    diagnostic =
-        diagnostic.at(&format!("scripts/{}", problem.at.file), source, problem.at.line as usize, problem.at.column as usize, 1);
-    if let Some(value) = &problem.value {
-        diagnostic = diagnostic.note(format!("the value is {value}"));
-    }
-    match &problem.help {
-        Some(help) => diagnostic.help(help.clone()),
-        None => diagnostic,
-    }
 }
 
 const fn outcome_word(outcome: &Outcome) -> &'static str {

@@ -37,8 +37,8 @@ pub(super) async fn answer(
         Read::Find { kind, criteria } => {
             let metadata = account.ready_metadata(&session).await?;
             let context = decide::context(attempt, account, &metadata, event)?;
-            let lookups = plan::lookups(*kind, criteria, at, &context)
-                .map_err(|problem| Trouble::plan(&[problem], |problem| decide::diagnose(&attempt.set, problem)))?;
+            let lookups =
+                plan::lookups(*kind, criteria, at, &context).map_err(|problem| Trouble::plan(&attempt.set, &[problem]))?;
             if lookups.is_empty() {
                 return Ok(Json::Null);
             }

@@ -24,7 +24,7 @@ use super::{PauseInfo, Scope};
 use crate::config::{DeliveryConfig, Writes};
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, how_it_ended};
 
 /// Longest time between two probes of a troubled account; at most `delivery.retry_max`.
 const LONGEST_PROBE: Duration = Duration::from_secs(300);
@@ -292,7 +292,7 @@ impl Scheduler {
 
     /// A worker panicked: a fault of ours. The delivery must not hold its lane for ever, so it becomes a dead letter.
     async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
-        tracing::error!(delivery = %pending.id, %error, "a worker failed inside; this is a fault of Pipewright");
+        tracing::error!(delivery = %pending.id, error = how_it_ended(error), "a worker failed inside; this is a fault of Pipewright");
         // It waits for no answer any more.
         self.runtime.locks.claims.lost(&pending.id);
         let reason = "internal error while it was processed; see the daemon's log".to_owned();

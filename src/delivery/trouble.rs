@@ -7,8 +7,8 @@ use crate::crm::FindError;
 use crate::diagnostic::Diagnostic;
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, ErrorKind};
-use crate::plan::PlanProblem;
-use crate::rules::{Version, below_scripts};
+use crate::plan::{At, PlanProblem};
+use crate::rules::{ScriptSet, Version, below_scripts};
 use crate::script::{ScriptError, ScriptErrorKind};
 use crate::store::StoreError;
 
@@ -107,7 +107,7 @@ impl Trouble {
     }
 
     /// Several problems of one plan; a wrong name outweighs the others, as every event of the rule meets it.
-    pub(super) fn plan(problems: &[PlanProblem], diagnose: impl Fn(&PlanProblem) -> Diagnostic) -> Self {
+    pub(super) fn plan(set: &ScriptSet, problems: &[PlanProblem]) -> Self {
         let misconfigured = problems.iter().any(|p| p.class() == FailureClass::Misconfigured);
         let (class, whose) =
             if misconfigured { (FailureClass::Misconfigured, Whose::Rule) } else { (FailureClass::Permanent, Whose::Delivery) };
@@ -116,8 +116,42 @@ impl Trouble {
             0 | 1 => first,
             n => format!("{first} (and {} more)", n - 1),
         };
-        Self { diagnostics: problems.iter().map(diagnose).collect(), ..Self::new(class, whose, reason).plain() }
+        let trouble = Self {
+            diagnostics: problems.iter().map(|problem| diagnose(set, problem)).collect(),
+            ..Self::new(class, whose, reason).plain()
+        };
+        match problems.first() {
+            Some(first) if !is_written(set, &first.message) => {
+                let At { file, line, column } = &first.at;
+                let brief = format!(
+                    "scripts/{file}:{line}:{column}: a name that the script puts together fits nothing; see the decision record"
+                );
+                Self { brief, ..trouble }
+            }
+            _ => trouble,
+        }
     }
+}
+
+/// A plan's problem with the line of the script that asked for it.
+fn diagnose(set: &ScriptSet, problem: &PlanProblem) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error(problem.message.clone());
+    let source = set.files.sources.scripts.get(&*problem.at.file).map_or("", |text| text);
+    diagnostic =
+        diagnostic.at(&format!("scripts/{}", problem.at.file), source, problem.at.line as usize, problem.at.column as usize, 1);
+    if let Some(value) = &problem.value {
+        diagnostic = diagnostic.note(format!("the value is {value}"));
+    }
+    match &problem.help {
+        Some(help) => diagnostic.help(help.clone()),
+        None => diagnostic,
+    }
+}
+
+/// Whether what a message quotes stands in a script as it is. A name that a script puts together may be a value of the event.
+fn is_written(set: &ScriptSet, message: &str) -> bool {
+    let quoted = message.split_once('`').and_then(|(_, rest)| rest.rsplit_once('`'));
+    quoted.is_none_or(|(quoted, _)| set.files.sources.scripts.values().any(|text| text.contains(quoted)))
 }
 
 impl From<StoreError> for Trouble {

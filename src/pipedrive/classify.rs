@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::error::message_of;
 use super::{Answer, Body, ErrorKind, Request};
 
+/// Characters of an error code; Pipedrive's longest have about 30.
+const LONGEST_CODE: usize = 64;
+
 /// Pauses after a 429 or a firewall page are found by the client, which knows what went before.
 pub(super) enum Verdict {
     /// The JSON body of a success.
@@ -56,9 +59,11 @@ fn refused(status: u16, body: &Value) -> ErrorKind {
     ErrorKind::Refused { status, code: code_of(body), message: message_of(body) }
 }
 
-/// Pipedrive's error code, when the body gives one.
+/// Pipedrive's error code, when the body gives one. It is logged, so what is no code but a text is none: it may hold anything.
 fn code_of(body: &Value) -> Option<String> {
-    body.get("code").and_then(Value::as_str).map(str::to_owned)
+    let code = body.get("code").and_then(Value::as_str)?;
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    (code.len() <= LONGEST_CODE && code.chars().all(word)).then(|| code.to_owned())
 }
 
 fn account_message(status: u16, body: &Value) -> String {

@@ -106,7 +106,8 @@ impl ApiError {
         }
     }
 
-    /// The failure without anything that Pipedrive wrote, which may repeat personal data: for logs.
+    /// The failure without anything that Pipedrive wrote, which may repeat personal data, and without what a script put into the path:
+    /// for logs.
     #[must_use]
     pub fn brief(&self) -> String {
         let what = match &self.kind {
@@ -125,7 +126,7 @@ impl ApiError {
             ErrorKind::Unreadable { status, .. } => format!("the answer ({status}) cannot be read"),
             other => other.to_string(),
         };
-        format!("{}: {what}", self.call)
+        format!("{}: {what}", without_values(&self.call))
     }
 
     /// True for 404 and 410.
@@ -133,6 +134,57 @@ impl ApiError {
     pub const fn is_gone(&self) -> bool {
         matches!(self.kind, ErrorKind::Gone { .. })
     }
+}
+
+/// What stands in the paths of Pipedrive's API between its ids.
+const PATH_WORDS: [&str; 40] = [
+    "activities",
+    "activityFields",
+    "activityTypes",
+    "api",
+    "archived",
+    "changelog",
+    "convert",
+    "currencies",
+    "deal",
+    "dealFields",
+    "deals",
+    "field",
+    "files",
+    "filters",
+    "find",
+    "followers",
+    "itemSearch",
+    "lead",
+    "leadFields",
+    "leadLabels",
+    "leads",
+    "leadSources",
+    "me",
+    "merge",
+    "noteFields",
+    "notes",
+    "options",
+    "organizationFields",
+    "organizations",
+    "personFields",
+    "persons",
+    "pipelines",
+    "products",
+    "search",
+    "stages",
+    "status",
+    "users",
+    "v1",
+    "v2",
+    "webhooks",
+];
+
+/// The call with a dot in place of each part of its path that is no word of the API: a script may have put any value there.
+fn without_values(call: &str) -> String {
+    let (method, path) = call.split_once(' ').unwrap_or((call, ""));
+    let parts = path.split('/').map(|part| if part.is_empty() || PATH_WORDS.contains(&part) { part } else { "." });
+    format!("{method} {}", parts.collect::<Vec<_>>().join("/"))
 }
 
 /// Pipedrive's text of an error body, for a person; personal data may be in it, so it belongs in records, not in logs.

@@ -18,7 +18,7 @@ use crate::delivery::PlanHold;
 use crate::diagnostic::Diagnostic;
 use crate::rules::{BuildOptions, Built, Live, ScriptSet, Version};
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, how_it_ended};
 use crate::testing::TestFolder;
 
 /// Quiet time after a change before the files are read. The trailing edge: an editor writes in several steps.
@@ -339,5 +339,5 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 pub(super) fn failed(error: &tokio::task::JoinError) -> Diagnostic {
-    Diagnostic::error(format!("reading or building the files failed: {error}"))
+    Diagnostic::error(format!("reading or building the files failed: {}", how_it_ended(error)))
 }

@@ -11,6 +11,8 @@ mod labels;
 mod logging;
 mod metrics;
 mod notable;
+mod panics;
 
 pub use logging::{LogFormat, LoggingError, init_logging};
 pub use metrics::{ConnectionGuard, EventCounts, Metrics, OPENMETRICS};
+pub use panics::{how_it_ended, log_panics};

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod binary;
+pub(crate) mod overheard;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -247,6 +248,12 @@ impl Logs {
     /// All so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.lines.lock()).into_owned()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        overheard::nothing_told(&self.text());
     }
 }
 

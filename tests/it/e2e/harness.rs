@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::binary::command_async;
+use crate::support::overheard::nothing_told;
 use crate::support::{CAP, Reply, get, request, temp_dir, wait_until};
 
 /// The write key that sources get where none is set.
@@ -135,6 +136,16 @@ pub(super) async fn run(args: &[&str]) -> Ended {
 pub(super) struct Process {
     child: Child,
     said: Arc<Mutex<String>>,
+    /// What a daemon says is for logs. Commands show people what they ask for.
+    daemon: bool,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.daemon {
+            nothing_told(&self.said());
+        }
+    }
 }
 
 impl Process {
@@ -157,7 +168,8 @@ impl Process {
         let said = Arc::new(Mutex::new(String::new()));
         tokio::spawn(keep(child.stdout.take().expect("a pipe"), said.clone()));
         tokio::spawn(keep(child.stderr.take().expect("a pipe"), said.clone()));
-        Self { child, said }
+        let daemon = command.as_std().get_args().next().is_some_and(|first| first == "serve");
+        Self { child, said, daemon }
     }
 
     /// An embedded Pipedrive in a process of its own.

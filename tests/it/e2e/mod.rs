@@ -20,6 +20,7 @@ mod ids;
 mod pinned;
 #[cfg(target_os = "linux")]
 mod power;
+mod redaction;
 mod revert;
 mod schema;
 mod shadow;
