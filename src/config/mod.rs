@@ -25,7 +25,7 @@ pub use fields::{CustomType, DeclaredField, DeclaredFields};
 pub(crate) use places::Places;
 pub use requirement::Requirement;
 pub use rule::{RuleConfig, WritePolicy};
-pub use secret::{Secret, SecretError, SecretRef};
+pub use secret::{Readable, Secret, SecretError, SecretRef};
 pub use server::{AdminConfig, MAX_BATCH_EVENTS, ServerConfig};
 pub use source::{AliasPolicy, SourceConfig};
 pub use units::{Bytes, Span};

@@ -3,9 +3,16 @@
 //! Invariant: a [`Secret`] prints as `[redacted]` everywhere; only [`Secret::expose`] gives the text.
 
 use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Bytes of a secret file that are read at most.
+const LONGEST_SECRET: u64 = 64 << 10;
 
 /// Where a secret is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +39,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether a sender gave this very text. Digests are compared, in constant time: neither text nor length shows in the time taken.
+    #[must_use]
+    pub fn is(&self, given: &str) -> bool {
+        Sha256::digest(given).ct_eq(&Sha256::digest(&self.0)).into()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -54,6 +67,9 @@ pub enum SecretError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is too large to be a secret: a mistaken path, or a device that never ends.
+    #[error("the secret file {0} is larger than {LONGEST_SECRET} bytes; name a file that holds the secret and nothing else")]
+    TooLarge(PathBuf),
     /// The file is blank.
     #[error("the secret file {0} is empty")]
     Empty(PathBuf),
@@ -72,14 +88,43 @@ impl SecretRef {
             },
             Self::File(path) => {
                 let path = dir.join(path);
-                let text = std::fs::read_to_string(&path).map_err(|source| SecretError::File { path: path.clone(), source })?;
+                let text = read(&path).map_err(|source| SecretError::File { path: path.clone(), source })?;
                 match text.trim() {
+                    _ if text.len() as u64 > LONGEST_SECRET => Err(SecretError::TooLarge(path)),
                     "" => Err(SecretError::Empty(path)),
                     text => Ok(Secret(text.to_owned())),
                 }
             }
         }
     }
+}
+
+/// A secret file that others than its owner may read.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret file {} can be read by {}: its mode is {mode:04o}", path.display(), if mode & 0o004 == 0 { "its group" } else { "every user of this machine" })]
+pub struct Readable {
+    /// The file.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl SecretRef {
+    /// Whether others than its owner may read the file, as its mode says; a link's own mode says nothing.
+    #[must_use]
+    pub fn readable_by_others(&self, dir: &Path) -> Option<Readable> {
+        let Self::File(path) = self else { return None };
+        let path = dir.join(path);
+        let mode = std::fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
+        (mode & 0o044 != 0).then_some(Readable { path, mode })
+    }
+}
+
+/// At most one byte more than the longest.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST_SECRET + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl<'de> Deserialize<'de> for SecretRef {
@@ -91,5 +136,20 @@ impl<'de> Deserialize<'de> for SecretRef {
             Some(("file", path)) if !path.trim().is_empty() => Ok(Self::File(PathBuf::from(path.trim()))),
             _ => Err(D::Error::custom("a secret is given by reference: \"env:NAME\" or \"file:PATH\", never as plain text")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_text_is_the_secret_and_it_is_never_printed() {
+        let secret = Secret::new("s3cret");
+        assert!(secret.is("s3cret"));
+        for other in ["", "s3cre", "s3crets", "S3cret", " s3cret", "s3cret\0"] {
+            assert!(!secret.is(other), "{other:?}");
+        }
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[redacted] Some([redacted])");
     }
 }

@@ -92,6 +92,8 @@ codes! {
     Idle = "PW011", Warning;
     /// The token goes over plain http.
     PlainHttp = "PW012", Warning;
+    /// A secret file that others may read.
+    SecretMode = "PW013", Warning;
     /// A trigger that is no valid FQL.
     Trigger = "PW101", Error;
     /// No event can meet a trigger.

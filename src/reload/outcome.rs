@@ -147,6 +147,7 @@ impl Reloader {
         self.parts.live.store(set.clone());
         self.refused = None;
         self.parts.metrics.set_swapped(&set.version, set.rules.len(), began.elapsed());
+        self.parts.metrics.set_leaves_open(warnings);
         for setting in &restart_needed {
             tracing::warn!(setting, "the changed setting needs a restart to take effect");
         }

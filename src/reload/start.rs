@@ -230,6 +230,7 @@ impl Chosen {
         let Self { dir, mock, set, warnings, tests, judged, refused, pin } = self;
         let version = &set.version;
         metrics.set_swapped(version, set.rules.len(), started.elapsed());
+        metrics.set_leaves_open(&warnings);
         if let Some(tests) = &tests {
             metrics.set_tested(tests.passed, tests.failed, Duration::from_millis(tests.ms));
         }

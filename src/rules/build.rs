@@ -54,11 +54,11 @@ impl ScriptSet {
     }
 
     fn build_with(files: SetFiles, options: &BuildOptions, strict: bool) -> Result<Built, Vec<Diagnostic>> {
-        let (config, remarks) = Config::parse(RULES_TOML, &files.rules_toml)?;
+        let (config, mut remarks) = Config::parse(RULES_TOML, &files.rules_toml)?;
         let places = Places::new(RULES_TOML, &files.rules_toml);
         let mut problems = Vec::new();
         let mut rules = rules(&config, &places, &mut problems);
-        let mut secrets = Secrets { options, places: &places, problems: &mut problems };
+        let mut secrets = Secrets { options, places: &places, problems: &mut problems, remarks: &mut remarks };
         let sources = secrets.sources(&config);
         let tokens = secrets.tokens(&config);
         // The admin listener resolves its own token when it binds; a broken reference is told now all the same.
@@ -146,12 +146,20 @@ struct Secrets<'a> {
     options: &'a BuildOptions,
     places: &'a Places,
     problems: &'a mut Vec<Diagnostic>,
+    remarks: &'a mut Vec<Diagnostic>,
 }
 
 impl Secrets<'_> {
     fn resolve(&mut self, reference: &SecretRef, path: &[&str]) -> Option<Secret> {
         match reference.resolve(&self.options.dir) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => {
+                if let Some(readable) = reference.readable_by_others(&self.options.dir) {
+                    let help = format!("run `chmod 600 {}`", readable.path.display());
+                    let d = Diagnostic::warning(readable.to_string()).code(Code::SecretMode).help(help);
+                    self.remarks.push(self.places.at(d, path));
+                }
+                Some(secret)
+            }
             Err(SecretError::NotSet(_)) if self.options.mock => Some(Secret::new(MOCK_SECRET)),
             Err(error) => {
                 self.problems.push(self.places.at(Diagnostic::error(error.to_string()).code(Code::Secret), path));

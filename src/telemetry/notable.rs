@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Metrics;
 use super::labels::{name, word};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::failure::FailureClass;
 
 /// How many diagnostics of a refused set are logged one by one; the rest is in `status`.
@@ -95,6 +95,14 @@ impl Metrics {
         on.live_set.get_or_create(&[("version", name(&version.to_string()))]).set(1);
         on.swapped_at.set(jiff::Timestamp::now().as_duration().as_secs_f64());
         tracing::info!(%version, rules, elapsed_ms = millis(elapsed), "script set is live");
+    }
+
+    /// What a set that goes live leaves open: secrets that others can read. The other warnings are in `status`.
+    pub fn set_leaves_open(&self, warnings: &[Diagnostic]) {
+        let open = warnings.iter().filter(|d| d.is(Code::PlainHttp) || d.is(Code::SecretMode));
+        for diagnostic in open.take(LOGGED_DIAGNOSTICS) {
+            tracing::warn!(warning = %first_line(diagnostic), help = diagnostic.help.as_deref(), "a secret lies open");
+        }
     }
 
     /// The files were read and are the live set already.

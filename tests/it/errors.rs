@@ -54,6 +54,9 @@ fn with_output(of: Code, page: &str) -> Option<String> {
     }
     for (name, text) in files {
         write(dir.path(), name, text);
+        // As a umask of 022 leaves them, whatever this one is.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(dir.path().join(name), mode).expect("its mode");
     }
     let output = in_dir(dir.path(), &command.split(' ').collect::<Vec<_>>());
     let said = err(&output);

@@ -64,6 +64,40 @@ async fn without_a_folder_or_a_secret_the_start_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_is_not_opened_to_others_without_a_token() {
+    let folder = Folder::init().await;
+    for open in ["0.0.0.0:0", "[::]:0"] {
+        let ended = folder
+            .run(&["serve", "--mock", "--mock-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--admin-listen", open])
+            .await;
+        assert_eq!(ended.code, Some(2), "{open}: {ended:?}");
+        assert!(ended.err.contains("set admin.token, or listen on 127.0.0.1"), "{}", ended.err);
+    }
+    folder.edit("rules.toml", "listen = \"127.0.0.1:8081\"", "listen = \"0.0.0.0:8081\"");
+    let refused = folder.run(&["check"]).await;
+    assert!(refused.code == Some(2) && refused.err.contains("token"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_secret_file_that_others_can_read_is_told_at_the_start() {
+    let folder = Folder::init().await;
+    folder.write("token", "s3cret-in-a-file");
+    let mode = |mode| std::fs::set_permissions(folder.path().join("token"), std::os::unix::fs::PermissionsExt::from_mode(mode));
+    mode(0o644).expect("its mode");
+    folder.edit("rules.toml", "env:PIPEDRIVE_API_TOKEN", "file:token");
+    let warns = |said: String| {
+        said.lines().any(|l| l.contains("WARN") && l.contains("PW013") && l.contains("0644") && l.contains("chmod 600"))
+    };
+    let daemon = Daemon::mocked(&folder).await;
+    assert!(warns(daemon.process.said()), "{}", daemon.process.said());
+    assert!(folder.run(&["status"]).await.out.contains("PW013"));
+    daemon.process.kill().await;
+    mode(0o600).expect("its mode");
+    let daemon = Daemon::mocked(&folder).await;
+    assert!(!daemon.process.said().contains("PW013"), "{}", daemon.process.said());
+}
+
+#[tokio::test]
 async fn a_second_daemon_on_the_same_data_is_refused() {
     let folder = Folder::init().await;
     let first = Daemon::mocked(&folder).await;
