@@ -154,7 +154,7 @@ async fn faulty(mock: &Mock, request: &Request, proof: Proof<'_>, fault: Fault) 
 /// One exchange without faults.
 fn exchange(mock: &Mock, request: &Request, proof: Proof<'_>) -> Answer {
     if let Proof::Token(token) = proof
-        && token != Some(mock.token.as_str())
+        && !token.is_some_and(|token| mock.token.is(token))
     {
         let reply = unauthorized();
         refused(mock, request, Some(reply.status), "unauthorized access");

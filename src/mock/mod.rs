@@ -54,7 +54,7 @@ pub use fault::{Fault, FaultMatch, Hold};
 pub use log::MockExchange;
 pub use server::serve;
 
-use crate::config::DeclaredFields;
+use crate::config::{DeclaredFields, Secret};
 use crate::pipedrive::{Answer, Request};
 use clock::Clock;
 use engine::Inner;
@@ -126,7 +126,7 @@ impl MockOptions {
 pub struct Mock {
     inner: Mutex<Inner>,
     clock: Clock,
-    token: String,
+    token: Secret,
     keep_log: usize,
     conversion_polls: u32,
     identity: uuid::Uuid,
@@ -160,7 +160,7 @@ impl Mock {
         Arc::new(Self {
             inner: Mutex::new(Inner::new(world, allowance, options.latency)),
             clock,
-            token: options.token,
+            token: Secret::new(options.token),
             keep_log: options.keep_log,
             conversion_polls: options.conversion_polls,
             identity: uuid::Uuid::new_v4(),

@@ -1,9 +1,11 @@
-//! What the mock shows people: a page at `/` and JSON under `/mock`. No token, so the machine itself only.
+//! What the mock shows people: a page at `/` and JSON under `/mock`. No token, so the machine itself only, asked by a name
+//! of its own: a web page whose name was made to lead here learns nothing.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -11,20 +13,24 @@ use serde_json::{Value, json};
 use super::Mock;
 use super::entity::Entity;
 use super::server::{plain, typed};
+use crate::headers::names_this_machine;
 
 /// Rows of a table on the page: the newest.
 const SHOWN: usize = 200;
 
 /// Answers `/`, `/mock`, `/mock/log`, `/mock/state` and `/mock/{kind}`.
-pub(super) fn answer(mock: &Mock, peer: SocketAddr, method: &Method, path: &str) -> Response<Full<Bytes>> {
+pub(super) fn answer(mock: &Mock, peer: SocketAddr, asked: &Parts) -> Response<Full<Bytes>> {
     if !peer.ip().is_loopback() {
         return plain(StatusCode::FORBIDDEN, "only from this machine");
     }
-    if *method != Method::GET {
+    if !names_this_machine(&asked.headers) {
+        return plain(StatusCode::MISDIRECTED_REQUEST, "the Host header names another machine; ask for localhost or 127.0.0.1\n");
+    }
+    if asked.method != Method::GET {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
     let json = |value: &Value| typed(StatusCode::OK, "application/json; charset=utf-8", format!("{value:#}\n"));
-    match path.trim_end_matches('/').strip_prefix("/mock").map(|rest| rest.trim_start_matches('/')) {
+    match asked.uri.path().trim_end_matches('/').strip_prefix("/mock").map(|rest| rest.trim_start_matches('/')) {
         None => typed(StatusCode::OK, "text/html; charset=utf-8", html(mock)),
         Some("" | "state") => json(&state(mock)),
         Some("log") => json(&json!(mock.log())),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -68,15 +69,28 @@ async fn answer(
     mock: &Mock,
     peer: SocketAddr,
     request: http::Request<Incoming>,
-    mut ended: watch::Receiver<bool>,
+    ended: watch::Receiver<bool>,
 ) -> Result<Response<Full<Bytes>>, CutConnection> {
     let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let shown = path == "/" || path.starts_with("/mock");
+    let (mut answer, policy) = if shown {
+        (page::answer(mock, peer, &parts), headers::STYLED_PAGE)
+    } else {
+        (api(mock, parts, body, ended).await?, headers::NO_PAGE)
+    };
+    headers::harden(answer.headers_mut(), policy);
+    Ok(answer)
+}
+
+/// The account's own API.
+async fn api(
+    mock: &Mock,
+    parts: Parts,
+    body: Incoming,
+    mut ended: watch::Receiver<bool>,
+) -> Result<Response<Full<Bytes>>, CutConnection> {
     let path = parts.uri.path().to_owned();
-    if path == "/" || path.starts_with("/mock") {
-        let mut shown = page::answer(mock, peer, &parts.method, &path);
-        headers::harden(shown.headers_mut(), headers::STYLED_PAGE);
-        return Ok(shown);
-    }
     let body = match Limited::new(body, BODY_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too large")),

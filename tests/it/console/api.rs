@@ -301,7 +301,10 @@ async fn a_token_is_asked_of_everybody_but_probes() {
     for path in ["/api/status", "/metrics", "/api/events", "/nothing"] {
         let refused = get(addr, path).await;
         assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Bearer"), "{path}");
-        assert_eq!(request(addr, "GET", path, &[("authorization", "Bearer wrong")], "").await.status, 401, "{path}");
+        hardened(&refused.headers, "default-src 'none'; frame-ancestors 'none'");
+        for wrong in ["Bearer wrong", "Bearer s3cre", "Bearer s3crett", "Bearer ", "Basic s3cret"] {
+            assert_eq!(request(addr, "GET", path, &[("authorization", wrong)], "").await.status, 401, "{path} {wrong}");
+        }
     }
     assert_eq!(request(addr, "GET", "/api/status", &[("authorization", "Bearer s3cret")], "").await.status, 200);
     assert_eq!(get(addr, "/healthz").await.status, 200);

@@ -57,8 +57,9 @@ async fn raw(address: SocketAddr, text: &str) -> Option<Raw> {
 
 async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<Raw> {
     let length = body.len();
-    let text =
-        format!("{method} {path} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
     raw(address, &text).await
 }
 
@@ -131,7 +132,21 @@ async fn people_see_the_account_without_a_token() {
 }
 
 #[tokio::test]
-async fn the_pages_for_people_carry_the_security_headers_and_run_no_script() {
+async fn web_pages_whose_name_leads_here_see_nothing() {
+    let server = start(plain()).await;
+    for path in ["/", "/mock/log", "/mock/persons", "/mock/state"] {
+        for (host, status) in
+            [("evil.example:9090", 421), ("localhost.evil.example", 421), ("localhost:9090", 200), ("127.0.0.1", 200)]
+        {
+            let reply = request(server.address, "GET", path, &[("host", host)], "").await;
+            assert_eq!(reply.status, status, "{path} as {host}");
+            assert!(status == 200 || !reply.text().contains("Hank"), "{}", reply.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers_and_pages_run_no_script() {
     let server = start(plain()).await;
     for (method, path, status) in
         [("GET", "/", 200), ("GET", "/mock/log", 200), ("GET", "/mock/nothing", 404), ("POST", "/", 405)]
@@ -139,6 +154,16 @@ async fn the_pages_for_people_carry_the_security_headers_and_run_no_script() {
         let reply = request(server.address, method, path, &[], "").await;
         assert_eq!(reply.status, status, "{method} {path}");
         hardened(&reply.headers, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    }
+    for (method, path, token, status) in [
+        ("GET", "/api/v2/persons", "mock", 200),
+        ("GET", "/api/v2/persons", "wrong", 401),
+        ("GET", "/nothing", "mock", 404),
+        ("OPTIONS", "/api/v2/persons", "mock", 405),
+    ] {
+        let reply = request(server.address, method, path, &[("x-api-token", token)], "").await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        hardened(&reply.headers, "default-src 'none'; frame-ancestors 'none'");
     }
 }
 
