@@ -75,9 +75,10 @@ impl Table {
     }
 }
 
-/// The text without control characters: they could move the cursor or hide what follows.
+/// The text without control characters and changes of direction: they could move the cursor, or hide or turn round what follows.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 
 /// The text, or so many of its characters and an ellipsis.

@@ -4,7 +4,7 @@
 //! tests run decides nothing; its text has one order of keys.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,6 +135,8 @@ fn write(path: &Path, text: &str) -> Result<(), std::io::Error> {
     // Hidden, so that nobody takes it for a snapshot.
     let name = path.file_name().ok_or(ErrorKind::NotFound)?.to_string_lossy();
     let fresh = folder.join(format!(".{name}.new"));
-    std::fs::write(&fresh, text)?;
+    // What lies there is left of an update that was cut off, or a link that somebody put there: neither is written into.
+    drop(std::fs::remove_file(&fresh));
+    std::fs::File::create_new(&fresh)?.write_all(text.as_bytes())?;
     std::fs::rename(&fresh, path)
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod definitions;
 mod duplicates;
+mod paths;
 
 use std::process::Stdio;
 

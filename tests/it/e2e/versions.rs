@@ -123,3 +123,25 @@ async fn a_pinned_version_that_cannot_be_built_keeps_the_daemon_from_starting_un
     assert_eq!(name_of(&daemon, "ada").await, "ada");
     assert_eq!(get(daemon.admin, "/readyz").await.json()["pin"], Value::Null);
 }
+
+/// Names of versions, events and accounts are parts of a request's path on the way to the daemon.
+#[tokio::test]
+async fn a_name_that_is_a_path_reaches_nothing_else() {
+    let folder = Folder::init().await;
+    let daemon = Daemon::mocked(&folder).await;
+    daemon.accept("/v1/identify", &json!({ "userId": "ada", "traits": { "name": "Ada" } })).await;
+    daemon.done("ada", 1).await;
+    for name in
+        ["../status", "..", ".", "%2e%2e/status", "live/../../status", "a/b?limit=1", "live#x", "\u{202e}evil", "/api/status"]
+    {
+        for args in [["versions", "show", name], ["events", "show", name]] {
+            let ended = folder.run(&args).await;
+            assert!(ended.code == Some(1) && ended.out.is_empty(), "{args:?}: {ended:?}");
+            assert!(ended.err.starts_with("error: no ") || ended.err.contains("there is no"), "{args:?}: {ended:?}");
+        }
+        let ended = folder.run(&["rollback", name]).await;
+        assert!(ended.code == Some(1) && ended.out.is_empty(), "{name}: {ended:?}");
+    }
+    let status = folder.json(&["status"]).await;
+    assert_eq!(status["reload"]["pin"], Value::Null, "nothing was rolled back: {status:#}");
+}

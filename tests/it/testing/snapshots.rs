@@ -110,6 +110,16 @@ fn an_update_leaves_alone_what_links_lead_to() {
     let refused = pipewright(&["test", "--update"], linked.path(), None);
     assert!(code(&refused) == 1 && out(&refused).contains("the folder is a link"), "{}", out(&refused));
     assert!(!outside.path().join("test_a.json").exists());
+
+    // Nor by the name that it has before it is whole.
+    let planted = folder(super::PERSON, &[("a.rhai", "fn test_a() { assert_snapshot(2); }")]);
+    let snapshots = planted.path().join("scripts/tests/snapshots/a");
+    std::fs::create_dir_all(&snapshots).expect("a folder");
+    std::os::unix::fs::symlink(outside.path().join("kept.json"), snapshots.join(".test_a.json.new")).expect("a link");
+    let updated = pipewright(&["test", "--update"], planted.path(), None);
+    assert_eq!(code(&updated), 0, "{}", out(&updated));
+    assert_eq!(std::fs::read_to_string(outside.path().join("kept.json")).expect("it"), "1");
+    assert!(!snapshots.join("test_a.json").is_symlink(), "a file of its own");
 }
 
 #[test]
