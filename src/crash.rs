@@ -1,7 +1,7 @@
 //! Named points at which a test lets the process die, as by a power cut.
 //!
 //! Invariants: only in builds with debug assertions; without `PIPEWRIGHT_CRASH_AT` nothing happens. The process ends at once: nothing is
-//! flushed, closed or answered.
+//! flushed, closed or answered. Where a test wants a panic instead, that is contained as any other.
 
 /// Before a transaction of the store is committed.
 pub const BEFORE_COMMIT: &str = "before_commit";
