@@ -263,7 +263,7 @@ fn row(payload: Bytes, n: usize) -> NewEvent {
         }],
         user: Some(user),
         dedupe: Dedupe::Window,
-        replay_of: None,
+        repeats: None,
         kept: true,
         alias: None,
         forget: false,

@@ -34,7 +34,7 @@ pub(crate) fn new_event(number: u64) -> NewEvent {
             behind: Vec::new(),
         }],
         dedupe: Dedupe::Window,
-        replay_of: None,
+        repeats: None,
         kept: true,
         alias: None,
         forget: false,

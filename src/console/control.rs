@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::State;
 use super::problem::Failed;
 use super::query::failed_states;
-use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ScopeRequest, Selection, UnmatchedReplay};
+use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ReplayRequest, ScopeRequest, Selection, UnmatchedReplay};
 use crate::delivery::ControlError;
 use crate::ingest::replay_unmatched;
 use crate::reload::ReloadOutcome;
@@ -27,10 +27,15 @@ const UNMATCHED_PAGE: usize = 500;
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>) -> Result<Json<ReplayAnswer>, Failed> {
+pub(super) async fn replay(Extract(state): Extract<State>, body: Body<ReplayRequest>) -> Result<Json<ReplayAnswer>, Failed> {
     let mut replayed = Vec::new();
-    let selection = body?.0;
+    let ReplayRequest { selection, how } = body?.0;
     if let Selection::Unmatched { rule, limit, after, filter } = selection {
+        if !how.is_plain() {
+            return Err(Failed::bad_request(
+                "`again` and `overwrite` are about what was done before; for unmatched events nothing was done, so leave them out",
+            ));
+        }
         let mut filter = filter.unwrap_or_default().unmatched(jiff::Timestamp::now())?;
         state.rule(rule.as_deref())?;
         // Whether a rule has had an event is looked up before it is given it: two at once would both give it.
@@ -51,7 +56,7 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<Selection>
         return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched) }));
     }
     for ids in chosen(&state, selection, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
-        let done = state.delivery.replay(ids.to_vec()).await.map_err(|e| after(replayed.len(), "replayed", e))?;
+        let done = state.delivery.replay(ids.to_vec(), how).await.map_err(|e| after(replayed.len(), "replayed", e))?;
         replayed.extend(done);
     }
     tracing::info!(deliveries = replayed.len(), "deliveries replayed on request");

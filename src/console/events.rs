@@ -9,12 +9,14 @@ use super::State;
 use super::problem::Failed;
 use super::query::EventsQuery;
 use super::types::{DeliveryDetail, EventDetail, EventDetails, EventList};
-use crate::store::{DeliveryFilter, DeliveryId, EventRow, Seq, StoredEvent};
+use crate::store::{DeliveryFilter, DeliveryId, EventRow, Repeated, Seq, StoredEvent};
 
 /// Most events that one messageId shows.
 const MOST_OF_ONE_MESSAGE: usize = 20;
 /// Most deliveries that one event shows; there is one a rule.
 const MOST_DELIVERIES: usize = 1000;
+/// Most repetitions of one event that are looked at.
+const MOST_RELATIVES: usize = 100;
 
 pub(super) async fn list(
     Extract(state): Extract<State>,
@@ -98,9 +100,22 @@ async fn detail(state: &State, row: EventRow, stored: Option<StoredEvent>, rule:
         let records = records.iter().map(|bytes| readable(bytes)).collect();
         deliveries.push(DeliveryDetail { row: delivery, records });
     }
-    let replay_of = stored.as_ref().and_then(|s| s.replay_of.clone());
+    let (replay_of, edited_from) = match stored.as_ref().and_then(|stored| stored.repeats.clone()).map(|repeats| repeats.of) {
+        Some(Repeated::Delivery(id)) => (Some(id), None),
+        Some(Repeated::Edited(seq)) => (None, Some(seq)),
+        None => (None, None),
+    };
+    let (mut edited_as, mut replayed_as) = (Vec::new(), Vec::new());
+    for seq in state.store.relatives(row.seq).await?.into_iter().filter(|seq| *seq > row.seq).take(MOST_RELATIVES) {
+        let repeats = state.store.event(seq).await?.and_then(|relative| relative.repeats);
+        match repeats.filter(|repeats| repeats.seq() == row.seq).map(|repeats| repeats.of) {
+            Some(Repeated::Edited(_)) => edited_as.push(seq),
+            Some(Repeated::Delivery(id)) => replayed_as.push(DeliveryId { seq, rule: id.rule }),
+            None => {}
+        }
+    }
     let event = stored.as_ref().map(body);
-    Ok(EventDetail { row, replay_of, event, deliveries })
+    Ok(EventDetail { row, replay_of, edited_from, edited_as, replayed_as, event, deliveries })
 }
 
 fn body(stored: &StoredEvent) -> Value {

@@ -8,6 +8,7 @@
 //! - Nothing here decides: what changes something goes through the handles of delivery and reload.
 
 mod control;
+mod edit;
 mod events;
 mod forget;
 mod guard;
@@ -22,6 +23,7 @@ mod socket;
 mod types;
 mod versions;
 
+pub use edit::EditRequest;
 pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
 pub use ids::IdsRequest;
@@ -32,7 +34,7 @@ pub use shadow::{ShadowList, ShadowListed, ShadowOfRule, ShadowQuery};
 pub use socket::{CommandSocket, SOCKET_NAME, SocketError, bind, connect, socket_path};
 pub use types::{
     DeliveryDetail, DiscardAnswer, EventDetail, EventDetails, EventList, Paused, Problem, ReleaseAnswer, ReplayAnswer,
-    ScopeRequest, Selection, SetStatus, Status, UnmatchedReplay,
+    ReplayRequest, ScopeRequest, Selection, SetStatus, Status, UnmatchedReplay,
 };
 pub use versions::{LIVE_WORD, RollbackRefused, VersionDetail, VersionFiles, VersionList};
 
@@ -88,6 +90,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/status", get(health::status))
         .route("/api/events", get(events::list))
         .route("/api/events/replay", post(control::replay))
+        .route("/api/events/edit", post(edit::edit))
         .route("/api/events/release", post(control::release))
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))

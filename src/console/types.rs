@@ -1,12 +1,12 @@
 //! What the admin API answers and takes, shared with the command line. Fields are only ever added.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::query::EventsQuery;
 use crate::delivery::{DeliveryStatus, PauseInfo, Replayed, Scope};
 use crate::reload::ReloadStatus;
-use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, Seq, StoreStats, UnmatchedCount};
+use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, ReplayOptions, Seq, StoreStats, UnmatchedCount};
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,15 @@ pub struct EventDetail {
     /// The delivery that it repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_of: Option<DeliveryId>,
+    /// The event that a person edited into this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_from: Option<Seq>,
+    /// What it was edited into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edited_as: Vec<Seq>,
+    /// Deliveries that repeat one of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replayed_as: Vec<DeliveryId>,
     /// The whole event, while it is kept.
     pub event: Option<Value>,
     /// Its deliveries, in rule order; empty when no rule wanted it.
@@ -124,6 +133,37 @@ pub enum Selection {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<Box<EventsQuery>>,
     },
+}
+
+/// `POST /api/events/replay`: a selection, and beside it `"again": true` or `"overwrite": true`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct ReplayRequest {
+    /// Which.
+    #[serde(flatten)]
+    pub selection: Selection,
+    /// How they go about what was done before.
+    #[serde(flatten)]
+    pub how: ReplayOptions,
+}
+
+impl TryFrom<Map<String, Value>> for ReplayRequest {
+    type Error = serde_json::Error;
+
+    fn try_from(mut request: Map<String, Value>) -> Result<Self, Self::Error> {
+        // What neither knows is refused by the selection.
+        let options = ["again", "overwrite"].into_iter().filter_map(|key| request.remove_entry(key)).collect();
+        Ok(Self {
+            how: serde_json::from_value(Value::Object(options))?,
+            selection: serde_json::from_value(Value::Object(request))?,
+        })
+    }
+}
+
+impl From<Selection> for ReplayRequest {
+    fn from(selection: Selection) -> Self {
+        Self { selection, how: ReplayOptions::default() }
+    }
 }
 
 /// `POST /api/events/replay`: what was made anew.

@@ -5,6 +5,8 @@
 //! - `seen` is what Pipedrive last answered, with its time. While it is no older than the rule's `reread_after`, it stands for the present
 //!   value: of a list or of a value with parts, which need not be read before it is replaced, and of any value that `write = "differs"`
 //!   compares with.
+//! - `by` is the event that last said what the field is to hold, whether it had to be sent or not: a replay counts as the event that it
+//!   repeats. So what a replay of an older event would write is known to be old.
 //!
 //! Invariants: only fields that a rule has sent are kept, and match fields that an import of ids found empty, so the size stays that of
 //! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key.
@@ -13,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::pipedrive::{Entity, Id, Kind};
-use crate::store::{Store, StoreError, Write};
+use crate::store::{Seq, Store, StoreError, Write};
 
 /// What stands for a sent value where a rule found that the field held one already, and sent none.
 #[must_use]
@@ -32,7 +34,10 @@ const HELD: &str = "held";
 /// When it was seen, in Unix seconds.
 const AT: &str = "at";
 
-/// The known values of one entity: `{field: {"sent": .., "seen": .., "at": ..}}`.
+/// The number of the event that last said what it is to hold.
+const BY: &str = "by";
+
+/// The known values of one entity: `{field: {"sent": .., "seen": .., "at": .., "by": ..}}`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known(Map<String, Value>);
 
@@ -54,6 +59,18 @@ impl Known {
         for known in map.values_mut().filter_map(Value::as_object_mut) {
             if known.get(AT).and_then(Value::as_i64).is_some_and(|at| at > since.as_second()) {
                 known.insert("fresh".to_owned(), true.into());
+            }
+        }
+        map
+    }
+
+    /// As [`Known::as_map_since`], with what events after `origin` have said marked as `later`.
+    #[must_use]
+    pub fn as_map_of(&self, since: Timestamp, origin: Seq) -> Map<String, Value> {
+        let mut map = self.as_map_since(since);
+        for known in map.values_mut().filter_map(Value::as_object_mut) {
+            if let Some(by) = known.get(BY).and_then(Value::as_u64).filter(|by| *by > origin.0) {
+                known.insert("later".to_owned(), by.into());
             }
         }
         map
@@ -91,6 +108,25 @@ impl Known {
             _ => {
                 self.0.insert(field.to_owned(), json!({ "sent": value }));
             }
+        }
+    }
+
+    /// Which event last said what the field is to hold, where that is known.
+    #[must_use]
+    pub fn by(&self, field: &str) -> Option<Seq> {
+        self.0.get(field)?.get(BY)?.as_u64().map(Seq)
+    }
+
+    /// The newest event that said what any of the fields is to hold.
+    #[must_use]
+    pub fn newest(&self) -> Option<Seq> {
+        self.0.keys().filter_map(|field| self.by(field)).max()
+    }
+
+    /// Notes which event has said what a field is to hold; of one that was never sent nothing is noted.
+    pub fn note_by(&mut self, field: &str, by: Seq) {
+        if let Some(Value::Object(known)) = self.0.get_mut(field) {
+            known.insert(BY.to_owned(), by.0.into());
         }
     }
 

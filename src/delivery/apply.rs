@@ -38,7 +38,8 @@ impl Executor<'_> {
         if let Some(key) = &step.key {
             self.lock_or_give_way(vec![locks::key_name(&self.account.name, kind, key)]).await?;
             let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), locks::KEY_FIELD, key).await?;
-            if let Some(id) = known.first().and_then(|id| id.parse::<Id>().ok()) {
+            let again = self.attempt.replay.as_ref().is_some_and(|replay| replay.how.again);
+            if let Some(id) = known.first().and_then(|id| id.parse::<Id>().ok()).filter(|_| !again) {
                 let line = format!("key: the {kind} {id} was created under `{key}` before, and is not created again");
                 self.plan_mut().decided(at, line);
                 self.plan_mut().done(at, Effect::Exists, Some(id));
@@ -179,6 +180,7 @@ impl Executor<'_> {
         let mut known = Known::default();
         for (field, value) in sent {
             known.note_sent(&field, value);
+            known.note_by(&field, self.attempt.origin());
         }
         known.note_seen(kind, entity, Timestamp::now());
         writes.push(known.write(account, kind, &id));
@@ -267,7 +269,9 @@ impl Executor<'_> {
         let mut known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, id).await?;
         // Without an age limit nothing counts but what is read now.
         let trusted = self.attempt.rule().map_or(Duration::ZERO, |rule| rule.config.reread_after.get());
-        let recent = known.as_map_since(earlier(Timestamp::now(), trusted));
+        let since = earlier(Timestamp::now(), trusted);
+        let origin = self.attempt.origin();
+        let recent = if self.attempt.overwrites() { known.as_map_since(since) } else { known.as_map_of(since, origin) };
         let mut present = via.and_then(|v| v.entity.clone());
         let mut step = step.clone();
         let mut holds_all = false;
@@ -294,9 +298,11 @@ impl Executor<'_> {
         let mut writes = via.map(|v| self.index_puts(kind, id, &v.lookups[known_by(v)])).unwrap_or_default();
         self.plan_mut().steps[at].changes = outcome.changes;
         self.remark(at, outcome.notes, outcome.decisions);
-        let learned = outcome.sent.iter().any(|(field, value)| known.sent(field) != Some(value));
+        let is_new = |(field, value): (&String, &Json)| known.sent(field) != Some(value) || known.by(field) != Some(origin);
+        let learned = outcome.sent.iter().any(is_new);
         for (field, value) in outcome.sent {
             known.note_sent(&field, value);
+            known.note_by(&field, origin);
         }
         if outcome.body.is_empty() {
             // What the index knew needs no writing down again.

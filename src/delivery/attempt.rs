@@ -20,6 +20,7 @@ use super::locks::{Held, Locks};
 use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
 use super::record::{self, Record, Replaced};
+use super::replay::Replay;
 use super::shadow::{Shadowed, Shadows};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
@@ -31,7 +32,7 @@ use crate::failure::FailureClass;
 use crate::pipedrive::{Kind, Trace};
 use crate::rules::{Live, Rule, ScriptSet, Version};
 use crate::script::{LogLine, Pool, Read};
-use crate::store::{DeliveryState, Finish, Pending, Store, StoreError, StoredEvent, Write};
+use crate::store::{DeliveryState, Finish, Pending, Seq, Store, StoreError, Write};
 use crate::telemetry::Metrics;
 
 /// The accounts by name; replaced whole when the configuration changes.
@@ -153,6 +154,8 @@ pub(super) struct Attempt {
     pub(super) logs: Vec<LogLine>,
     /// What its rule's shadow is to be compared with, until that has begun.
     pub(super) shadowed: Option<Shadowed>,
+    /// What it repeats.
+    pub(super) replay: Option<Replay>,
     pub(super) plan: Option<PinnedPlan>,
     /// The plan is pinned in the store.
     pub(super) pinned: bool,
@@ -195,6 +198,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         absent: Vec::new(),
         logs: Vec::new(),
         shadowed: None,
+        replay: None,
         plan: None,
         outbox: Vec::new(),
         held: Vec::new(),
@@ -219,6 +223,7 @@ impl Attempt {
         let stored = runtime.store.event(self.pending.id.seq).await?;
         let stored = stored.ok_or_else(|| Trouble::permanent("its event is no longer in the store"))?;
         self.message_id.clone_from(&stored.message_id);
+        self.replay = Replay::load(&*runtime.store, &stored, &self.pending).await?;
         let account = self.account()?;
         let observe = account.config.writes == Writes::Off;
         if self.pending.released_at.is_some() {
@@ -236,7 +241,7 @@ impl Attempt {
                 let event = Event::from_payload(&stored.source, stored.received_at, &stored.payload)
                     .map_err(|e| Trouble::permanent(e.to_string()))?;
                 // What a person replays is wanted, however old it is.
-                if stored.replay_of.is_none()
+                if self.replay.is_none()
                     && let Some(end) = self.too_old(&event)?
                 {
                     return Ok(end);
@@ -245,15 +250,17 @@ impl Attempt {
                 match decide::decide(self, &account, &stored, &event).await? {
                     Decided::Steps(steps) => {
                         let now = Timestamp::now();
-                        let plan = PinnedPlan::new(
+                        let mut plan = PinnedPlan::new(
                             self.set.version.clone(),
                             now,
                             steps,
                             self.reads.clone(),
                             std::mem::take(&mut self.logs),
                         );
+                        if let Some(replay) = &self.replay {
+                            replay.take_over(&mut plan);
+                        }
                         self.plan = Some(plan);
-                        self.take_over(&stored).await?;
                         let mut executor = Executor::new(self, &account, &stored, observe);
                         if let Some(park) = executor.resolve().await? {
                             return Ok(park);
@@ -276,13 +283,14 @@ impl Attempt {
         Err(Trouble::new(FailureClass::Transient, Whose::Delivery, reason))
     }
 
-    /// A replay of what was half done does not create anew what was created then.
-    async fn take_over(&mut self, stored: &StoredEvent) -> Result<(), Trouble> {
-        let Some(of) = &stored.replay_of else { return Ok(()) };
-        let Some(bytes) = self.runtime.store.pinned(of).await? else { return Ok(()) };
-        let (Ok(before), Some(plan)) = (serde_json::from_slice::<PinnedPlan>(&bytes), &mut self.plan) else { return Ok(()) };
-        plan.take_over(&before, of);
-        Ok(())
+    /// The event that its delivery speaks for: of a replay the first one that is repeated.
+    pub(super) fn origin(&self) -> Seq {
+        self.replay.as_ref().map_or(self.pending.id.seq, |replay| replay.origin)
+    }
+
+    /// What later events have said is written over: anything else than a replay, and one that is to.
+    pub(super) fn overwrites(&self) -> bool {
+        self.replay.as_ref().is_none_or(|replay| replay.how.overwrite)
     }
 
     /// The rule as the attempt's set has it.

@@ -13,7 +13,7 @@ use super::execute::{Executor, Via};
 use super::links::Links;
 use super::record::{Effect, StepState};
 use super::trouble::{Trouble, Whose};
-use crate::crm::{self, Kin, WireTarget, index};
+use crate::crm::{self, Kin, Known, WireTarget, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, ConversionState, Id, Kind, Method, Purpose};
 use crate::plan::{self, BodyFor, PlanProblem, ProblemKind, Step};
@@ -35,6 +35,16 @@ impl Executor<'_> {
             return Ok(());
         }
         self.lock_entities(kind, &[&id]).await;
+        if !self.attempt.overwrites() {
+            let known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, &id).await?;
+            if let Some(by) = known.newest().filter(|by| *by > self.attempt.origin()) {
+                let line = format!(
+                    "replay: a later event (event {by}) has written to the {kind} {id}, which is not deleted (--overwrite)"
+                );
+                self.skip(at, line);
+                return Ok(());
+            }
+        }
         self.sending(at, Json::Null, Some(&id)).await?;
         match self.session.delete(kind, &id).await {
             Ok(()) => {}

@@ -16,7 +16,7 @@ use crate::ingest;
 use crate::rules::{Rule, ScriptSet};
 use crate::store::{
     Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, Finish, Joined, NewDelivery, NewEvent, Pending,
-    StoredEvent, Write,
+    Repeated, Repeats, ReplayOptions, StoredEvent, Write,
 };
 
 /// Answers a command; a caller that went away needs no answer.
@@ -58,7 +58,12 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
 }
 
 /// Makes finished deliveries anew: a new event row with the same payload at the lane's tail, linked to the old delivery.
-pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Timestamp) -> Result<Vec<Replayed>, ControlError> {
+pub(super) async fn replay(
+    runtime: &Arc<Runtime>,
+    ids: Vec<DeliveryId>,
+    how: ReplayOptions,
+    now: Timestamp,
+) -> Result<Vec<Replayed>, ControlError> {
     let set = runtime.live.load_full();
     let joined = Joined::new(runtime.store.aliases());
     let mut events = Vec::with_capacity(ids.len());
@@ -79,7 +84,7 @@ pub(super) async fn replay(runtime: &Arc<Runtime>, ids: Vec<DeliveryId>, now: Ti
             payload: stored.payload,
             deliveries: vec![ingest::delivery(&event, rule, &joined)],
             dedupe: Dedupe::Never,
-            replay_of: Some(id.clone()),
+            repeats: Some(Repeats { of: Repeated::Delivery(id.clone()), how }),
             kept: true,
             alias: None,
             forget: false,

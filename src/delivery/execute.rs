@@ -108,6 +108,7 @@ impl<'a> Executor<'a> {
     /// Resolves the matches and links of all steps that hang on no reference.
     pub(super) async fn resolve(&mut self) -> Result<Option<End>, Trouble> {
         self.metadata = self.account.ready_metadata(&self.session).await?;
+        self.look_at_taken().await?;
         let steps: Vec<Step> = self.plan().steps.iter().map(|s| s.step.clone()).collect();
         self.found = Vec::with_capacity(steps.len());
         for (at, step) in steps.iter().enumerate() {
@@ -310,7 +311,10 @@ impl<'a> Executor<'a> {
                 let via = Via { lookups, hit: lookup, entity, when, aliased: alias.is_some() };
                 self.update(at, step, kind, id, Some(via), links).await
             }
-            (Found::Miss, _) => self.create_missing(at, step, kind, lookups, links).await,
+            (Found::Miss, _) => match self.made_before(at).await? {
+                Some(id) => self.update(at, step, kind, id, None, links).await,
+                None => self.create_missing(at, step, kind, lookups, links).await,
+            },
         }
     }
 
@@ -323,6 +327,9 @@ impl<'a> Executor<'a> {
         lookups: &[Lookup],
         links: &Links,
     ) -> Result<(), Trouble> {
+        if let Some(gone) = self.made_and_gone(at, kind) {
+            return Err(gone);
+        }
         let id = lookups.iter().flat_map(|lookup| &lookup.0).find(|term| term.address.key() == "id");
         let Some(Term { value: id, .. }) = id else { return self.create(at, step, kind, lookups, links).await };
         Err(Trouble::permanent(format!(

@@ -1,11 +1,14 @@
 //! The handle that the admin API holds on the scheduler.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Writes;
+use crate::event::Event;
 use crate::failure::FailureClass;
-use crate::store::DeliveryId;
+use crate::store::{DeliveryId, ReplayOptions, Seq};
 
 /// What a pause holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +104,18 @@ pub struct Replayed {
     pub id: DeliveryId,
 }
 
+/// An event that was made anew as a person edited it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The new event.
+    pub event: Seq,
+    /// Its deliveries, in rule order.
+    pub deliveries: Vec<DeliveryId>,
+    /// Rules that had the original and do not want it any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Arc<str>>,
+}
+
 /// What became of deliveries that an erasure wants gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -139,7 +154,9 @@ pub enum Command {
     /// Let it go on.
     Resume(Scope, Reply<()>),
     /// Make finished deliveries anew, with the current script, at their lanes' tails.
-    Replay(Vec<DeliveryId>, Reply<Vec<Replayed>>),
+    Replay(Vec<DeliveryId>, ReplayOptions, Reply<Vec<Replayed>>),
+    /// Make an event anew as it was edited.
+    Edit(Seq, Box<Event>, ReplayOptions, Reply<Edited>),
     /// Carry out observed deliveries after all.
     Release(Vec<DeliveryId>, Reply<u64>),
     /// Drop pending or failed deliveries for good.
@@ -198,8 +215,16 @@ impl Handle {
     ///
     /// # Errors
     /// When one of them does not exist or is not finished; then none is made.
-    pub async fn replay(&self, ids: Vec<DeliveryId>) -> Result<Vec<Replayed>, ControlError> {
-        self.ask(|reply| Command::Replay(ids, reply)).await
+    pub async fn replay(&self, ids: Vec<DeliveryId>, how: ReplayOptions) -> Result<Vec<Replayed>, ControlError> {
+        self.ask(|reply| Command::Replay(ids, how, reply)).await
+    }
+
+    /// Makes an event anew as it was edited; its deliveries repeat those of the original.
+    ///
+    /// # Errors
+    /// When it is not kept, has unfinished deliveries, or no rule wants it so.
+    pub async fn edit(&self, seq: Seq, event: Event, how: ReplayOptions) -> Result<Edited, ControlError> {
+        self.ask(|reply| Command::Edit(seq, Box::new(event), how, reply)).await
     }
 
     /// Carries out observed deliveries after all, each in its old place before newer ones of its rule and key; answers how many.

@@ -14,6 +14,7 @@ mod converted;
 mod creates;
 mod decide;
 mod direct;
+mod edit;
 mod erasure;
 mod execute;
 mod handle;
@@ -28,6 +29,7 @@ mod pinned;
 mod policy;
 mod reads;
 mod record;
+mod replay;
 mod revert;
 mod scheduler;
 mod shadow;
@@ -38,7 +40,9 @@ pub use attempt::{Accounts, Runtime};
 pub use creates::Creates;
 pub use direct::{Finished, run_to_end};
 pub use erasure::{Counts, Erasure, Person, Progress, Tombstone, follow as follow_deletes};
-pub use handle::{AccountStatus, Command, ControlError, DeliveryStatus, Dropped, Handle, PauseInfo, Replayed, RuleStatus, Scope};
+pub use handle::{
+    AccountStatus, Command, ControlError, DeliveryStatus, Dropped, Edited, Handle, PauseInfo, Replayed, RuleStatus, Scope,
+};
 pub use hold::PlanHold;
 pub use import::{IdImport, IdPair, ImportError, Imported, RefusedPair};
 pub use locks::Locks;

@@ -14,7 +14,6 @@ use crate::pipedrive::{Id, Kind};
 use crate::plan::{Change, Operation, Step};
 use crate::rules::Version;
 use crate::script::{LogLine, Read};
-use crate::store::DeliveryId;
 
 /// The plan with the state of each step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -107,20 +106,6 @@ impl PinnedPlan {
         Some(locks::criteria_names(account, kind, lookups).chain(key).collect())
     }
 
-    /// What the delivery that this one repeats has created without criteria, this one does not create again.
-    pub(crate) fn take_over(&mut self, before: &Self, of: &DeliveryId) {
-        for step in &mut self.steps {
-            let Operation::Create { kind } = step.step.operation else { continue };
-            let same = |s: &&PinnedStep| s.step.ordinal == step.step.ordinal && s.step.operation == step.step.operation;
-            if let Some(StepState::Done { effect: Effect::Created | Effect::Exists, id: Some(id) }) =
-                before.steps.iter().find(same).map(|s| &s.state)
-            {
-                step.state = StepState::Done { effect: Effect::Exists, id: Some(id.clone()) };
-                step.warnings.push(format!("the {kind} {id} was created by delivery {of}, which this one repeats"));
-            }
-        }
-    }
-
     /// The step is carried out from its start: what was decided on another try is forgotten.
     pub(crate) fn begin(&mut self, at: usize) {
         let step = &mut self.steps[at];
@@ -152,6 +137,7 @@ impl PinnedPlan {
                 ordinal: s.step.ordinal,
                 verb: s.step.operation.verb().to_owned(),
                 kind: s.step.operation.kind(),
+                key: told_apart_by(&s.step),
                 at: s.step.at.clone(),
                 state: s.state.clone(),
                 resolution: s.resolution.clone(),
@@ -165,5 +151,13 @@ impl PinnedPlan {
     /// The bytes that the store keeps.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a plan serialises: its maps have string keys")
+    }
+}
+
+/// What tells a step from others of its verb and kind, where it has that: the key of a note or activity, method and path of a raw request.
+pub(super) fn told_apart_by(step: &Step) -> Option<String> {
+    match &step.operation {
+        Operation::Request { method, path, .. } => Some(format!("{method} {path}")),
+        _ => step.key.clone(),
     }
 }

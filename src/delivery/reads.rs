@@ -1,6 +1,8 @@
 //! The answers to a script's reads.
 //!
-//! Invariants: a read sees the writes that this plan has asked for before it; a failed look-up is a failure, never "not there".
+//! Invariants: a read sees the writes that this plan has asked for before it; a failed look-up is a failure, never "not there". A replay
+//! reads a record without what the delivery that it repeats has done to it, as far as that still stands: a script that adds to what it reads
+//! must not add twice.
 
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ pub(super) async fn answer(
             let entity = session.get(*kind, id, Purpose::Lookup).await?;
             let metadata = account.ready_metadata(&session).await?;
             let own = own_writes(attempt, account, *kind, so_far, event, |step| targets_id(step, id)).await?;
-            Ok(shown(entity, *kind, &own, &metadata))
+            Ok(seen(attempt, read, entity, *kind, &own, &metadata))
         }
         Read::Find { kind, criteria } => {
             let metadata = account.ready_metadata(&session).await?;
@@ -53,7 +55,44 @@ pub(super) async fn answer(
             let id = entity.as_ref().and_then(|e| e.get("id")).and_then(Id::from_json);
             let same = |step: &Step| id.as_ref().is_some_and(|id| targets_id(step, id)) || targets_lookups(step, &lookups);
             let own = own_writes(attempt, account, *kind, so_far, event, same).await?;
-            Ok(shown(entity, *kind, &own, &metadata))
+            Ok(seen(attempt, read, entity, *kind, &own, &metadata))
+        }
+    }
+}
+
+/// The entity as the script is to see it: of a replay, as it was before what it repeats.
+fn seen(
+    attempt: &Attempt,
+    read: &Read,
+    entity: Option<Map<String, Json>>,
+    kind: Kind,
+    own: &[(bool, Step)],
+    metadata: &Metadata,
+) -> Json {
+    let id = entity.as_ref().and_then(|entity| entity.get("id")).and_then(Id::from_json);
+    let (Some(replay), Some(now), Some(id)) = (&attempt.replay, &entity, id) else { return shown(entity, kind, own, metadata) };
+    if replay.was_not_there(read, kind, &id) {
+        return shown(None, kind, own, metadata);
+    }
+    let Some((changes, then)) = replay.read_then(kind, &id) else { return shown(entity, kind, own, metadata) };
+    let mut without = now.clone();
+    put_on(&mut without, plan::standing(kind, now, &changes, metadata));
+    let (now, without) = (plan::present(now, kind, metadata), plan::present(&without, kind, metadata));
+    let mut answer = shown(entity, kind, own, metadata);
+    put_back(&mut answer, &now, &without, then);
+    answer
+}
+
+/// What was read then stands in for what is there now, where the two differ by what was written in between and this plan writes nothing.
+fn put_back(answer: &mut Json, now: &Json, without: &Json, then: &Json) {
+    let (Json::Object(answer), Some(now), Some(without)) = (answer, now.as_object(), without.as_object()) else { return };
+    for (key, value) in now {
+        let (Some(bare), Some(shown)) = (without.get(key), answer.get_mut(key)) else { continue };
+        match then.get(key) {
+            // Custom fields by name, once more.
+            Some(then @ Json::Object(_)) if key == "custom" => put_back(shown, value, bare, then),
+            Some(then) if value != bare && shown == value => shown.clone_from(then),
+            _ => {}
         }
     }
 }
@@ -105,7 +144,12 @@ fn lay_over(entity: &mut Map<String, Json>, step: &Step, created: bool, metadata
     let purpose = if created { BodyFor::Create } else { BodyFor::Update { present: Some(&present), known: None } };
     // A create that lacks something is refused when the plan is made ready; until then it shows nothing.
     let Ok(outcome) = plan::body(step, purpose, &|_| None, metadata) else { return };
-    for (key, value) in outcome.body {
+    put_on(entity, outcome.body);
+}
+
+/// Lays a body over an entity.
+fn put_on(entity: &mut Map<String, Json>, body: Map<String, Json>) {
+    for (key, value) in body {
         match (entity.get_mut(&key), value) {
             (Some(Json::Object(present)), Json::Object(fields)) if key == "custom_fields" => present.extend(fields),
             (_, value) => {

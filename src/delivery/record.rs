@@ -119,6 +119,9 @@ pub struct StepRecord {
     /// Kind; none for raw requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// What tells it from others of its verb and kind: the key of a note or activity, method and path of a raw request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Place in the script.
     pub at: At,
     /// What became of it.

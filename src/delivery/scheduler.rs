@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
 use super::attempt::{self, Ended, Hold, Runtime, Verdict};
-use super::control;
 use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
 use super::hold::HeldPlans;
 use super::lanes::{Counts, LaneId, Lanes, Next};
@@ -21,6 +20,7 @@ use super::pinned::PinnedPlan;
 use super::policy::later;
 use super::wake::{Wakes, Want};
 use super::{PauseInfo, Scope};
+use super::{control, edit};
 use crate::config::{DeliveryConfig, Writes};
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
@@ -388,8 +388,12 @@ impl Scheduler {
                 let result = control::resume(self, scope, now).await;
                 control::answer(reply, result);
             }
-            Command::Replay(ids, reply) => {
-                let result = control::replay(&self.runtime, ids, now).await;
+            Command::Replay(ids, how, reply) => {
+                let result = control::replay(&self.runtime, ids, how, now).await;
+                control::answer(reply, result);
+            }
+            Command::Edit(seq, event, how, reply) => {
+                let result = edit::edit(&self.runtime, seq, *event, how, now).await;
                 control::answer(reply, result);
             }
             Command::Release(ids, reply) => {

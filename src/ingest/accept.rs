@@ -157,7 +157,7 @@ pub(super) fn row(event: Event, payload: Bytes, deliveries: Vec<NewDelivery>, de
         payload,
         deliveries,
         dedupe,
-        replay_of: None,
+        repeats: None,
         kept: true,
         alias: None,
         forget: false,

@@ -98,6 +98,17 @@ impl Rejection {
         }
     }
 
+    /// The key of the event that it is about, where there is one.
+    #[must_use]
+    pub const fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownType | Self::DeleteNotHere => Some("type"),
+            Self::NotAnObjectAt(key) => Some(key),
+            Self::BadMessageId => Some("messageId"),
+            _ => None,
+        }
+    }
+
     /// A stable word for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -22,7 +22,7 @@ mod tests;
 mod value;
 
 pub use action::{Action, At, OnArchived, OnConflict, OnEmpty, OnMiss, OnMissing, OnUnknown, Options, Plan, Target, Verb};
-pub use body::{Before, BodyFor, BodyOutcome, Change, KnownBy, Left, LeftAlone, PutBack, Undo, Written, body, undo};
+pub use body::{Before, BodyFor, BodyOutcome, Change, KnownBy, Left, LeftAlone, PutBack, Undo, Written, body, standing, undo};
 pub use compare::{ActionChange, Changed, FieldChange, all_added, compare};
 pub use converted::{lead_as_deal, lead_link_as_deal, linked_leads};
 pub use field::{address, article, plural};

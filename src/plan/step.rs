@@ -69,6 +69,20 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it refers to the entity of the action with this ordinal.
+    #[must_use]
+    pub fn refers_to(&self, ordinal: u32) -> bool {
+        let is = |target: &WireTarget| *target == WireTarget::Reference(ordinal);
+        let targeted = match &self.operation {
+            Operation::Update { target, .. } | Operation::Delete { target, .. } | Operation::Convert { target } => is(target),
+            Operation::Merge { keep, drop, .. } => is(keep) || is(drop),
+            Operation::Upsert { .. } | Operation::Create { .. } | Operation::Request { .. } => false,
+        };
+        targeted || self.all_fields().any(|field| matches!(&field.value, WireValue::Link { target, .. } if is(target)))
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -23,7 +23,8 @@ pub use error::StoreError;
 pub use query::{DeliveryFilter, DeliveryRow, EventRow, OutcomeCount, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
 pub use shadow::{SHADOW_DIFFERENCES, ShadowCount, ShadowRow, ShadowRun, ShadowVerdict};
 pub use types::{
-    Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Seq, StoredEvent,
+    Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Repeated,
+    Repeats, ReplayOptions, Seq, StoredEvent,
 };
 pub use write::{Finish, LISTED_REASON, Write};
 
@@ -78,6 +79,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Decision records of one delivery, oldest attempt first (JSON documents).
     async fn records(&self, id: &DeliveryId) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The events that repeat one another, by replays and edits: the first of them, all that came of it and this one itself, in order. Those
+    /// that are no longer kept are among them where another one names them.
+    async fn relatives(&self, seq: Seq) -> Result<Vec<Seq>, StoreError>;
 
     /// Events by message id (exact), newest first, or all of one seq; for `events show`.
     async fn events_by_message(&self, message_id: &str) -> Result<Vec<EventRow>, StoreError>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryId, DeliveryState, Seq};
+use super::{DeliveryId, DeliveryState, ReplayOptions, Seq};
 
 /// Which deliveries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,9 @@ pub struct DeliveryRow {
     pub reason: Option<String>,
     /// The delivery that this one repeats.
     pub replay_of: Option<DeliveryId>,
+    /// How it does.
+    #[serde(default, skip_serializing_if = "ReplayOptions::is_plain")]
+    pub replay: ReplayOptions,
 }
 
 /// How many deliveries of a rule ended in a state under one script set. One that was discarded after it had failed counts as discarded; one

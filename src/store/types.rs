@@ -88,14 +88,70 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
     /// Whether (source, messageId) is looked up in the window.
     pub dedupe: Dedupe,
-    /// The delivery that this one repeats.
-    pub replay_of: Option<DeliveryId>,
+    /// What this one repeats.
+    pub repeats: Option<Repeats>,
     /// Whether it is kept when no rule wants it.
     pub kept: bool,
     /// Two ids that are one user from now on; none: the event joins nothing. A duplicate joins nothing either.
     pub alias: Option<Alias>,
     /// Whether its user is to be erased as of it: it is noted with it under [`TO_FORGET`](super::TO_FORGET). A duplicate notes nothing.
     pub forget: bool,
+}
+
+/// What an event repeats, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeats {
+    /// What.
+    pub of: Repeated,
+    /// How it goes about what was done before.
+    pub how: ReplayOptions,
+}
+
+/// What is repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repeated {
+    /// One delivery, with the event as it is.
+    Delivery(DeliveryId),
+    /// An event whose payload a person has edited: each delivery repeats that event's delivery of its rule.
+    Edited(Seq),
+}
+
+/// How a replay goes about what was done before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayOptions {
+    /// What was created is created again, and what was deleted, merged, converted or requested is asked for again.
+    pub again: bool,
+    /// Fields that later events have written are written over.
+    pub overwrite: bool,
+}
+
+impl ReplayOptions {
+    /// Nothing but the usual.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Repeats {
+    /// The delivery that a rule's delivery of the event repeats.
+    #[must_use]
+    pub fn by(&self, rule: &Arc<str>) -> DeliveryId {
+        match &self.of {
+            Repeated::Delivery(id) => id.clone(),
+            Repeated::Edited(seq) => DeliveryId { seq: *seq, rule: rule.clone() },
+        }
+    }
+
+    /// The event that is repeated.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        match &self.of {
+            Repeated::Delivery(id) => id.seq,
+            Repeated::Edited(seq) => *seq,
+        }
+    }
 }
 
 /// Whether an event may be recognised as a duplicate.
@@ -173,8 +229,8 @@ pub struct StoredEvent {
     pub received_at: jiff::Timestamp,
     /// The whole event as JSON.
     pub payload: Bytes,
-    /// The delivery that it repeats.
-    pub replay_of: Option<DeliveryId>,
+    /// What it repeats.
+    pub repeats: Option<Repeats>,
     /// What the store has to say of it: why an alias joined nothing.
     pub note: Option<String>,
 }

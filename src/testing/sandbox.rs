@@ -201,7 +201,7 @@ impl Sandbox {
             payload: Bytes::from(event.payload()),
             deliveries: rules.iter().map(|rule| ingest::delivery(&event, rule, &joined)).collect(),
             dedupe: Dedupe::Never,
-            replay_of: None,
+            repeats: None,
             kept: true,
             alias: None,
             forget: false,

@@ -1,6 +1,7 @@
 //! `pipewright events`
 
 mod discard;
+mod edit;
 mod list;
 pub(super) mod record;
 mod release;
@@ -23,6 +24,7 @@ pub(super) enum Events {
     List(list::List),
     Show(show::Show),
     Replay(replay::Replay),
+    Edit(edit::Edit),
     Release(release::Release),
     Discard(discard::Discard),
 }
@@ -32,6 +34,7 @@ pub(super) fn run(command: Events) -> Outcome {
         Events::List(args) => list::run(args),
         Events::Show(args) => show::run(&args),
         Events::Replay(args) => replay::run(args),
+        Events::Edit(args) => edit::run(&args),
         Events::Release(args) => release::run(args),
         Events::Discard(args) => discard::run(args),
     }

@@ -7,7 +7,8 @@ use super::super::client::Daemon;
 use super::super::exit::{Failure, Outcome};
 use super::super::output::{complain, say, say_json};
 use super::select::{Conditions, selection};
-use crate::console::{ReplayAnswer, Selection, UnmatchedReplay};
+use crate::console::{ReplayAnswer, ReplayRequest, Selection, UnmatchedReplay};
+use crate::store::ReplayOptions;
 
 /// Unmatched events in one request.
 const AT_ONCE: usize = 1_000;
@@ -20,8 +21,11 @@ Examples:
   pipewright events replay --rule person --state dead --since 2h
   pipewright events replay --unmatched --type track --since 2d
 
-The script runs again and everything it asks for is done again: a script that adds to a value or moves a date adds and moves twice. Notes and \
-activities are made once all the same.
+  pipewright events replay 17/person --again --overwrite
+
+The script of now runs again. What the delivery that is repeated, or another repetition of it, has created, deleted, merged, converted or \
+requested is not asked for again, so that one that ended half done goes on where it stopped; --again does all anew. A field that a later \
+event has written is left as it is; --overwrite writes it. `events show` says what was left out and why.
 
 With conditions and without --state, what has failed is replayed.")]
 pub(in crate::cli) struct Replay {
@@ -34,6 +38,12 @@ pub(in crate::cli) struct Replay {
     /// --state go with it, and --rule means only to this rule
     #[arg(long)]
     unmatched: bool,
+    /// Create again what was created before, and delete, merge, convert and request again
+    #[arg(long)]
+    again: bool,
+    /// Write over fields that later events have written
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     daemon: Daemon,
     #[command(flatten)]
@@ -44,8 +54,9 @@ pub(super) fn run(args: Replay) -> Outcome {
     if args.unmatched {
         return unmatched(args);
     }
-    let selection = selection(&args.daemon, &args.ids, args.conditions)?;
-    let answer: ReplayAnswer = args.daemon.post("/api/events/replay", &selection)?.read()?;
+    let how = ReplayOptions { again: args.again, overwrite: args.overwrite };
+    let request = ReplayRequest { selection: selection(&args.daemon, &args.ids, args.conditions)?, how };
+    let answer: ReplayAnswer = args.daemon.post("/api/events/replay", &request)?.read()?;
     if args.format.json {
         return Ok(say_json(&answer)?);
     }
@@ -59,6 +70,11 @@ pub(super) fn run(args: Replay) -> Outcome {
 
 /// Page after page, so that progress can be shown and the daemon goes on in between.
 fn unmatched(args: Replay) -> Outcome {
+    if args.again || args.overwrite {
+        return Err(Failure::wrong(
+            "--again and --overwrite do not go with --unmatched: nothing was done for such events before",
+        ));
+    }
     let mut query = args.conditions.query();
     let (rule, limit) = (query.rule.take(), query.limit.take());
     if !args.ids.is_empty() || query.state.is_some() {

@@ -9,7 +9,7 @@ use super::super::output::{printable, say, say_json, time};
 use super::list::event;
 use super::record;
 use crate::console::{DeliveryDetail, EventDetail, EventDetails};
-use crate::store::DeliveryId;
+use crate::store::{DeliveryId, ReplayOptions};
 
 /// Show an event, its deliveries, and why each did what it did
 #[derive(Debug, Args)]
@@ -56,6 +56,15 @@ fn of_event(detail: &EventDetail) -> String {
     if let Some(of) = &detail.replay_of {
         text.push_str(&format!("  repeats {of}\n"));
     }
+    if let Some(from) = detail.edited_from {
+        text.push_str(&format!("  edited from {from}\n"));
+    }
+    for seq in &detail.edited_as {
+        text.push_str(&format!("  edited as {seq}\n"));
+    }
+    for id in &detail.replayed_as {
+        text.push_str(&format!("  repeated as {id}\n"));
+    }
     if let Some(note) = &row.note {
         text.push_str(&format!("  {}\n", printable(note)));
     }
@@ -71,6 +80,13 @@ fn of_event(detail: &EventDetail) -> String {
         text.push_str(&of_delivery(delivery));
     }
     text
+}
+
+/// ` with --again --overwrite`, or nothing.
+fn how(options: ReplayOptions) -> String {
+    let given = [(options.again, "--again"), (options.overwrite, "--overwrite")];
+    let given: Vec<&str> = given.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag).collect();
+    if given.is_empty() { String::new() } else { format!(" with {}", given.join(" ")) }
 }
 
 fn retries(attempts: u32) -> String {
@@ -95,7 +111,7 @@ fn of_delivery(detail: &DeliveryDetail) -> String {
         text.push_str(&format!("  because {}\n", printable(reason)));
     }
     if let Some(of) = &row.replay_of {
-        text.push_str(&format!("  repeats {of}\n"));
+        text.push_str(&format!("  repeats {of}{}\n", how(row.replay)));
     }
     for record in &detail.records {
         text.push_str(&record::indented(&record::render(record), 2));

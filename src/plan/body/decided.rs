@@ -25,6 +25,11 @@ impl Decided {
         self.add(policy, what, None);
     }
 
+    /// Notes what became of a field, with more to say of it than its name.
+    pub(super) fn told(&mut self, policy: &'static str, what: &'static str, item: String) {
+        self.add(policy, what, Some(item));
+    }
+
     fn add(&mut self, policy: &'static str, what: &'static str, item: Option<String>) {
         let at = self.0.iter().position(|(p, _)| *p == policy).unwrap_or_else(|| {
             self.0.push((policy, Vec::new()));

@@ -20,7 +20,7 @@ mod wire;
 
 pub(super) use entity::value as entity_value;
 pub(super) use same::is_empty;
-pub use undo::{KnownBy, Left, LeftAlone, PutBack, Undo, Written, undo};
+pub use undo::{KnownBy, Left, LeftAlone, PutBack, Undo, Written, standing, undo};
 
 use decided::Decided;
 use serde::{Deserialize, Serialize};

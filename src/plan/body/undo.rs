@@ -110,6 +110,24 @@ pub fn undo(kind: Kind, present: &Map<String, Json>, written: &[Written], log: O
     undo
 }
 
+/// The body that would empty the fields which still hold what was written, whatever they held before. Changes of a field are given newest
+/// last.
+#[must_use]
+pub fn standing(kind: Kind, present: &Map<String, Json>, changes: &[Change], metadata: &Metadata) -> Map<String, Json> {
+    let mut body = Map::new();
+    let mut seen: Vec<&Address> = Vec::new();
+    for change in changes.iter().rev() {
+        let Some(address) = change.address.as_ref().filter(|address| !seen.contains(address)) else { continue };
+        seen.push(address);
+        if let Some(field) = field::at(kind, address, metadata)
+            && same::same(&field, &entity::value(present, &field), &change.after)
+        {
+            wire::put(&mut body, &field, Json::Null);
+        }
+    }
+    body
+}
+
 impl Undo {
     fn leave(&mut self, change: &Change, why: Left) {
         self.left.push(LeftAlone { field: change.field.clone(), why });

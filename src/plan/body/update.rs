@@ -39,20 +39,39 @@ impl<'a> Update<'a> {
         on_create: &[&str],
     ) -> BodyOutcome {
         for ready in fields {
-            self.field(ready);
+            if !self.said_later(ready) {
+                self.field(ready);
+            }
         }
         let given = |before: &[Ready<'_>], ready: &Ready<'_>| before.iter().any(|f| f.field.address == ready.field.address);
         for ready in unless_edited.iter().filter(|ready| !given(fields, ready)) {
-            self.unless_edited(ready);
+            if !self.said_later(ready) {
+                self.unless_edited(ready);
+            }
         }
         for ready in if_empty.iter().filter(|ready| !given(fields, ready) && !given(unless_edited, ready)) {
-            self.only_if_empty(ready);
+            if !self.said_later(ready) {
+                self.only_if_empty(ready);
+            }
         }
         for name in on_create {
             self.decided.field("on_create", "not new, left out", name);
         }
         self.outcome.decisions = self.decided.lines();
         self.outcome
+    }
+
+    /// Of a replay: whether an event after the one that it repeats has said what the field is to hold.
+    fn said_later(&mut self, ready: &Ready<'_>) -> bool {
+        let later = self.known.and_then(|known| known.get(ready.field.address.key())?.get("later")?.as_u64());
+        if let Some(by) = later {
+            self.decided.told(
+                "replay",
+                "written by a later event, left alone (--overwrite)",
+                format!("`{}` (event {by})", ready.name),
+            );
+        }
+        later.is_some()
     }
 
     fn field(&mut self, ready: &Ready<'_>) {
@@ -62,6 +81,8 @@ impl<'a> Update<'a> {
         let source = ready.wanted.source();
         let unchanged = self.last_sent(ready).is_some_and(|sent| same_source(&ready.field, sent, &source));
         if self.policy == WritePolicy::Changed && unchanged {
+            // It is said again, by this event.
+            self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
             return self.decided.field("write: changed", "the event says what was last sent, left alone", &ready.name);
         }
         if stage::is_at_least(&ready.field) {
@@ -135,6 +156,7 @@ impl<'a> Update<'a> {
         let source = ready.wanted.source();
         let sent = self.last_sent(ready);
         if sent.is_some_and(|sent| same_source(&ready.field, sent, &source)) {
+            self.outcome.sent.insert(ready.field.address.key().to_owned(), source);
             return self.decided.field("unless_edited", "the event says what was last sent, left alone", &ready.name);
         }
         let Some(present) = self.present(ready) else { return self.outcome.needs_present = true };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::codes::{from_keys, from_seq, from_time, part, to_seq};
+use super::codes::{from_keys, from_options, from_seq, from_time, part, to_seq};
 use super::writer::{Cache, Keep};
 use super::{aliases, counters, window};
-use crate::store::{Alias, Appended, AsOf, Dedupe, DeliveryId, NewEvent, Pending, TO_FORGET, ToForget};
+use crate::store::{Alias, Appended, AsOf, Dedupe, DeliveryId, NewEvent, Pending, Repeated, Repeats, TO_FORGET, ToForget};
 
 /// How many unmatched events go at once when there are too many.
 const UNMATCHED_STEP: i64 = 256;
@@ -25,8 +25,8 @@ pub(super) struct Inserts<'conn> {
 
 impl<'conn> Inserts<'conn> {
     pub(super) fn of(conn: &'conn Connection) -> rusqlite::Result<Self> {
-        const COLUMNS: &str = "(seq, at, source, kind, message_id, user, name, replay_seq, replay_rule, payload)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        const COLUMNS: &str = "(seq, at, source, kind, message_id, user, name, replay_seq, replay_rule, replay_options,
+            payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         Ok(Self {
             events: conn.prepare_cached(&format!("INSERT INTO events {COLUMNS}"))?,
             unmatched: conn.prepare_cached(&format!("INSERT INTO unmatched {COLUMNS}"))?,
@@ -81,9 +81,12 @@ fn one(
         return Ok(Appended::Fresh(to_seq(seq)));
     }
     let kind = cache.names.id(conn, event.kind)?;
-    let replay = match &event.replay_of {
-        Some(id) => (Some(from_seq(id.seq)), Some(cache.names.id(conn, &id.rule)?)),
-        None => (None, None),
+    let replay = match &event.repeats {
+        Some(Repeats { of: Repeated::Delivery(id), how }) => {
+            (Some(from_seq(id.seq)), Some(cache.names.id(conn, &id.rule)?), from_options(*how))
+        }
+        Some(Repeats { of: Repeated::Edited(seq), how }) => (Some(from_seq(*seq)), None, from_options(*how)),
+        None => (None, None, None),
     };
     let table = if event.deliveries.is_empty() { &mut inserts.unmatched } else { &mut inserts.events };
     table.execute(params![
@@ -96,6 +99,7 @@ fn one(
         event.name,
         replay.0,
         replay.1,
+        replay.2,
         event.payload.as_ref()
     ])?;
     if let Some(note) = note {

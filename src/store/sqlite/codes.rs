@@ -2,11 +2,13 @@
 //!
 //! Invariants: the numbers and hashes here are on disk; they never change. No message made here holds a stored value.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
-use crate::store::{DeliveryState, Seq, StoreError};
+use crate::store::{DeliveryId, DeliveryState, Repeated, Repeats, ReplayOptions, Seq, StoreError};
 
 /// Why a transaction was rolled back.
 #[derive(Debug)]
@@ -80,6 +82,23 @@ pub(super) fn from_keys(keys: &[String]) -> Option<String> {
 pub(super) fn to_keys(text: Option<String>) -> Vec<String> {
     // What cannot be read was not written here; order beside another lane is all that it would cost.
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+const AGAIN: i64 = 1;
+const OVERWRITE: i64 = 2;
+
+/// How a replay goes about what was done before, as bits; none for the usual.
+pub(super) fn from_options(options: ReplayOptions) -> Option<i64> {
+    let bits = i64::from(options.again) * AGAIN + i64::from(options.overwrite) * OVERWRITE;
+    (bits != 0).then_some(bits)
+}
+
+/// Reads the columns `replay_seq`, `replay_rule` as its name, and `replay_options`.
+pub(super) fn to_repeats(seq: Option<i64>, rule: Option<&str>, options: Option<i64>) -> Option<Repeats> {
+    let seq = to_seq(seq?);
+    let of = rule.map_or(Repeated::Edited(seq), |rule| Repeated::Delivery(DeliveryId { seq, rule: Arc::from(rule) }));
+    let bits = options.unwrap_or(0);
+    Some(Repeats { of, how: ReplayOptions { again: bits & AGAIN != 0, overwrite: bits & OVERWRITE != 0 } })
 }
 
 /// A count as SQLite's integer.

@@ -6,9 +6,8 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::codes::{from_seq, from_state, from_time, to_seq, to_state, to_time};
+use super::codes::{from_seq, from_state, from_time, to_repeats, to_seq, to_state, to_time};
 use super::names::{self, Labels};
-use super::readers::replay_of;
 use super::segments::{Column, Search};
 use crate::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, EventRow};
 
@@ -141,22 +140,24 @@ struct Event {
     user: Option<String>,
     name: Option<String>,
     source: i64,
-    replay: (Option<i64>, Option<i64>),
+    replay: (Option<i64>, Option<i64>, Option<i64>),
 }
 
 impl Event {
     fn get(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Self>> {
-        conn.prepare_cached("SELECT message_id, user, name, source, replay_seq, replay_rule FROM events WHERE seq = ?1")?
-            .query_row([seq], |row| {
-                Ok(Self {
-                    message_id: row.get(0)?,
-                    user: row.get(1)?,
-                    name: row.get(2)?,
-                    source: row.get(3)?,
-                    replay: (row.get(4)?, row.get(5)?),
-                })
+        conn.prepare_cached(
+            "SELECT message_id, user, name, source, replay_seq, replay_rule, replay_options FROM events WHERE seq = ?1",
+        )?
+        .query_row([seq], |row| {
+            Ok(Self {
+                message_id: row.get(0)?,
+                user: row.get(1)?,
+                name: row.get(2)?,
+                source: row.get(3)?,
+                replay: (row.get(4)?, row.get(5)?, row.get(6)?),
             })
-            .optional()
+        })
+        .optional()
     }
 
     fn fits(&self, filter: &DeliveryFilter) -> bool {
@@ -238,8 +239,12 @@ fn scan(conn: &Connection, wanted: &Wanted<'_>, before: i64) -> rusqlite::Result
 fn row(conn: &Connection, labels: &Labels, found: Found) -> rusqlite::Result<Option<DeliveryRow>> {
     let Some(event) = Event::get(conn, found.seq)? else { return Ok(None) };
     let replay_rule = event.replay.1.map(|rule| labels.get(rule)).transpose()?;
+    let repeats = to_repeats(event.replay.0, replay_rule.as_deref(), event.replay.2);
+    let rule = labels.get(found.rule)?;
     Ok(Some(DeliveryRow {
-        id: DeliveryId { seq: to_seq(found.seq), rule: labels.get(found.rule)? },
+        replay_of: repeats.as_ref().map(|repeats| repeats.by(&rule)),
+        replay: repeats.map(|repeats| repeats.how).unwrap_or_default(),
+        id: DeliveryId { seq: to_seq(found.seq), rule },
         state: found.state,
         account: labels.get(found.account)?,
         message_id: event.message_id,
@@ -252,7 +257,6 @@ fn row(conn: &Connection, labels: &Labels, found: Found) -> rusqlite::Result<Opt
         finished_at: found.finished_at.map(to_time),
         version: found.version.map(|v| labels.get(v)).transpose()?.map(|v| v.as_ref().to_owned()),
         reason: found.reason,
-        replay_of: replay_of(event.replay.0, replay_rule.as_deref()),
     }))
 }
 

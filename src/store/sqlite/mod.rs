@@ -329,6 +329,10 @@ impl Store for SqliteStore {
         self.read(move |conn| lists::deliveries(conn, &filter)).await
     }
 
+    async fn relatives(&self, seq: Seq) -> Result<Vec<Seq>, StoreError> {
+        self.read(move |conn| readers::relatives(conn, seq)).await
+    }
+
     async fn records(&self, id: &DeliveryId) -> Result<Vec<Vec<u8>>, StoreError> {
         let id = id.clone();
         self.read(move |conn| readers::records(conn, &id)).await

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
 
-use super::codes::{Trouble, from_seq, to_count, to_keys, to_seq, to_state, to_time};
+use super::codes::{Trouble, from_seq, to_count, to_keys, to_repeats, to_seq, to_state, to_time};
 use super::names::{self, Labels};
 use super::open::Paths;
 use crate::store::{DeliveryId, OutcomeCount, Pending, Seq, StoreError, StoredEvent};
@@ -105,7 +105,7 @@ fn position(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<i64> {
     Ok(found.unwrap_or(i64::MAX))
 }
 
-const EVENT_ROWS: &str = "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name, e.note";
+const EVENT_ROWS: &str = "SELECT e.seq, s.name, e.message_id, e.at, e.payload, e.replay_seq, r.name, e.note, e.replay_options";
 const NAMED: &str = "JOIN names s ON s.id = e.source LEFT JOIN names r ON r.id = e.replay_rule";
 
 pub(super) fn event(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<StoredEvent>> {
@@ -136,13 +136,23 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
         message_id: row.get(2)?,
         received_at: to_time(row.get(3)?),
         payload: Bytes::from(row.get::<_, Vec<u8>>(4)?),
-        replay_of: replay_of(row.get(5)?, row.get::<_, Option<String>>(6)?.as_deref()),
+        repeats: to_repeats(row.get(5)?, row.get::<_, Option<String>>(6)?.as_deref(), row.get(8)?),
         note: row.get(7)?,
     })
 }
 
-pub(super) fn replay_of(seq: Option<i64>, rule: Option<&str>) -> Option<DeliveryId> {
-    Some(DeliveryId { seq: to_seq(seq?), rule: Arc::from(rule?) })
+/// The events that repeat one another, in order: up to the first of them, and from there to all that came of it.
+pub(super) fn relatives(conn: &Connection, seq: Seq) -> rusqlite::Result<Vec<Seq>> {
+    conn.prepare_cached(
+        "WITH RECURSIVE
+           up (seq) AS (SELECT ?1 UNION SELECT e.replay_seq FROM events e JOIN up ON e.seq = up.seq WHERE e.replay_seq IS NOT NULL),
+           family (seq) AS (
+             SELECT seq FROM up
+             UNION SELECT e.seq FROM family f JOIN events e ON e.replay_seq = f.seq WHERE e.replay_seq IS NOT NULL)
+         SELECT seq FROM family ORDER BY seq",
+    )?
+    .query_map([from_seq(seq)], |row| row.get(0).map(to_seq))?
+    .collect()
 }
 
 pub(super) fn plan(conn: &Connection, id: &DeliveryId) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS, REPLAYS];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -62,6 +62,14 @@ CREATE TABLE shadow_counts (
 CREATE TABLE shadow_differences (
   seq INTEGER NOT NULL, rule INTEGER NOT NULL, at INTEGER NOT NULL, difference BLOB NOT NULL, PRIMARY KEY (seq, rule)) WITHOUT ROWID;
 CREATE INDEX shadow_differences_rule ON shadow_differences (rule, seq);
+";
+
+/// How a replay goes about what was done before: bits, see `codes`; null for the usual. An event with `replay_seq` and without `replay_rule`
+/// is that one as a person edited it. The index holds replays only, so that intake pays nothing for it.
+const REPLAYS: &str = "
+ALTER TABLE events ADD COLUMN replay_options INTEGER;
+ALTER TABLE unmatched ADD COLUMN replay_options INTEGER;
+CREATE INDEX events_replays ON events (replay_seq) WHERE replay_seq IS NOT NULL;
 ";
 
 const INITIAL: &str = "

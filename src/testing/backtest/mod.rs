@@ -177,7 +177,7 @@ impl Work<'_> {
     fn part(&self, history: &History, from: Seq, to: Seq) -> Result<Part, StoreError> {
         let mut part = Part::default();
         for stored in history.events(from, to)? {
-            if stored.replay_of.is_some() {
+            if stored.repeats.is_some() {
                 part.events.replays += 1;
                 continue;
             }

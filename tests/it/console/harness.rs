@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use pipewright::config::Secret;
 use pipewright::console::{self, State};
 use pipewright::delivery::{
-    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
+    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Edited, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
     RuleStatus, Scope, Wakeup,
 };
 use pipewright::diagnostic::Diagnostic;
@@ -154,7 +154,7 @@ impl Admin {
             payload: Bytes::from(body.to_string()),
             deliveries,
             dedupe: Dedupe::Window,
-            replay_of: None,
+            repeats: None,
             kept: true,
             alias: None,
             forget: false,
@@ -229,10 +229,17 @@ fn answer(seen: &Seen, command: Command) {
             seen.lock().push(format!("resume {scope:?}"));
             drop(reply.send(Err(ControlError::Refused("it is not paused".to_owned()))));
         }
-        Command::Replay(ids, reply) => {
-            seen.lock().push(format!("replay {}", words(&ids)));
+        Command::Replay(ids, how, reply) => {
+            let flags = [(how.again, " again"), (how.overwrite, " overwrite")];
+            let flags: String = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag).collect();
+            seen.lock().push(format!("replay {}{flags}", words(&ids)));
             let anew = |of: DeliveryId| Replayed { id: DeliveryId { seq: Seq(of.seq.0 + 100), rule: of.rule.clone() }, of };
             drop(reply.send(Ok(ids.into_iter().map(anew).collect())));
+        }
+        Command::Edit(seq, event, _, reply) => {
+            seen.lock().push(format!("edit {seq} {}", event.kind));
+            let edited = Edited { event: Seq(seq.0 + 100), deliveries: Vec::new(), left: Vec::new() };
+            drop(reply.send(Ok(edited)));
         }
         Command::Release(ids, reply) => {
             seen.lock().push(format!("release {}", words(&ids)));

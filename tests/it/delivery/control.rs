@@ -4,7 +4,7 @@ use pipewright::delivery::{ControlError, Scope};
 use pipewright::failure::FailureClass;
 use pipewright::mock::{Fault, FaultMatch, Hold};
 use pipewright::pipedrive::Method;
-use pipewright::store::DeliveryState;
+use pipewright::store::{DeliveryState, ReplayOptions};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -131,7 +131,7 @@ async fn a_dead_letter_is_replayed_with_the_script_of_now_at_its_lanes_tail() {
     assert_eq!(dead.state, DeliveryState::Dead);
     assert!(dead.reason.clone().expect("a reason").contains("broken"));
     rig.edit("person", PERSON).await;
-    let replayed = rig.daemon().delivery().replay(vec![dead.id.clone()]).await.expect("replayed");
+    let replayed = rig.daemon().delivery().replay(vec![dead.id.clone()], ReplayOptions::default()).await.expect("replayed");
     assert_eq!(replayed[0].of, dead.id);
     rig.settled().await;
     assert_eq!(rig.person("u1")["name"], "Ada");
@@ -142,7 +142,10 @@ async fn a_dead_letter_is_replayed_with_the_script_of_now_at_its_lanes_tail() {
     );
     assert_eq!(rows[0].replay_of, Some(dead.id));
     let unknown = "999/person".parse().expect("an id");
-    assert!(matches!(rig.daemon().delivery().replay(vec![unknown]).await, Err(ControlError::Unknown(_))));
+    assert!(matches!(
+        rig.daemon().delivery().replay(vec![unknown], ReplayOptions::default()).await,
+        Err(ControlError::Unknown(_))
+    ));
 }
 
 #[tokio::test]
@@ -154,7 +157,10 @@ async fn what_is_pending_is_not_replayed_and_what_is_under_way_is_not_discarded(
     let second = rig.identify("u1", json!({ "name": "b" })).await;
     hold.reached().await;
     let (first, second) = (rig.row(&first).await.id, rig.row(&second).await.id);
-    assert!(matches!(rig.daemon().delivery().replay(vec![first.clone()]).await, Err(ControlError::Refused(_))));
+    assert!(matches!(
+        rig.daemon().delivery().replay(vec![first.clone()], ReplayOptions::default()).await,
+        Err(ControlError::Refused(_))
+    ));
     assert!(matches!(rig.daemon().delivery().discard(vec![second.clone(), first.clone()]).await, Err(ControlError::Refused(_))));
     assert_eq!(rig.count(DeliveryState::Pending).await, 2);
     assert_eq!(rig.daemon().delivery().discard(vec![second]).await.expect("discarded"), 1);
@@ -171,7 +177,7 @@ async fn a_note_is_created_once_also_after_a_replay() {
     let row = rig.run("u1", json!({})).await;
     assert_eq!(rig.mock.count("notes"), 1);
     rig.mock.clear_log();
-    let replayed = rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    let replayed = rig.daemon().delivery().replay(vec![row.id], ReplayOptions::default()).await.expect("replayed");
     rig.settled().await;
     assert_eq!(rig.mock.count("notes"), 1);
     let record = rig.record(&replayed[0].id).await;
@@ -199,7 +205,7 @@ async fn a_refusal_after_the_first_action_is_partial_and_a_replay_goes_on_there(
     assert_eq!(record["steps"][0]["state"]["effect"], "created");
     assert_eq!(record["steps"][1]["state"]["state"], "todo");
     assert!(record["reason"].as_str().expect("a reason").contains("400"));
-    let replayed = rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    let replayed = rig.daemon().delivery().replay(vec![row.id], ReplayOptions::default()).await.expect("replayed");
     rig.settled().await;
     assert_eq!((rig.mock.count("persons"), rig.mock.count("deals")), (1, 1));
     assert_eq!(rig.record(&replayed[0].id).await["steps"][0]["state"]["effect"], "exists");
@@ -216,7 +222,7 @@ async fn an_event_that_is_too_old_is_recorded_and_not_executed_unless_it_is_repl
     assert_eq!(row.state, DeliveryState::Skipped);
     assert!(row.reason.expect("a reason").contains("max_event_age"));
     assert_eq!(rig.persons("u1"), 0);
-    rig.daemon().delivery().replay(vec![row.id]).await.expect("replayed");
+    rig.daemon().delivery().replay(vec![row.id], ReplayOptions::default()).await.expect("replayed");
     rig.settled().await;
     assert_eq!(rig.persons("u1"), 1);
 }

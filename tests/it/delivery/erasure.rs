@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pipewright::delivery::Scope;
 use pipewright::mock::{Fault, FaultMatch, Hold};
 use pipewright::pipedrive::Method;
-use pipewright::store::{Dedupe, DeliveryState, NewEvent, TO_FORGET};
+use pipewright::store::{Dedupe, DeliveryState, NewEvent, ReplayOptions, TO_FORGET};
 use serde_json::{Value, json};
 
 use super::harness::{PERSON, Rig, Setup};
@@ -43,7 +43,7 @@ async fn pages_by(rig: &Rig, user: &str, ids: &Value, many: usize) {
             payload: Bytes::from(body.to_string()),
             deliveries: Vec::new(),
             dedupe: Dedupe::Window,
-            replay_of: None,
+            repeats: None,
             kept: true,
             alias: None,
             forget: false,
@@ -285,7 +285,8 @@ async fn an_erasure_that_waits_for_its_rule_is_as_of_its_event_over_a_crash_and_
     rig.settled().await;
     rig.daemon().delivery().pause(rule("erase"), "a test".to_owned()).await.expect("paused");
     delete(&rig, "u").await;
-    let replayed = rig.daemon().delivery().replay(vec![rig.row(&before).await.id]).await.expect("replayed");
+    let replayed =
+        rig.daemon().delivery().replay(vec![rig.row(&before).await.id], ReplayOptions::default()).await.expect("replayed");
     let later = rig.identify("u", json!({ "name": "later" })).await;
     alias(&rig, "u", "x").await;
     rig.crash().await;

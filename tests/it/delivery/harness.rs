@@ -321,6 +321,12 @@ impl Rig {
         self.store().deliveries(&filter).await.expect("the store lists")
     }
 
+    /// A delivery by its name.
+    pub(super) async fn delivery(&self, id: &DeliveryId) -> DeliveryRow {
+        let filter = DeliveryFilter { seq: Some(id.seq), rule: Some(id.rule.to_string()), ..DeliveryFilter::default() };
+        self.store().deliveries(&filter).await.expect("the store lists").remove(0)
+    }
+
     /// How many deliveries stand so.
     pub(super) async fn count(&self, state: DeliveryState) -> usize {
         let filter = DeliveryFilter { states: vec![state], limit: 1000, ..DeliveryFilter::default() };

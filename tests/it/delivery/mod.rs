@@ -28,6 +28,7 @@ mod present;
 mod quiet;
 mod reads;
 mod refused;
+mod replays;
 mod shadow;
 mod store_trouble;
 mod unknown;

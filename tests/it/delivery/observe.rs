@@ -195,7 +195,7 @@ async fn what_is_released_long_after_it_came_still_waits_for_what_it_links_to() 
             behind: Vec::new(),
         }],
         dedupe: Dedupe::Window,
-        replay_of: None,
+        repeats: None,
         kept: true,
         alias: None,
         forget: false,

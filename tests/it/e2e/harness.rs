@@ -98,6 +98,13 @@ impl Folder {
         Ended::when(self.command(args), args).await
     }
 
+    /// The same, with these variables.
+    pub(super) async fn run_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        Ended::when(command, args).await
+    }
+
     /// Begins one, and waits until it says something.
     pub(super) async fn start(&self, args: &[&str], says: &str) -> Process {
         Process::start(self.command(args), says).await

@@ -8,6 +8,7 @@ mod chaos;
 mod commands;
 mod crash;
 mod editing;
+mod edits;
 mod ensure;
 mod first_run;
 #[cfg(target_os = "linux")]

@@ -16,8 +16,8 @@ use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
     Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent,
-    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError, StoreStats,
-    StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, ReplayOptions, Seq, ShadowCount, ShadowRow, Store, StoreError,
+    StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -248,7 +248,7 @@ impl Store for Kept {
             message_id: e.message_id.clone(),
             received_at: e.received_at,
             payload: e.payload.clone(),
-            replay_of: None,
+            repeats: None,
             note: None,
         }))
     }
@@ -297,6 +297,7 @@ impl Store for Kept {
                         version: None,
                         reason: None,
                         replay_of: None,
+                        replay: ReplayOptions::default(),
                     });
                 }
             }
@@ -344,6 +345,9 @@ impl Store for Kept {
         Err(StoreError::Closed)
     }
     async fn kv_list(&self, _: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+    async fn relatives(&self, _: Seq) -> Result<Vec<Seq>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn records(&self, _: &DeliveryId) -> Result<Vec<Vec<u8>>, StoreError> {

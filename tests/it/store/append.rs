@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pipewright::store::{Appended, Dedupe, NewEvent, Seq, Store, UnmatchedFilter};
 
-use super::support::{Opened, WEEK, add, all_pending, at, delivery, event, id, open, open_with, timed};
+use super::support::{Opened, WEEK, add, all_pending, at, delivery, event, open, open_with, repeats, timed};
 
 fn received(message_id: &str, seconds: i64) -> NewEvent {
     NewEvent { received_at: at(seconds), ..event(message_id, &["person"]) }
@@ -15,7 +15,7 @@ async fn what_was_appended_is_there_after_a_drop_without_close() {
     let opened = open();
     let mut new = event("m1", &["person", "note"]);
     new.name = Some("Signed Up".to_owned());
-    new.replay_of = Some(id(Seq(77), "old"));
+    new.repeats = Some(repeats(Seq(77), "old"));
     let seq = add(&opened.store, new.clone()).await;
     let before = all_pending(&opened.store, 10).await;
 
@@ -23,7 +23,7 @@ async fn what_was_appended_is_there_after_a_drop_without_close() {
     let stored = opened.store.event(seq).await.expect("reads").expect("is there");
     assert_eq!(stored.payload, new.payload);
     assert_eq!((stored.source.as_str(), stored.message_id.as_str()), ("website", "m1"));
-    assert_eq!((stored.received_at, stored.replay_of), (new.received_at, new.replay_of));
+    assert_eq!((stored.received_at, stored.repeats), (new.received_at, new.repeats));
     let after = all_pending(&opened.store, 10).await;
     assert_eq!(before, after);
     assert_eq!(after.iter().map(|p| p.id.to_string()).collect::<Vec<_>>(), ["1/person", "1/note"]);
@@ -128,13 +128,13 @@ async fn a_replay_is_always_fresh_and_does_not_enter_the_window() {
     let replay = |message_id| {
         let mut new = event(message_id, &["person"]);
         new.dedupe = Dedupe::Never;
-        new.replay_of = Some(id(Seq(1), "person"));
+        new.repeats = Some(repeats(Seq(1), "person"));
         new
     };
     let first = add(&opened.store, event("m1", &["person"])).await;
     let second = add(&opened.store, replay("m1")).await;
     assert_eq!(opened.store.append(vec![event("m1", &["person"])]).await.expect("appends"), [Appended::Duplicate(first)]);
-    assert_eq!(opened.store.event(second).await.expect("reads").expect("is there").replay_of, Some(id(first, "person")));
+    assert_eq!(opened.store.event(second).await.expect("reads").expect("is there").repeats, Some(repeats(first, "person")));
     add(&opened.store, replay("m2")).await;
     assert_eq!(add(&opened.store, event("m2", &["person"])).await, Seq(4));
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::store::{
-    Appended, Dedupe, DeliveryId, DeliveryState, Feed, Finish, NewDelivery, NewEvent, Pending, Seq, Store, Write,
+    Appended, Dedupe, DeliveryId, DeliveryState, Feed, Finish, NewDelivery, NewEvent, Pending, Repeated, Repeats, ReplayOptions,
+    Seq, Store, Write,
 };
 use tempfile::TempDir;
 
@@ -76,7 +77,7 @@ pub(crate) fn event(message_id: &str, rules: &[&str]) -> NewEvent {
         payload: format!(r#"{{"messageId":"{message_id}"}}"#).into(),
         deliveries: rules.iter().map(|rule| delivery(rule, "u:1")).collect(),
         dedupe: Dedupe::Window,
-        replay_of: None,
+        repeats: None,
         kept: true,
         alias: None,
         forget: false,
@@ -89,6 +90,11 @@ pub(crate) fn delivery(rule: &str, key: &str) -> NewDelivery {
 
 pub(crate) fn id(seq: Seq, rule: &str) -> DeliveryId {
     DeliveryId { seq, rule: Arc::from(rule) }
+}
+
+/// An event that repeats this delivery.
+pub(crate) fn repeats(seq: Seq, rule: &str) -> Repeats {
+    Repeats { of: Repeated::Delivery(id(seq, rule)), how: ReplayOptions::default() }
 }
 
 pub(crate) fn finish(id: DeliveryId, state: DeliveryState, at: jiff::Timestamp) -> Write {
