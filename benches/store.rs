@@ -106,7 +106,8 @@ async fn mixed_row(store: &Arc<SqliteStore>, mut feed: Feed, time: Duration) -> 
                         };
                         let record = Write::Record { id: pending.id.clone(), attempt: 1, record: vec![b'r'; 500] };
                         let at = jiff::Timestamp::now();
-                        let finish = Finish { id: pending.id, state: DeliveryState::Done, at, version: None, reason: None };
+                        let finish =
+                            Finish { id: pending.id, state: DeliveryState::Done, at, version: None, reason: None, cause: None };
                         store.commit(vec![put, record, Write::Finish(finish)]).await.expect("commits");
                     }
                 });

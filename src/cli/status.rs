@@ -10,6 +10,12 @@ use crate::config::Writes;
 use crate::console;
 use crate::delivery::{DeliveryStatus, PauseInfo};
 use crate::diagnostic::{Severity, render_all};
+use crate::store::CauseCount;
+
+/// Causes of failures that are shown.
+const MOST_CAUSES: usize = 5;
+/// Longest cause in the table.
+const LONGEST_CAUSE: usize = 100;
 
 /// How the running daemon stands: script set, queue, accounts, rules, store
 #[derive(Debug, Args)]
@@ -96,6 +102,7 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
         text.push_str(&format!("trying       {version}, from the files on disk\n"));
     }
     text.push_str(&accounts_and_rules(status));
+    text.push_str(&failures(&status.causes));
     if let Some(refused) = &reload.refused {
         text.push_str(&format!("\nThe files on disk were refused at {}; the set above goes on.\n\n", time(refused.at)));
         text.push_str(&render_all(&refused.diagnostics));
@@ -111,6 +118,20 @@ fn render(status: &console::Status, now: jiff::Timestamp) -> String {
         text.push_str(&format!("\n{}\n", render_all(&warnings)));
     }
     text
+}
+
+/// The most frequent causes of failures.
+fn failures(causes: &[CauseCount]) -> String {
+    let mut table = Table::new(["FAILED", "RULE", "CAUSE", "WHAT"]);
+    for count in causes.iter().take(MOST_CAUSES) {
+        let what = count.cause.as_ref().map(|cause| output::cut(&output::printable(&cause.what), LONGEST_CAUSE));
+        let failed = format!("{} {}", count.deliveries, count.state);
+        table.row([failed, count.rule.to_string(), count.id.clone().unwrap_or_default(), what.unwrap_or_default()]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("\n{}`pipewright events causes` has all of them, with what shows and what repeats them.\n", table.render())
 }
 
 /// Where the unfinished deliveries stand; the rest of them is next in its lane, or behind another one.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::problem::Failed;
-use super::query::failed_states;
+use super::query::{EventsQuery, failed_states};
 use super::types::{DiscardAnswer, ReleaseAnswer, ReplayAnswer, ReplayRequest, ScopeRequest, Selection, UnmatchedReplay};
 use crate::delivery::ControlError;
 use crate::ingest::replay_unmatched;
@@ -55,6 +55,11 @@ pub(super) async fn replay(Extract(state): Extract<State>, body: Body<ReplayRequ
         tracing::info!(events = unmatched.events, deliveries = unmatched.deliveries, "unmatched events replayed on request");
         return Ok(Json(ReplayAnswer { replayed, unmatched: Some(unmatched) }));
     }
+    // What was repeated since is not repeated once more: its repetition fits as well, or has mended it.
+    let selection = match selection {
+        Selection::Filter(query) => Selection::Filter(Box::new(EventsQuery { open: Some(1), ..*query })),
+        selection => selection,
+    };
     for ids in chosen(&state, selection, &failed_states(), MOST_AT_ONCE).await?.chunks(CHUNK) {
         let done = state.delivery.replay(ids.to_vec(), how).await.map_err(|e| after(replayed.len(), "replayed", e))?;
         replayed.extend(done);

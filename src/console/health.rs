@@ -78,9 +78,11 @@ pub(super) async fn metrics(Extract(state): Extract<State>) -> impl IntoResponse
 }
 
 pub(super) async fn status(Extract(state): Extract<State>) -> Result<Json<Status>, Failed> {
-    let (store, delivery) = tokio::try_join!(async { state.store.stats().await.map_err(Failed::from) }, async {
-        state.delivery.status().await.map_err(Failed::from)
-    },)?;
+    let (store, causes, delivery) = tokio::try_join!(
+        async { state.store.stats().await.map_err(Failed::from) },
+        async { state.store.causes().await.map_err(Failed::from) },
+        async { state.delivery.status().await.map_err(Failed::from) },
+    )?;
     let set = state.live.load();
     Ok(Json(Status {
         pipewright: state.version.to_owned(),
@@ -94,6 +96,7 @@ pub(super) async fn status(Extract(state): Extract<State>) -> Result<Json<Status
         reload: state.reload.status(),
         delivery,
         store,
+        causes,
         accepted: state.metrics.accepted_total(),
         finished: state.metrics.finished_total(),
     }))

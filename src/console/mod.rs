@@ -7,6 +7,7 @@
 //! - The same router serves the Unix socket, where the file's mode is the proof.
 //! - Nothing here decides: what changes something goes through the handles of delivery and reload.
 
+mod causes;
 mod control;
 mod edit;
 mod events;
@@ -23,6 +24,7 @@ mod socket;
 mod types;
 mod versions;
 
+pub use causes::CauseList;
 pub use edit::EditRequest;
 pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
 pub use guard::Access;
@@ -95,6 +97,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))
+        .route("/api/causes", get(causes::list))
         .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))
         .route("/api/revert", post(revert::revert))

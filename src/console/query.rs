@@ -34,6 +34,15 @@ pub struct EventsQuery {
     /// `messageId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// Cause, by its name or the beginning of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Script set, by its version or the beginning of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `1`: only what was not repeated since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<u8>,
     /// Received at or after: a timestamp, or a span before now (`2h`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -55,7 +64,7 @@ impl EventsQuery {
     /// Whether it narrows deliveries down; a limit alone does not, nor does the choice of another list.
     #[must_use]
     pub fn has_conditions(&self) -> bool {
-        Self { limit: None, rejected: None, unmatched: None, ..self.clone() } != Self::default()
+        Self { limit: None, rejected: None, unmatched: None, open: None, ..self.clone() } != Self::default()
     }
 
     /// Rows wanted.
@@ -69,8 +78,10 @@ impl EventsQuery {
 
     /// The filter of unmatched events that it stands for; they have no state and no rule.
     pub(super) fn unmatched(&self, now: jiff::Timestamp) -> Result<UnmatchedFilter, Failed> {
-        if self.state.is_some() || self.rule.is_some() {
-            return Err(Failed::bad_request("unmatched events have no deliveries, so no `state` and no `rule` to choose by"));
+        let of_deliveries = [&self.state, &self.rule, &self.cause, &self.version];
+        if of_deliveries.iter().any(|given| given.is_some()) || self.open.is_some() {
+            let why = "unmatched events have no deliveries, so no `state`, `rule`, `cause`, `version` or `open` to choose by";
+            return Err(Failed::bad_request(why));
         }
         Ok(UnmatchedFilter {
             kind: self.kind.clone(),
@@ -99,6 +110,9 @@ impl EventsQuery {
             name: self.name.clone(),
             user: self.user.clone(),
             message_id: self.message_id.clone(),
+            cause: self.cause.clone(),
+            version: self.version.clone(),
+            open: self.open.is_some_and(|open| open != 0),
             since,
             before: self.before.map(Seq),
             limit: self.limit(),

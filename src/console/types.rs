@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::query::EventsQuery;
 use crate::delivery::{DeliveryStatus, PauseInfo, Replayed, Scope};
 use crate::reload::ReloadStatus;
-use crate::store::{DeliveryId, DeliveryRow, EventRow, RejectedRow, ReplayOptions, Seq, StoreStats, UnmatchedCount};
+use crate::store::{CauseCount, DeliveryId, DeliveryRow, EventRow, RejectedRow, ReplayOptions, Seq, StoreStats, UnmatchedCount};
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Status {
     pub delivery: DeliveryStatus,
     /// Counts and sizes.
     pub store: StoreStats,
+    /// What has failed and was not repeated since, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<CauseCount>,
     /// Events accepted since the start.
     pub accepted: u64,
     /// Deliveries ended since the start.

@@ -302,7 +302,7 @@ impl Attempt {
         })
     }
 
-    fn account(&self) -> Result<Arc<Account>, Trouble> {
+    pub(super) fn account(&self) -> Result<Arc<Account>, Trouble> {
         let name = &self.pending.account;
         self.runtime.accounts.read().get(name).cloned().ok_or_else(|| {
             let reason = format!("there is no [pipedrive.{name}] in rules.toml any more; put it back, or discard its deliveries");
@@ -418,18 +418,22 @@ impl Attempt {
             trouble = trouble.too_slow_again();
         }
         let script_failed = trouble.whose == Whose::Rule && trouble.class != FailureClass::Misconfigured;
-        let outage = self.probing && trouble.whose == Whose::Account;
         match trouble.class {
             FailureClass::Throttled => self.wait(trouble, now).await,
             FailureClass::Misconfigured => self.wait(trouble, now).await,
             FailureClass::Transient | FailureClass::UnknownOutcome => {
-                let attempts = self.pending.attempts + u32::from(!outage);
+                let set = self.set.clone();
+                let policy = &set.config.delivery;
                 let first = self.pending.first_failed_at.unwrap_or(now);
-                let policy = &self.set.config.delivery;
-                let decision = match retry_policy(policy, &self.pending.id, attempts, first, now, trouble.wait) {
-                    Decision::GiveUp if outage => Decision::Again(later(now, policy.retry_max.get())),
-                    decision => decision,
-                };
+                let decide = |attempts| retry_policy(policy, &self.pending.id, attempts, first, now, trouble.wait);
+                let (mut attempts, mut decision) = (self.pending.attempts + 1, decide(self.pending.attempts + 1));
+                // Looked at where something hangs on it.
+                if (self.probing || decision == Decision::GiveUp) && self.is_outage(&mut trouble).await {
+                    attempts = self.pending.attempts;
+                    if decision == Decision::GiveUp {
+                        decision = Decision::Again(later(now, policy.retry_max.get()));
+                    }
+                }
                 match decision {
                     Decision::Again(run_at) => {
                         self.runtime.metrics.delivery_retried(&self.pending.id.rule, trouble.class.as_str());
@@ -498,7 +502,8 @@ impl Attempt {
     ) -> Result<(), StoreError> {
         let version = self.version().to_string();
         let mut writes = vec![self.record(state.as_str(), reason.clone(), trouble, now)];
-        writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason }));
+        let cause = trouble.map(|trouble| trouble.cause(state));
+        writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason, cause }));
         self.commit(writes).await?;
         self.shadow();
         self.runtime.metrics.delivery_finished(

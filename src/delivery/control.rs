@@ -203,6 +203,7 @@ async fn end(scheduler: &mut Scheduler, rows: &[DeliveryRow], reason: &str, now:
             at: now,
             version: None,
             reason: Some(reason.to_owned()),
+            cause: None,
         })
     };
     scheduler.runtime.store.commit(rows.iter().map(finish).collect()).await?;

@@ -18,7 +18,7 @@ use crate::crm::{Account, Metadata};
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::plan::{self, Plan, PlanProblem, PrepareContext, Step};
-use crate::script::{Asked, Came, Memo, Outcome, RunRequest};
+use crate::script::{Asked, Came, LogLine, Memo, Outcome, RunRequest};
 use crate::store::{DeliveryState, StoredEvent};
 
 /// A memo older than this is not trusted any more.
@@ -72,11 +72,15 @@ pub(super) async fn decide(
         match report.outcome {
             Outcome::Plan(plan) => break plan,
             Outcome::Skip(reason) => return Ok(Decided::End(End::State(DeliveryState::Skipped, Some(reason)))),
-            Outcome::Fail(reason) => return Err(Trouble::permanent(format!("the script gave it up: {reason}"))),
+            Outcome::Fail(reason) => {
+                let brief = format!("the script gave it up{}", place_of(&attempt.logs));
+                return Err(Trouble::permanent(format!("the script gave it up: {reason}")).briefly(brief));
+            }
             Outcome::Retry(reason, wait) => {
                 let trouble =
                     Trouble::new(FailureClass::Transient, Whose::Delivery, format!("the script asks to wait: {reason}"));
-                return Err(Trouble { wait: Some(wait), ..trouble });
+                let brief = format!("the script asks to wait{}", place_of(&attempt.logs));
+                return Err(Trouble { wait: Some(wait), ..trouble }.briefly(brief));
             }
             Outcome::Error(error) => return Err((*error).into()),
             Outcome::Read { read, at, so_far } => {
@@ -174,6 +178,11 @@ pub(super) fn context<'a>(
         message_id: &event.message_id,
         write: rule.config.write,
     })
+}
+
+/// Where the script ended its run: it is the last that it logged.
+fn place_of(logs: &[LogLine]) -> String {
+    logs.last().map(|line| format!(" at scripts/{}:{}", line.file, line.line)).unwrap_or_default()
 }
 
 const fn outcome_word(outcome: &Outcome) -> &'static str {

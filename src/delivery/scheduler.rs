@@ -23,7 +23,7 @@ use super::{PauseInfo, Scope};
 use super::{control, edit};
 use crate::config::{DeliveryConfig, Writes};
 use crate::failure::FailureClass;
-use crate::store::{DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
+use crate::store::{Cause, DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
 use crate::telemetry::{Metrics, how_it_ended};
 
 /// Longest time between two probes of a troubled account; at most `delivery.retry_max`.
@@ -303,6 +303,7 @@ impl Scheduler {
             state: if pinned.is_some() { DeliveryState::Uncertain } else { DeliveryState::Dead },
             at: Timestamp::now(),
             version: None,
+            cause: Some(Cause { class: "internal".to_owned(), what: reason.clone() }),
             reason: Some(reason),
         };
         match self.runtime.store.commit(vec![Write::Finish(finish.clone())]).await {

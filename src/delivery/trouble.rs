@@ -12,6 +12,9 @@ use crate::rules::{ScriptSet, Version, below_scripts};
 use crate::script::{ScriptError, ScriptErrorKind};
 use crate::store::StoreError;
 
+/// What is said in logs where nothing can be said without values of the event.
+pub(super) const NOTHING_BRIEF: &str = "see its decision record";
+
 /// Whose trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -55,7 +58,7 @@ impl Trouble {
             class,
             whose,
             reason: reason.into(),
-            brief: "see its decision record".to_owned(),
+            brief: NOTHING_BRIEF.to_owned(),
             diagnostics: Vec::new(),
             wait: None,
             uncertain: false,
@@ -70,6 +73,11 @@ impl Trouble {
     /// The reason holds no value of the event.
     pub(super) fn plain(self) -> Self {
         Self { brief: self.reason.clone(), ..self }
+    }
+
+    /// The same with what may be said of it in logs.
+    pub(super) fn briefly(self, brief: impl Into<String>) -> Self {
+        Self { brief: brief.into(), ..self }
     }
 
     /// This delivery fails for good.

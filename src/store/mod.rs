@@ -20,13 +20,15 @@ mod write;
 pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
 pub use erase::{AsOf, Erase, Erased, IndexedEntity, RejectedText, TO_FORGET, ToForget};
 pub use error::StoreError;
-pub use query::{DeliveryFilter, DeliveryRow, EventRow, OutcomeCount, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter};
+pub use query::{
+    CauseCount, DeliveryFilter, DeliveryRow, EventRow, OutcomeCount, RejectedRow, StoreStats, UnmatchedCount, UnmatchedFilter,
+};
 pub use shadow::{SHADOW_DIFFERENCES, ShadowCount, ShadowRow, ShadowRun, ShadowVerdict};
 pub use types::{
     Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Repeated,
     Repeats, ReplayOptions, Seq, StoredEvent,
 };
-pub use write::{Finish, LISTED_REASON, Write};
+pub use write::{Cause, Finish, LISTED_REASON, Write};
 
 use async_trait::async_trait;
 
@@ -98,6 +100,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many deliveries ended how, by the script set that ran, rule and state.
     async fn outcomes(&self) -> Result<Vec<OutcomeCount>, StoreError>;
+
+    /// What has failed and was not repeated since, by cause, rule, script set and state, the most frequent first.
+    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
 
     /// How many runs of shadow scripts came to what.
     async fn shadow_counts(&self) -> Result<Vec<ShadowCount>, StoreError>;

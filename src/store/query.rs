@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryId, DeliveryState, ReplayOptions, Seq};
+use super::{Cause, DeliveryId, DeliveryState, ReplayOptions, Seq};
 
 /// Which deliveries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub struct DeliveryFilter {
     pub user: Option<String>,
     /// Events with this messageId.
     pub message_id: Option<String>,
+    /// Failed for this cause: its name, or the beginning of it.
+    pub cause: Option<String>,
+    /// Ended under this script set: its version, or the beginning of it.
+    pub version: Option<String>,
+    /// Not repeated since.
+    pub open: bool,
     /// Received at or after.
     pub since: Option<jiff::Timestamp>,
     /// Only older than this one (paging).
@@ -115,6 +121,33 @@ pub struct OutcomeCount {
     pub state: DeliveryState,
     /// How many.
     pub deliveries: u64,
+}
+
+/// Failed deliveries that have cause, rule, script set and state in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseCount {
+    /// Name of the cause; none: it failed when causes were not kept yet.
+    pub id: Option<String>,
+    /// The cause.
+    pub cause: Option<Cause>,
+    /// Rule.
+    pub rule: Arc<str>,
+    /// Version of the script set that ran.
+    pub version: Option<String>,
+    /// State.
+    pub state: DeliveryState,
+    /// How many.
+    pub deliveries: u64,
+    /// The oldest of them.
+    pub oldest: DeliveryId,
+    /// When its event was received.
+    pub oldest_at: jiff::Timestamp,
+    /// The newest.
+    pub newest: DeliveryId,
+    /// When its event was received.
+    pub newest_at: jiff::Timestamp,
+    /// Why the newest failed, with its values.
+    pub reason: Option<String>,
 }
 
 /// One event in a list.

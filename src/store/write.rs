@@ -1,5 +1,7 @@
 //! What a commit may hold.
 
+use serde::{Deserialize, Serialize};
+
 use super::{DeliveryId, DeliveryState, NewDelivery, ShadowRun};
 
 /// Bytes of a reason that lists keep; of a longer one its beginning, with an ellipsis. A list is read by the hundred rows, and some texts
@@ -159,4 +161,15 @@ pub struct Finish {
     pub version: Option<String>,
     /// One line for lists: why it failed or was skipped. Cut to [`LISTED_REASON`]; the whole of it belongs into the decision record.
     pub reason: Option<String>,
+    /// What it has in common with others that failed; none: it has not failed, or a person ends it, and it keeps what it had.
+    pub cause: Option<Cause>,
+}
+
+/// What deliveries that fail for the same reason have in common. It holds no value of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// One short word: `permanent`, `transient` ...
+    pub class: String,
+    /// What went wrong, and where.
+    pub what: String,
 }

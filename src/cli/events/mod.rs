@@ -1,5 +1,6 @@
 //! `pipewright events`
 
+mod causes;
 mod discard;
 mod edit;
 mod list;
@@ -22,6 +23,7 @@ Examples:
   pipewright events replay --rule person --state dead --since 2h")]
 pub(super) enum Events {
     List(list::List),
+    Causes(causes::Causes),
     Show(show::Show),
     Replay(replay::Replay),
     Edit(edit::Edit),
@@ -32,6 +34,7 @@ pub(super) enum Events {
 pub(super) fn run(command: Events) -> Outcome {
     match command {
         Events::List(args) => list::run(args),
+        Events::Causes(args) => causes::run(&args),
         Events::Show(args) => show::run(&args),
         Events::Replay(args) => replay::run(args),
         Events::Edit(args) => edit::run(&args),

@@ -22,6 +22,15 @@ pub(super) struct Conditions {
     /// Of this rule
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
+    /// Failed for this cause, as `events causes` names it
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
+    /// Ended under this script set: its version, or the beginning of it
+    #[arg(long, value_name = "VERSION")]
+    script_set: Option<String>,
+    /// Only what was not repeated since; a replay by conditions takes no others
+    #[arg(long)]
+    open: bool,
     /// Events of this type
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -47,8 +56,23 @@ pub(super) struct Conditions {
 
 impl Conditions {
     pub(super) fn query(self) -> EventsQuery {
-        let Self { state, rule, kind, name, user, message_id, since, before, limit } = self;
-        EventsQuery { state, rule, kind, name, user, message_id, since, before, limit, ..EventsQuery::default() }
+        let Self { state, rule, cause, script_set: version, open, kind, name, user, message_id, since, before, limit } = self;
+        let open = open.then_some(1);
+        EventsQuery {
+            state,
+            rule,
+            cause,
+            version,
+            open,
+            kind,
+            name,
+            user,
+            message_id,
+            since,
+            before,
+            limit,
+            ..EventsQuery::default()
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::causes::not_repeated;
 use super::codes::{from_seq, from_state, from_time, to_repeats, to_seq, to_state, to_time};
 use super::names::{self, Labels};
 use super::segments::{Column, Search};
@@ -27,6 +28,8 @@ struct Wanted<'a> {
     finished: Option<Vec<i64>>,
     /// Conditions that both tables share, with their parameters.
     condition: String,
+    /// Conditions that only finished ones can meet; their parameters are among the values.
+    of_finished: String,
     values: Vec<Value>,
 }
 
@@ -45,7 +48,19 @@ impl<'a> Wanted<'a> {
             values.push(Value::Integer(from_time(since)));
             condition.push_str(&format!(" AND at >= ?{}", values.len()));
         }
+        let mut of_finished = String::new();
+        for (sql, beginning) in [
+            ("substr(cause, 1, length(?)) = ?", &filter.cause),
+            ("version IN (SELECT id FROM names WHERE substr(name, 1, length(?)) = ?)", &filter.version),
+        ] {
+            let Some(beginning) = beginning else { continue };
+            values.push(Value::Text(beginning.clone()));
+            of_finished.push_str(&format!(" AND {}", sql.replace('?', &format!("?{}", values.len()))));
+        }
         let states = &filter.states;
+        if !of_finished.is_empty() && !states.is_empty() && states.iter().all(|state| *state == DeliveryState::Pending) {
+            return Ok(None);
+        }
         let finished = states.iter().filter(|s| **s != DeliveryState::Pending).map(|s| from_state(*s)).collect();
         Ok(Some(Self {
             filter,
@@ -53,9 +68,10 @@ impl<'a> Wanted<'a> {
                 0 => DEFAULT_LIMIT,
                 limit => limit.min(MAX_LIMIT),
             },
-            pending: states.is_empty() || states.contains(&DeliveryState::Pending),
+            pending: of_finished.is_empty() && (states.is_empty() || states.contains(&DeliveryState::Pending)),
             finished: (!states.is_empty()).then_some(finished),
             condition,
+            of_finished,
             values,
         }))
     }
@@ -73,12 +89,14 @@ impl<'a> Wanted<'a> {
     /// Rows with `from <= seq < to`, newest first, at most `limit`.
     fn range(&self, conn: &Connection, from: i64, to: i64, limit: usize) -> rusqlite::Result<Vec<Found>> {
         let condition = &self.condition;
+        let open = |table: &str| if self.filter.open { format!(" AND {}", not_repeated(table)) } else { String::new() };
         let (low, high, most) = (self.values.len() + 1, self.values.len() + 2, self.values.len() + 3);
         let mut arms = Vec::new();
         if self.pending {
             arms.push(format!(
                 "SELECT seq, rule, position, account, at, kind, attempts, 0 AS state, run_at, NULL AS finished_at,
-                   NULL AS version, reason FROM pending WHERE seq >= ?{low} AND seq < ?{high}{condition}"
+                   NULL AS version, reason FROM pending WHERE seq >= ?{low} AND seq < ?{high}{condition}{}",
+                open("pending")
             ));
         }
         if !self.only_pending() {
@@ -91,7 +109,9 @@ impl<'a> Wanted<'a> {
             let failures = if self.only_failures() { " AND state IN (3, 4, 5)" } else { "" };
             arms.push(format!(
                 "SELECT seq, rule, position, account, at, kind, attempts, state, NULL AS run_at, finished_at, version, reason
-                 FROM runs{index} WHERE seq >= ?{low} AND seq < ?{high}{condition}{states}{failures}"
+                 FROM runs{index} WHERE seq >= ?{low} AND seq < ?{high}{condition}{}{states}{failures}{}",
+                self.of_finished,
+                open("runs")
             ));
         }
         let sql = format!("{} ORDER BY seq DESC, position LIMIT ?{most}", arms.join(" UNION ALL "));

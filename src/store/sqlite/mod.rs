@@ -11,6 +11,7 @@
 
 mod aliases;
 mod append;
+mod causes;
 mod checkpoint;
 mod codes;
 mod counters;
@@ -59,9 +60,9 @@ use self::steady::SteadyClock;
 use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
-    Aliases, Appended, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity, NewEvent,
-    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError, StoreStats,
-    StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Aliases, Appended, CauseCount, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity,
+    NewEvent, OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError,
+    StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
@@ -368,6 +369,10 @@ impl Store for SqliteStore {
     async fn shadow_differences(&self, rule: &str, limit: usize) -> Result<Vec<ShadowRow>, StoreError> {
         let rule = rule.to_owned();
         self.read(move |conn| shadow::differences(conn, &rule, capped(limit, LIST_LIMIT))).await
+    }
+
+    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
+        self.read(causes::counts).await
     }
 
     async fn planned_by(&self) -> Result<Vec<String>, StoreError> {

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codes::{from_keys, from_seq, from_state, from_time, part, to_state};
-use super::counters;
 use super::names::Names;
 use super::shadow;
 use super::writer::Cache;
+use super::{causes, counters};
 use crate::store::{DeliveryId, DeliveryState, Finish, LISTED_REASON, StoreError, Write};
 
 /// How a delivery stands, as far as writes care.
@@ -201,12 +201,13 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
     let (seq, rule) = (from_seq(end.id.seq), cache.names.id(conn, &end.id.rule)?);
     let version = end.version.as_deref().map(|v| cache.names.id(conn, v)).transpose()?;
     let reason = end.reason.as_deref().map(listed);
+    let cause = end.cause.as_ref().map(|cause| causes::note(conn, cause)).transpose()?;
     let moved = conn
         .prepare_cached(
-            "INSERT INTO runs (seq, rule, position, account, at, kind, attempts, state, finished_at, version, reason)
-             SELECT seq, rule, position, account, at, kind, attempts, ?3, ?4, ?5, ?6 FROM pending WHERE seq = ?1 AND rule = ?2",
+            "INSERT INTO runs (seq, rule, position, account, at, kind, attempts, state, finished_at, version, reason, cause)
+             SELECT seq, rule, position, account, at, kind, attempts, ?3, ?4, ?5, ?6, ?7 FROM pending WHERE seq = ?1 AND rule = ?2",
         )?
-        .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, reason])?;
+        .execute(params![seq, rule, from_state(end.state), from_time(end.at), version, reason, cause])?;
     if moved == 0 {
         // A failure that a person discards; it keeps the version that ran.
         let ran = uncount(conn, seq, rule)?;

@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS, REPLAYS];
+pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS, REPLAYS, CAUSES];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -70,6 +70,12 @@ const REPLAYS: &str = "
 ALTER TABLE events ADD COLUMN replay_options INTEGER;
 ALTER TABLE unmatched ADD COLUMN replay_options INTEGER;
 CREATE INDEX events_replays ON events (replay_seq) WHERE replay_seq IS NOT NULL;
+";
+
+/// Why deliveries failed, as far as others fail for the same reason.
+const CAUSES: &str = "
+CREATE TABLE causes (id TEXT PRIMARY KEY, class TEXT NOT NULL, what TEXT NOT NULL) WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN cause TEXT;
 ";
 
 const INITIAL: &str = "

@@ -173,6 +173,7 @@ impl Admin {
             at: jiff::Timestamp::now(),
             version: Some("abc".to_owned()),
             reason: reason.map(str::to_owned),
+            cause: None,
         };
         let writes = vec![Write::Record { id: id.clone(), attempt: 1, record }, Write::Finish(finish)];
         self.store.commit(writes).await.expect("committed");

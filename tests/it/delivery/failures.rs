@@ -305,3 +305,76 @@ async fn a_script_that_runs_into_its_deadline_twice_in_a_row_is_a_dead_letter() 
     assert_eq!(at_deadline, 2, "{records:#?}");
     assert!(records.len() > 2, "{records:#?}");
 }
+
+/// Looks for an organization where the event is poison, and never gets an answer.
+const POISON: &str = r#"
+fn handle(event) {
+    if event.traits?.throws == true { throw "poison"; }
+    if event.traits?.poison == true { organization::find(#{ name: "Nowhere" }); }
+    person::upsert(#{ "Segment User ID": event.userId }, #{ name: event.traits?.name });
+}
+"#;
+
+#[tokio::test]
+async fn a_poison_event_holds_its_lane_no_longer_than_the_policy_allows() {
+    let policies = ["max_attempts = 3", "max_attempts = 100000\nmax_retry_time = \"150ms\""];
+    // Also where every failing lane pauses the account, so that all are tried as probes.
+    for (policy, lanes) in policies.into_iter().flat_map(|policy| [(policy, 4), (policy, 1)]) {
+        let keys = format!("retry_first = \"5ms\"\nretry_max = \"10ms\"\npause_after_lanes = {lanes}\n{policy}");
+        let rig = Setup::person(POISON).delivery(&keys).start().await;
+        rig.mock.fail_matching(FaultMatch::always("/organizations/search"), status(500));
+        let transient = rig.identify("u1", json!({ "name": "Ada", "poison": true })).await;
+        let behind = rig.identify("u1", json!({ "name": "Ada L" })).await;
+        let permanent = rig.identify("u2", json!({ "name": "Grace", "throws": true })).await;
+        let beside = rig.identify("u2", json!({ "name": "Grace H" })).await;
+        rig.settled().await;
+        for (id, state) in [
+            (&transient, DeliveryState::Dead),
+            (&permanent, DeliveryState::Dead),
+            (&behind, DeliveryState::Done),
+            (&beside, DeliveryState::Done),
+        ] {
+            let row = rig.row(id).await;
+            assert_eq!(row.state, state, "{keys}: {row:?}");
+        }
+        assert!(rig.row(&transient).await.reason.expect("a reason").starts_with("given up after"));
+        assert_eq!(rig.account_status().await.paused, None, "{keys}");
+    }
+}
+
+/// The usual policy at a pace of its own: what takes ten minutes there takes 16 ms here, so six hours are over in 600 ms. The longest time to
+/// retry is cut to that, so that the outage goes beyond it.
+const SIX_HOURS: &str = "retry_first = \"1ms\"\nretry_max = \"16ms\"\nmax_attempts = 20\nmax_retry_time = \"600ms\"";
+
+#[tokio::test]
+async fn an_outage_of_hours_ends_with_everything_delivered_and_nothing_charged_for_it() {
+    // One lane alone never pauses the account; several do.
+    for (users, fault) in [(1, Fault::NoConnection), (1, status(503)), (6, status(503)), (6, Fault::NoConnection)] {
+        let mut rig = Setup::person(PERSON).delivery(SIX_HOURS).start().await;
+        rig.mock.fail_matching(FaultMatch::default(), fault.clone());
+        let began = tokio::time::Instant::now();
+        let mut ids = Vec::new();
+        for user in 0..users {
+            ids.push(rig.identify(&format!("u{user}"), json!({ "name": "Ada" })).await);
+        }
+        let over = |rig: &Rig, requests| {
+            // Past every bound of the policy, in time and in attempts.
+            began.elapsed() > Duration::from_millis(700) && rig.mock.requests() > requests
+        };
+        wait_until("it has lasted for hours", async || over(&rig, 60).then_some(())).await;
+        rig.restart().await;
+        let so_far = rig.mock.requests();
+        wait_until("a restart changes nothing", async || over(&rig, so_far + 40).then_some(())).await;
+        assert_eq!(rig.store().stats().await.expect("counts").pending, users, "{fault:?}");
+        rig.mock.clear_faults();
+        rig.settled().await;
+        for id in &ids {
+            let row = rig.row(id).await;
+            assert_eq!(row.state, DeliveryState::Done, "{fault:?}: {row:?}");
+            assert!(row.attempts < 20, "{row:?}");
+        }
+        assert_eq!(rig.store().stats().await.expect("counts").failed, 0);
+        assert_eq!(rig.store().causes().await.expect("counts"), []);
+        wait_until("the pause is over", async || rig.account_status().await.paused.is_none().then_some(())).await;
+    }
+}

@@ -4,6 +4,7 @@ mod accounts;
 mod actions;
 mod backtest;
 mod bad_input;
+mod causes;
 mod chaos;
 mod commands;
 mod crash;

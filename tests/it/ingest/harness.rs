@@ -347,6 +347,9 @@ impl Store for Kept {
     async fn kv_list(&self, _: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         Err(StoreError::Closed)
     }
+    async fn causes(&self) -> Result<Vec<pipewright::store::CauseCount>, StoreError> {
+        Err(StoreError::Closed)
+    }
     async fn relatives(&self, _: Seq) -> Result<Vec<Seq>, StoreError> {
         Err(StoreError::Closed)
     }

@@ -124,7 +124,7 @@ async fn lists_keep_the_beginning_of_a_long_reason_and_the_record_all_of_it() {
     let record = format!(r#"{{"reason":"{long}"}}"#).into_bytes();
     let end = |state, reason: &str| {
         let (id, reason) = (person.clone(), Some(reason.to_owned()));
-        Write::Finish(Finish { id, state, at: at(1), version: None, reason })
+        Write::Finish(Finish { id, state, at: at(1), version: None, reason, cause: None })
     };
     let listed = async || {
         let rows = opened.store.deliveries(&DeliveryFilter::default()).await.expect("reads");

@@ -1,12 +1,13 @@
 //! How many deliveries ended how, by script set.
 
 use pipewright::config::{Bytes, RetentionConfig, Span};
+use pipewright::store::sqlite::SqliteStore;
 use pipewright::store::{
-    Appended, DeliveryState, Erase, Finish, NewDelivery, SHADOW_DIFFERENCES, Seq, ShadowCount, ShadowRun, ShadowVerdict, Store,
-    Write,
+    Appended, Cause, CauseCount, Dedupe, DeliveryFilter, DeliveryState, Erase, Finish, NewDelivery, NewEvent, Repeated, Repeats,
+    ReplayOptions, SHADOW_DIFFERENCES, Seq, ShadowCount, ShadowRun, ShadowVerdict, Store, Write,
 };
 
-use super::support::{Opened, WEEK, at, event, finish, id, open};
+use super::support::{Opened, WEEK, add, at, event, finish, id, open, repeats};
 
 /// `v1 person done 2`, a line each.
 async fn counts(opened: &Opened) -> Vec<String> {
@@ -18,7 +19,14 @@ async fn counts(opened: &Opened) -> Vec<String> {
 }
 
 fn finish_by(seq: u64, rule: &str, state: DeliveryState, version: Option<&str>) -> Write {
-    Write::Finish(Finish { id: id(Seq(seq), rule), state, at: at(2), version: version.map(str::to_owned), reason: None })
+    Write::Finish(Finish {
+        id: id(Seq(seq), rule),
+        state,
+        at: at(2),
+        version: version.map(str::to_owned),
+        reason: None,
+        cause: None,
+    })
 }
 
 #[tokio::test]
@@ -125,4 +133,68 @@ async fn of_shadows_the_newest_differences_are_kept_as_long_as_their_events() {
     // Other scripts, another count.
     opened.store.commit(vec![run(1, "two", ShadowVerdict::Same)]).await.expect("commits");
     assert_eq!(counts(opened.store.shadow_counts().await.expect("reads")), [("two same".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn failures_are_counted_by_cause_and_what_was_repeated_is_left_to_its_repetition() {
+    let opened = open();
+    let cause = |what: &str| Some(Cause { class: "permanent".to_owned(), what: what.to_owned() });
+    let dead = |seq: u64, rule: &str, cause: Option<Cause>| {
+        let finish = Finish {
+            id: id(Seq(seq), rule),
+            state: DeliveryState::Dead,
+            at: at(2),
+            version: Some("v1".to_owned()),
+            reason: Some(format!("reason of {seq}")),
+            cause,
+        };
+        Write::Finish(finish)
+    };
+    for (n, rules) in [(1, &["person"][..]), (2, &["person"]), (3, &["person", "deal"]), (4, &["person"])] {
+        add(&opened.store, event(&format!("m{n}"), rules)).await;
+    }
+    let writes = vec![
+        dead(1, "person", cause("a")),
+        dead(2, "person", cause("a")),
+        dead(3, "person", cause("b")),
+        dead(3, "deal", cause("a")),
+        dead(4, "person", None),
+    ];
+    opened.store.commit(writes).await.expect("commits");
+    let counted = async |store: &SqliteStore| -> Vec<(String, String, u64, String)> {
+        let causes = store.causes().await.expect("reads");
+        let what = |c: &CauseCount| c.cause.as_ref().map_or_else(String::new, |cause| cause.what.clone());
+        causes.iter().map(|c| (what(c), c.newest.to_string(), c.deliveries, c.reason.clone().unwrap_or_default())).collect()
+    };
+    let row = |what: &str, newest: &str, n: u64, reason: &str| (what.to_owned(), newest.to_owned(), n, reason.to_owned());
+    assert_eq!(counted(&opened.store).await[0], row("a", "2/person", 2, "reason of 2"));
+    assert_eq!(counted(&opened.store).await.len(), 4);
+
+    // A replay takes one rule's place, an edit that of the rules that want it.
+    let dedupe = Dedupe::Never;
+    add(&opened.store, NewEvent { repeats: Some(repeats(Seq(2), "person")), dedupe, ..event("m2", &["person"]) }).await;
+    let edit = Some(Repeats { of: Repeated::Edited(Seq(3)), how: ReplayOptions::default() });
+    add(&opened.store, NewEvent { repeats: edit, dedupe, ..event("m3", &["deal"]) }).await;
+    let mut left = counted(&opened.store).await;
+    left.sort();
+    let expected =
+        [row("", "4/person", 1, "reason of 4"), row("a", "1/person", 1, "reason of 1"), row("b", "3/person", 1, "reason of 3")];
+    assert_eq!(left, expected);
+    let of = |cause: Option<&str>, version: Option<&str>, open: bool| DeliveryFilter {
+        cause: cause.map(str::to_owned),
+        version: version.map(str::to_owned),
+        open,
+        ..DeliveryFilter::default()
+    };
+    let name =
+        opened.store.causes().await.expect("reads").into_iter().find(|c| c.newest.to_string() == "1/person").and_then(|c| c.id);
+    let fits = async |filter: DeliveryFilter| -> Vec<String> {
+        opened.store.deliveries(&filter).await.expect("reads").iter().map(|row| row.id.to_string()).collect()
+    };
+    assert_eq!(fits(of(name.as_deref(), None, false)).await, ["3/deal", "2/person", "1/person"]);
+    assert_eq!(fits(of(name.as_deref().map(|n| &n[..4]), None, true)).await, ["1/person"]);
+    assert_eq!(fits(of(None, Some("v"), true)).await, ["4/person", "3/person", "1/person"]);
+    assert_eq!(fits(of(None, Some("v2"), false)).await, Vec::<String>::new());
+    // Those under way are open, too.
+    assert_eq!(fits(of(None, None, true)).await.len(), 5);
 }

@@ -98,7 +98,7 @@ pub(crate) fn repeats(seq: Seq, rule: &str) -> Repeats {
 }
 
 pub(crate) fn finish(id: DeliveryId, state: DeliveryState, at: jiff::Timestamp) -> Write {
-    Write::Finish(Finish { id, state, at, version: Some("v1".to_owned()), reason: None })
+    Write::Finish(Finish { id, state, at, version: Some("v1".to_owned()), reason: None, cause: None })
 }
 
 /// Appends one fresh event.
