@@ -149,11 +149,14 @@ pub async fn became_deal(account: &Account, lead: &Id, deal: &Id) -> Result<Vec<
         index::put(name, Kind::Lead, lead, "id", &lead.to_string()),
     ];
     let metadata = account.metadata();
-    for (field, sent) in of_lead.all_sent() {
-        writes.extend(key_of_deal(name, deal, field, sent, &metadata));
-        for (field, sent) in sent_to_deal(field, sent) {
+    for (of, sent) in of_lead.all_sent() {
+        writes.extend(key_of_deal(name, deal, of, sent, &metadata));
+        for (field, sent) in sent_to_deal(of, sent) {
             if of_deal.sent(field).is_none() {
                 of_deal.note_sent(field, sent.clone());
+                if let Some(by) = of_lead.by(of) {
+                    of_deal.note_by(field, by);
+                }
             }
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn run(args: Replay) -> Outcome {
         return Ok(say_json(&answer)?);
     }
     if answer.replayed.is_empty() {
-        complain("no delivery fits");
+        complain("no delivery fits that was not repeated since");
         return Ok(());
     }
     let lines: String = answer.replayed.iter().map(|r| format!("{} again as {}\n", r.of, r.id)).collect();
