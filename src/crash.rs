@@ -14,7 +14,12 @@ pub const AFTER_SEND: &str = "after_send";
 /// Before a sender of events gets its answer.
 pub const BEFORE_ANSWER: &str = "before_answer";
 
-/// All of them.
+/// A copy of the store is whole, and does not have its name yet.
+pub const COPIED: &str = "copied";
+/// What a restore replaces is set aside, and what replaces it does not have its name yet.
+pub const SET_ASIDE: &str = "set_aside";
+
+/// All that a daemon comes to.
 pub const POINTS: [&str; 5] = [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_SEND, AFTER_SEND, BEFORE_ANSWER];
 
 /// `NAME:N`: die when this point is reached for the Nth time. `NAME:N:TEXT`: panic with this text instead, as a fault of ours would with

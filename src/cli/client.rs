@@ -85,14 +85,20 @@ impl Daemon {
     }
 }
 
-/// The socket of a folder's daemon. `rules.toml` may be broken just now, which must not keep anybody from asking the daemon about it.
+/// The socket of a folder's daemon.
 fn socket_of(dir: &Path) -> PathBuf {
+    console::socket_path(&data_dir(dir))
+}
+
+/// The data directory of a folder. `rules.toml` may be broken just now, which must not keep anybody from asking the daemon about it, or from
+/// making a backup.
+pub(super) fn data_dir(dir: &Path) -> PathBuf {
     let text = std::fs::read_to_string(dir.join("rules.toml")).unwrap_or_default();
     let data_dir = match toml::from_str::<toml::Table>(&text) {
         Ok(table) => table.get("server").and_then(|s| s.get("data_dir")).and_then(toml::Value::as_str).map(PathBuf::from),
         Err(_) => text.lines().find_map(data_dir_of_line),
     };
-    console::socket_path(&dir.join(data_dir.unwrap_or_else(|| ServerConfig::default().data_dir)))
+    dir.join(data_dir.unwrap_or_else(|| ServerConfig::default().data_dir))
 }
 
 fn data_dir_of_line(line: &str) -> Option<PathBuf> {

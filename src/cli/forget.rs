@@ -14,7 +14,7 @@ const REMAINS: &str = "\
 What remains, for you to see to:
   Pipedrive   what was written there; delete the person there, or let a rule do
               it (docs/identity.md)
-  backups     copies of the data folder that were made before
+  backups     those from before; restored, they hold the user again
   senders     what Segment and your own systems keep
 Logs and metrics hold no ids of users. The messageIds stay until
 server.dedupe_window is over, so that resent events are not taken again.";

@@ -7,6 +7,7 @@
 mod account;
 mod annotations;
 mod backtest;
+mod backup;
 mod check;
 mod client;
 mod definitions;
@@ -23,6 +24,7 @@ mod mock;
 mod output;
 mod pause;
 mod reload;
+mod restore;
 mod revert;
 mod rollback;
 mod serve;
@@ -77,6 +79,8 @@ enum Command {
     Definitions(definitions::Definitions),
     Duplicates(duplicates::Find),
     Forget(forget::Forget),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Revert(revert::Revert),
     Status(status::Status),
     Reload(reload::Reload),
@@ -141,6 +145,8 @@ fn dispatch(command: Command) -> Outcome {
         Command::Definitions(args) => definitions::run(&args),
         Command::Duplicates(args) => duplicates::run(&args),
         Command::Forget(args) => forget::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),

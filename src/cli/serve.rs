@@ -98,7 +98,9 @@ async fn serve(args: Serve) -> Outcome {
     }
     match failed {
         None => Ok(()),
-        Some(reason) => Err(Failure::found(format!("{reason}; nothing that was acknowledged is lost: start again"))),
+        Some(reason) => Err(Failure::found(format!(
+            "{reason}\nIt ends, for what is on the disk is not known any more. What was acknowledged is there: start again, and it goes on from it"
+        ))),
     }
 }
 
@@ -124,17 +126,17 @@ fn greet(daemon: &Daemon) {
 }
 
 /// The signals that stop the daemon.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -23,7 +23,7 @@ pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::config::ServerConfig;
 use crate::console;
-use crate::delivery::{self, Accounts, Creates, IdImport, Locks, Revert, Runtime, Scheduler, Shadows, Wakeup};
+use crate::delivery::{self, Accounts, Creates, IdImport, Locks, RestoredFrom, Revert, Runtime, Scheduler, Shadows, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -118,7 +118,9 @@ impl Daemon {
         let locks = Locks::default();
         let ids = IdImport::new(accounts.clone(), locks.clone(), wakes.clone());
         let revert = Revert::new(store.clone(), accounts.clone(), locks.clone());
+        let restored = RestoredFrom::look(&*store, set.config.pipedrive.keys().map(String::as_str)).await?;
         let runtime = Arc::new(Runtime {
+            restored,
             store: store.clone(),
             live: started.live.clone(),
             pool: pool.clone(),

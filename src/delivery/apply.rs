@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::archived;
 use super::backfill::{Stronger, vacant};
@@ -53,6 +53,9 @@ impl Executor<'_> {
             return Ok(());
         }
         let outcome = self.body(step, BodyFor::Create, links)?;
+        if self.made_unknown(at, step, kind, lookups, links, &outcome.body).await? {
+            return Ok(());
+        }
         let place = self.brake()?;
         let tries = match self.plan().steps[at].state {
             StepState::Sending { tries, target: None, .. } => tries,
@@ -93,6 +96,30 @@ impl Executor<'_> {
         }
     }
 
+    /// In a store that was restored: looks for what this step may have created before. True: it had, and the step is done.
+    async fn made_unknown(
+        &mut self,
+        at: usize,
+        step: &Step,
+        kind: Kind,
+        lookups: &[Lookup],
+        links: &Links,
+        body: &Map<String, Json>,
+    ) -> Result<bool, Trouble> {
+        let Some(since) = self.attempt.unknown.creates_since() else { return Ok(false) };
+        if self.observe || self.plan().steps[at].state != StepState::Todo {
+            return Ok(false);
+        }
+        let body = Json::Object(body.clone());
+        self.plan_mut().steps[at].state = StepState::Sending { since, body, tries: 0, target: None };
+        let found = self.reconcile(at, step, kind, lookups, links).await;
+        if !matches!(found, Ok(true)) {
+            // Nothing was sent by this one yet.
+            self.plan_mut().steps[at].state = StepState::Todo;
+        }
+        found
+    }
+
     /// The rule's limit of creates, unless nothing is sent.
     fn create_limit(&self) -> Option<u32> {
         self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour).filter(|_| !self.observe)
@@ -131,7 +158,9 @@ impl Executor<'_> {
         lookups: &[Lookup],
         links: &Links,
     ) -> Result<bool, Trouble> {
-        let StepState::Sending { since, body, target: None, .. } = self.plan().steps[at].state.clone() else { return Ok(false) };
+        let StepState::Sending { since, body, tries, target: None } = self.plan().steps[at].state.clone() else {
+            return Ok(false);
+        };
         // Two that look for the same content must not take the same entity: the first one's is claimed by its commit.
         let name = format!("{}/{kind}#reconcile", self.account.name);
         let held = self.attempt.runtime.locks.acquire(vec![name]).await;
@@ -140,8 +169,14 @@ impl Executor<'_> {
         let (claims, by) = (&self.attempt.runtime.locks.claims, &self.attempt.pending.id);
         match crm::find_unclaimed_create(self.account, &self.session, kind, since, &body, claims, by).await? {
             Some((id, entity)) => {
-                let warning = "its answer was lost; it was found in the list of what changed since, and taken".to_owned();
-                self.plan_mut().steps[at].warnings.push(warning);
+                let lost = if tries == 0 {
+                    "it was made after the backup that the store was restored from"
+                } else {
+                    "its answer was lost"
+                };
+                self.plan_mut().steps[at]
+                    .warnings
+                    .push(format!("{lost}; it was found in the list of what changed since, and taken"));
                 if self.create_limit().is_some() {
                     self.attempt.runtime.creates.made(&self.attempt.pending.id.rule, Timestamp::now());
                 }

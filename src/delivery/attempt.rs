@@ -21,6 +21,7 @@ use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
 use super::record::{self, Record, Replaced};
 use super::replay::Replay;
+use super::restored::{RestoredFrom, Unknown};
 use super::shadow::{Shadowed, Shadows};
 use super::trouble::{Trouble, Whose};
 use super::wake::{self, Wakeup, Want};
@@ -54,6 +55,8 @@ pub struct Runtime {
     pub creates: Creates,
     /// Which plans have to wait.
     pub hold: PlanHold,
+    /// The copy that the store was, if it was one.
+    pub restored: Option<RestoredFrom>,
     /// Runs shadow scripts; none where nothing is live.
     pub shadows: Option<Shadows>,
     /// Metrics.
@@ -159,6 +162,8 @@ pub(super) struct Attempt {
     pub(super) plan: Option<PinnedPlan>,
     /// The plan is pinned in the store.
     pub(super) pinned: bool,
+    /// What may have happened to it unknown to us.
+    pub(super) unknown: Unknown,
     /// What was learned and goes into the next commit.
     pub(super) outbox: Vec<Write>,
     /// Locks that are held until that commit.
@@ -200,6 +205,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         shadowed: None,
         replay: None,
         plan: None,
+        unknown: Unknown::Nothing,
         outbox: Vec::new(),
         held: Vec::new(),
         replaced: None,
@@ -224,6 +230,9 @@ impl Attempt {
         let stored = stored.ok_or_else(|| Trouble::permanent("its event is no longer in the store"))?;
         self.message_id.clone_from(&stored.message_id);
         self.replay = Replay::load(&*runtime.store, &stored, &self.pending).await?;
+        if let Some(copy) = runtime.restored {
+            self.unknown = copy.unknown(&self.pending, &stored);
+        }
         let account = self.account()?;
         let observe = account.config.writes == Writes::Off;
         if self.pending.released_at.is_some() {

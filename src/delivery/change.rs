@@ -286,6 +286,9 @@ impl Executor<'_> {
                 format!("{method} {} was sent and its answer was lost; whether it was carried out cannot be told", bare(path));
             return Err(Trouble::uncertain(reason));
         }
+        if let Some(reason) = self.attempt.unknown.of_requests().filter(|_| !self.observe) {
+            return Err(Trouble::uncertain(reason));
+        }
         self.sending(at, body.cloned().unwrap_or(Json::Null), None).await?;
         match self.session.raw(method, path, body.cloned(), Purpose::Write).await {
             Ok(_) => {

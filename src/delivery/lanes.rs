@@ -16,10 +16,12 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::tails::{Tails, Whose};
+use super::clock::moved;
 use crate::store::{DeliveryId, Pending, Seq};
 
 /// Priority of rules that name none.
@@ -299,6 +301,16 @@ impl Lanes {
     /// Lets one delivery of a held account go out to see how things stand.
     pub(crate) fn probe_account(&mut self, account: &Arc<str>) {
         self.accounts.entry(account.clone()).or_default().probe = true;
+    }
+
+    /// The clock was set back: what waits does so no longer than before.
+    pub(crate) fn set_back(&mut self, by: Duration, now: Timestamp) {
+        for at in 0..self.lanes.len() {
+            let Some(lane) = &mut self.lanes[at] else { continue };
+            let queued = lane.rules.iter_mut().flat_map(|(_, queue)| queue);
+            queued.chain(lane.parked.iter_mut().map(|(_, entry)| entry)).for_each(|entry| moved(&mut entry.run_at, by));
+            self.place(LaneId(at), now);
+        }
     }
 
     /// Makes waiting retries of an account due now: what they waited for is over.

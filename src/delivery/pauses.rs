@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::clock::moved;
 use super::lanes::LaneId;
 use super::policy::{backoff, later};
 use super::{PauseInfo, Scope};
@@ -150,6 +151,11 @@ impl Pauses {
             }
         }
         due
+    }
+
+    /// The clock was set back: what is tried again by itself is so as soon as before.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.held.values_mut().for_each(|(_, info)| moved(&mut info.until, by));
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {

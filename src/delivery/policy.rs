@@ -29,7 +29,8 @@ pub(crate) fn decide(
     now: Timestamp,
     asked: Option<Duration>,
 ) -> Decision {
-    let failing_for = now.duration_since(first_failed_at).unsigned_abs();
+    // A clock that was set back since makes it no time at all, rather than the length of the jump.
+    let failing_for = Duration::try_from(now.duration_since(first_failed_at)).unwrap_or_default();
     if attempts >= config.max_attempts || failing_for >= config.max_retry_time.get() {
         return Decision::GiveUp;
     }
@@ -83,5 +84,12 @@ mod tests {
         assert_eq!(decide(&config, &id(), 20, now, now, None), Decision::GiveUp);
         let long_ago = Timestamp::from_second(1_000_000 - 86_400).expect("in range");
         assert_eq!(decide(&config, &id(), 2, long_ago, now, None), Decision::GiveUp);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_nothing_up() {
+        let now = Timestamp::from_second(1_000_000).expect("in range");
+        let failed_at = Timestamp::from_second(1_000_000 + 10 * 86_400).expect("in range");
+        assert!(matches!(decide(&DeliveryConfig::default(), &id(), 2, failed_at, now, None), Decision::Again(_)));
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
 use super::attempt::{self, Ended, Hold, Runtime, Verdict};
+use super::clock::WallClock;
 use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
 use super::hold::HeldPlans;
 use super::lanes::{Counts, LaneId, Lanes, Next};
@@ -51,6 +52,7 @@ pub struct Scheduler {
     writes: BTreeMap<Arc<str>, Writes>,
     /// Deliveries that ended as observed since the start, by account.
     observed: HashMap<Arc<str>, u64>,
+    clock: WallClock,
 }
 
 impl Scheduler {
@@ -72,7 +74,11 @@ impl Scheduler {
             let page = runtime.store.pending(after.take(), PAGE).await?;
             let full = page.len() == PAGE;
             after = page.last().map(|p| p.id.clone());
-            for pending in page {
+            for mut pending in page {
+                // The clock was set back since it failed: nobody can tell how much of its wait is over.
+                if pending.first_failed_at.is_some_and(|at| at > now) {
+                    pending.run_at = None;
+                }
                 if pending.pinned {
                     suspect(&runtime, &pending).await?;
                 }
@@ -103,6 +109,7 @@ impl Scheduler {
             under_way: HashMap::new(),
             writes: BTreeMap::new(),
             observed: HashMap::new(),
+            clock: WallClock::new(now),
         };
         scheduler.look_at_writes();
         Ok(scheduler)
@@ -181,6 +188,14 @@ impl Scheduler {
         let set = self.runtime.live.load();
         let limit = set.config.delivery.concurrency;
         let now = Timestamp::now();
+        if let Some(by) = self.clock.set_back(now) {
+            tracing::warn!(
+                seconds = by.as_secs(),
+                "the machine's clock was set back; what waits for a time waits no longer for that"
+            );
+            self.lanes.set_back(by, now);
+            self.pauses.set_back(by);
+        }
         while self.running.len() < limit {
             let per_account = |account: &str, running: u64| {
                 let most = set.config.pipedrive.get(account).map_or(1, |a| a.concurrency);

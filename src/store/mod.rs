@@ -9,6 +9,7 @@
 //! - A failed fsync is final: every waiter gets [`StoreError::Failed`] and so does every later call.
 
 pub mod aliases;
+mod copied;
 mod erase;
 mod error;
 mod query;
@@ -18,6 +19,7 @@ mod types;
 mod write;
 
 pub use aliases::{Alias, Aliases, Class, Joined, NotJoined};
+pub use copied::{COPIES, COPY_OF, CopyError, CopyOf, Held};
 pub use erase::{AsOf, Erase, Erased, IndexedEntity, RejectedText, TO_FORGET, ToForget};
 pub use error::StoreError;
 pub use query::{

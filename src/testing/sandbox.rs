@@ -139,6 +139,7 @@ impl Sandbox {
         let (wakes, _) = Wakeup::channel();
         let (fatal, _) = watch::channel(None);
         let runtime = Runtime {
+            restored: None,
             store: room.store(),
             live: Arc::new(ArcSwap::new(set.clone())),
             pool: room.pool.clone(),

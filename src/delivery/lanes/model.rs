@@ -215,7 +215,7 @@ impl Run {
                 })
                 .collect(),
             dedupe: Dedupe::Window,
-            replay_of: None,
+            repeats: None,
             kept: true,
             alias: None,
             forget: false,
@@ -409,7 +409,7 @@ fn open(dir: &tempfile::TempDir, full: &Arc<std::sync::atomic::AtomicBool>) -> S
 }
 
 fn finish(id: &DeliveryId, state: DeliveryState) -> Write {
-    Write::Finish(Finish { id: id.clone(), state, at: time(0), version: None, reason: None })
+    Write::Finish(Finish { id: id.clone(), state, at: time(0), version: None, reason: None, cause: None })
 }
 
 proptest! {

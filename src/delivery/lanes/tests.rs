@@ -38,6 +38,25 @@ fn next(lanes: &mut Lanes, now: i64) -> Option<(LaneId, String)> {
 }
 
 #[test]
+fn a_clock_that_is_set_back_moves_what_waits_and_keeps_the_order() {
+    let mut lanes = Lanes::default();
+    let waits = |seq, key: &str, until| Pending { run_at: Some(at(until)), attempts: 1, ..delivery(seq, "r", "main", key) };
+    lanes.push(waits(1, "u:1", 10_000), at(0));
+    lanes.push(delivery(2, "r", "main", "u:1"), at(0));
+    lanes.push(waits(3, "u:2", 20_000), at(0));
+    assert_eq!(next(&mut lanes, 5_000), None);
+    // An hour less than it was.
+    let hour = 3_600_000;
+    lanes.set_back(Duration::from_millis(3_600_000), at(5_000 - hour));
+    assert_eq!(next(&mut lanes, 9_999 - hour), None, "not before its time either");
+    let (lane, id) = next(&mut lanes, 10_000 - hour).expect("after the wait that it was given");
+    assert_eq!((id.as_str(), next(&mut lanes, 10_000 - hour)), ("1/r", None));
+    lanes.finish(lane, Next::Ended, at(10_001 - hour));
+    assert_eq!(next(&mut lanes, 10_001 - hour).expect("its successor").1, "2/r");
+    assert_eq!(next(&mut lanes, 20_000 - hour).expect("the other one").1, "3/r");
+}
+
+#[test]
 fn a_lane_runs_one_delivery_at_a_time_in_order_and_others_go_on() {
     let mut lanes = Lanes::default();
     lanes.push(delivery(1, "r", "main", "u:1"), at(0));

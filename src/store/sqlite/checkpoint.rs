@@ -3,7 +3,8 @@
 //! An inline checkpoint would be the p99 of every append. So a thread of its own copies passively, a few times a second
 //! while there is something to copy. The WAL can only start over when all of it is copied and nobody reads from it, which
 //! under load never happens by chance; beyond a bound the thread copies without a rest, and the writer itself makes that happen as
-//! soon as little is left to copy, or else at twice the bound.
+//! soon as little is left to copy, or else at twice the bound. While somebody reads for long, such as a backup, it cannot happen: then the
+//! writer waits for it only now and then, and the WAL grows meanwhile.
 //!
 //! Invariant: an error here other than lack of room or a lock ends the store, for it may be a failed fsync.
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
+use tokio::time::Instant;
 
 use super::codes::Trouble;
 use super::open::Paths;
@@ -27,6 +29,8 @@ const BOUND: i64 = 2_048;
 const LITTLE: i64 = 256;
 /// How long the writer waits for readers of old pages.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long it does not wait again, when they stayed: else every commit would wait while a backup is read.
+const RESIGNED: Duration = Duration::from_millis(500);
 /// How long an erasure waits for them.
 const EMPTYING: Duration = Duration::from_secs(2);
 
@@ -36,6 +40,8 @@ pub(super) struct Checkpoints {
     wake: Condvar,
     /// Held while a checkpoint runs.
     running: Mutex<()>,
+    /// When the writer has waited in vain.
+    in_vain: Mutex<Option<Instant>>,
     busy_timeout: Duration,
 }
 
@@ -50,7 +56,13 @@ struct State {
 
 impl Checkpoints {
     pub(super) fn new(busy_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), wake: Condvar::new(), running: Mutex::default(), busy_timeout })
+        Arc::new(Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            running: Mutex::default(),
+            in_vain: Mutex::default(),
+            busy_timeout,
+        })
     }
 
     /// Starts the thread, on a connection of its own.
@@ -94,9 +106,10 @@ impl Checkpoints {
             }
         }
         // Looks at the WAL's length, takes no lock and copies nothing.
-        let result = checkpoint(conn, "NOOP").and_then(|Progress { pages, copied }| {
+        let result = checkpoint(conn, "NOOP").and_then(|Progress { pages, copied, .. }| {
             let running = match pages {
                 ..BOUND => None,
+                _ if self.is_resigned() => None,
                 // A passive one under way is left alone: this is tried again after the next commit.
                 pages if pages < 2 * BOUND && pages - copied <= LITTLE => self.running.try_lock(),
                 pages if pages < 2 * BOUND => {
@@ -132,9 +145,15 @@ impl Checkpoints {
     /// Readers of old pages can keep the WAL from starting over; then it is tried again after the next commit.
     fn impatiently(&self, conn: &Connection, mode: &str) -> Result<(), Trouble> {
         conn.busy_timeout(PATIENCE)?;
-        let result = checkpoint(conn, mode).map(drop);
+        let result = checkpoint(conn, mode);
         conn.busy_timeout(self.busy_timeout)?;
-        result
+        let Progress { busy, .. } = result?;
+        *self.in_vain.lock() = busy.then(Instant::now);
+        Ok(())
+    }
+
+    fn is_resigned(&self) -> bool {
+        self.in_vain.lock().is_some_and(|at| at.elapsed() < RESIGNED)
     }
 
     /// Empties the WAL on a connection of its own, waiting a while for readers of old pages; false when they stayed.
@@ -170,6 +189,8 @@ impl Checkpoints {
 
 /// How full the WAL is.
 struct Progress {
+    /// Somebody kept it from going all the way.
+    busy: bool,
     pages: i64,
     /// Of these, those that are in the file, too.
     copied: i64,
@@ -178,7 +199,7 @@ struct Progress {
 /// Runs one.
 fn checkpoint(conn: &Connection, mode: &str) -> Result<Progress, Trouble> {
     let mut statement = conn.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
-    Ok(statement.query_row([], |row| Ok(Progress { pages: row.get(1)?, copied: row.get(2)? }))?)
+    Ok(statement.query_row([], |row| Ok(Progress { busy: row.get(0)?, pages: row.get(1)?, copied: row.get(2)? }))?)
 }
 
 fn report(trouble: Trouble, queue: &Queue) {

@@ -10,6 +10,10 @@ use rusqlite::ffi;
 
 use crate::store::{DeliveryId, DeliveryState, Repeated, Repeats, ReplayOptions, Seq, StoreError};
 
+/// What a damaged file means, and what to do.
+pub(super) const DAMAGED: &str = "the file is damaged; restore a backup with `pipewright restore FILE`, which keeps what is there now, or \
+     save what can be read with `sqlite3 FILE .recover`, and look at the disk";
+
 /// Why a transaction was rolled back.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -31,6 +35,7 @@ impl From<rusqlite::Error> for Trouble {
             Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
             // The shared-memory file could not grow: the same lack of room.
             Some(ErrorCode::SystemIoFailure) if extended == ffi::SQLITE_IOERR_SHMSIZE => Self::Full(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Fatal(format!("{DAMAGED} ({error})")),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             _ => Self::Fatal(error.to_string()),
         }

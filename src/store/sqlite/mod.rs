@@ -12,6 +12,7 @@
 mod aliases;
 mod append;
 mod causes;
+mod backup;
 mod checkpoint;
 mod codes;
 mod counters;
@@ -26,6 +27,7 @@ mod queue;
 mod readers;
 mod rejects;
 mod reserve;
+mod restore;
 mod retention;
 mod schema;
 mod segments;
@@ -66,8 +68,10 @@ use super::{
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
+pub use backup::{Progress as CopyProgress, backup};
 pub use faults::{CommitReport, Elapsed, Fault, FaultHook, Observer};
 pub use history::{History, Kept};
+pub use restore::{Replaced, restore};
 
 /// Rows that one call of a simple list answers at most.
 const LIST_LIMIT: usize = 10_000;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::codes::DAMAGED;
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use crate::store::StoreError;
 
@@ -47,6 +48,16 @@ impl Paths {
             lock: dir.join("lock"),
             durable,
         }
+    }
+
+    /// A store that is being restored, until it has its name.
+    pub(super) fn arriving(&self) -> PathBuf {
+        self.dir.join("pipewright.db.restoring")
+    }
+
+    /// The database with what SQLite keeps beside it.
+    pub(super) fn files(&self) -> [PathBuf; 3] {
+        [self.database.clone(), self.wal.clone(), self.dir.join("pipewright.db-shm")]
     }
 
     pub(super) fn unusable(&self, reason: impl Into<String>) -> StoreError {
@@ -87,6 +98,16 @@ impl Paths {
 
     /// The writer's connection, on a file that is brought up to date.
     pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
+        if self.arriving().exists() {
+            if !self.database.exists() {
+                return Err(self.unusable(
+                    "a restore was cut off; run `pipewright restore` again. What was there before is in a folder `before-restore-...` \
+                     beside it",
+                ));
+            }
+            // Of a restore that was cut off before it changed anything.
+            drop(std::fs::remove_file(self.arriving()));
+        }
         if !self.database.exists() {
             // Made first, so that its permissions keep others out; SQLite gives the WAL the same.
             private().create_new(true).write(true).open(&self.database).map_err(|e| {
@@ -148,7 +169,7 @@ impl Paths {
     }
 
     /// Whose the file is, and how many migrations it has had.
-    fn applied(&self, conn: &Connection) -> Result<(i32, usize), StoreError> {
+    pub(super) fn applied(&self, conn: &Connection) -> Result<(i32, usize), StoreError> {
         let number =
             |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(|e| self.explain(&e));
         let (owner, version) = (number("application_id")?, number("user_version")?);
@@ -196,10 +217,7 @@ impl Paths {
     pub(super) fn explain(&self, error: &rusqlite::Error) -> StoreError {
         use rusqlite::ErrorCode;
         let advice = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                "the file is damaged; move it away together with its -wal and -shm files, then restore a backup, \
-                 or save what can be read with `sqlite3 FILE .recover`"
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => DAMAGED,
             Some(ErrorCode::DiskFull) => "the disk is full; free some space and start again",
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program holds the file; close it and start again"

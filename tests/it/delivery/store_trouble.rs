@@ -1,8 +1,8 @@
 //! A store that is full or fails, under a whole daemon: no event is acknowledged that is not kept, and none has to be sent twice.
 
 use pipewright::delivery::Scope;
-use pipewright::store::DeliveryState;
 use pipewright::store::sqlite::Fault;
+use pipewright::store::{DeliveryState, Write};
 use serde_json::json;
 
 use super::harness::{PERSON, Rig, Setup};
@@ -61,4 +61,22 @@ async fn a_store_that_fails_acknowledges_nothing_and_ends_the_daemon_which_goes_
     for user in ["before", "during"] {
         assert_eq!((rig.row(user).await.state, rig.persons(user)), (DeliveryState::Done, 1), "{user}");
     }
+}
+
+/// What failed before the clock was set back waits until a time that is far away now.
+#[tokio::test]
+async fn a_clock_that_was_set_back_before_a_restart_keeps_nothing_waiting_and_gives_nothing_up() {
+    let mut rig = Setup::person(PERSON).start().await;
+    // Not the account: letting that go on hurries what waits.
+    let rule = || Scope::Rule("person".to_owned());
+    rig.daemon().delivery().pause(rule(), "first".to_owned()).await.expect("paused");
+    assert_eq!(identify(&rig, "u1").await.status, 200);
+    let id = rig.row("u1").await.id;
+    let next_week = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(7 * 24);
+    let retry = Write::Retry { id, run_at: next_week, attempts: 3, first_failed_at: next_week };
+    rig.store().commit(vec![retry]).await.expect("commits");
+    rig.restart().await;
+    rig.daemon().delivery().resume(rule()).await.expect("resumed");
+    rig.settled().await;
+    assert_eq!((rig.row("u1").await.state, rig.persons("u1")), (DeliveryState::Done, 1));
 }

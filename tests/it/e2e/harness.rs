@@ -268,6 +268,11 @@ impl Daemon {
         Self::of(Process::start(Self::command(folder, more), READY).await)
     }
 
+    /// The same by a command of the test's own.
+    pub(super) async fn from_command(command: Command) -> Self {
+        Self::of(Process::start(command, READY).await)
+    }
+
     /// The same with these variables; none when it ends before it is ready.
     pub(super) async fn try_serve(folder: &Folder, variables: &[(&str, &str)]) -> Option<Self> {
         let mut command = Self::command(folder, &[]);

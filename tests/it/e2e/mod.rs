@@ -3,6 +3,7 @@
 mod accounts;
 mod actions;
 mod backtest;
+mod backup;
 mod bad_input;
 mod causes;
 mod chaos;
@@ -27,5 +28,6 @@ mod revert;
 mod schema;
 mod shadow;
 mod starting;
+mod store_faults;
 mod under_load;
 mod versions;

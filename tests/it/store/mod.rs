@@ -2,6 +2,7 @@
 
 mod aliases;
 mod append;
+mod copies;
 mod failure;
 mod lists;
 mod model;
