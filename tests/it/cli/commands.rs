@@ -106,6 +106,23 @@ async fn an_event_is_shown_with_its_record() {
 }
 
 #[tokio::test]
+async fn how_a_replay_goes_about_what_was_done_before_is_passed_on() {
+    let admin = served().await;
+    let id = admin.event("m1", "u1").await;
+    admin.finish(&id, DeliveryState::Dead, None).await;
+    for flags in [&["--again"][..], &["--overwrite"], &["--again", "--overwrite"]] {
+        assert_eq!(code(&run(&admin, &[&["events", "replay", "1"], flags].concat()).await), 0);
+    }
+    assert_eq!(admin.commands(), ["replay 1/person again", "replay 1/person overwrite", "replay 1/person again overwrite"]);
+    let unmatched = run(&admin, &["events", "replay", "--unmatched", "--again"]).await;
+    assert!(code(&unmatched) == 2 && err(&unmatched).contains("nothing was done for such events"), "{}", err(&unmatched));
+    // A slip is refused, not passed over.
+    let read = |request| serde_json::from_value::<console::ReplayRequest>(request);
+    assert!(read(json!({ "ids": ["1/person"], "again": true })).is_ok_and(|request| request.how.again));
+    assert!(read(json!({ "ids": ["1/person"], "agian": true })).is_err());
+}
+
+#[tokio::test]
 async fn replay_and_discard_name_what_they_did() {
     let admin = served().await;
     let id = admin.event("m1", "u1").await;
