@@ -99,7 +99,8 @@ async fn serve(args: Serve) -> Outcome {
     match failed {
         None => Ok(()),
         Some(reason) => Err(Failure::found(format!(
-            "{reason}\nIt ends, for what is on the disk is not known any more. What was acknowledged is there: start again, and it goes on from it"
+            "{reason}\nIt ends, since it cannot be known what the disk took. Start again: it goes on from what is on the disk, which is all that was \
+             acknowledged unless the disk lost it; a store that does not open any more is restored from a backup (docs/backup.md)"
         ))),
     }
 }

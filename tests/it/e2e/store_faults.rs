@@ -60,7 +60,7 @@ async fn a_write_that_fails_ends_the_daemon_and_the_next_start_has_what_was_ackn
     assert_eq!((failed.status, failed.json()["error"]["code"].as_str()), (503, Some("store_failed")), "{}", failed.text());
     assert_eq!(daemon.process.ended().await, Some(1), "{}", daemon.process.said());
     let said = daemon.process.said();
-    for part in ["the store failed and must be reopened", "What was acknowledged is there: start again"] {
+    for part in ["the store failed and must be reopened", "Start again: it goes on from what is on the disk"] {
         assert!(said.contains(part), "{part:?} is missing in:\n{said}");
     }
     let _daemon = Daemon::serve(&folder, &[]).await;
