@@ -6,11 +6,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::Ingest;
+use super::batch::Terms;
 use super::integrations;
 use super::ordering::delivery;
 use super::rejection::Rejection;
 use super::timestamps::Origin;
-use crate::config::{AliasPolicy, ServerConfig};
+use crate::config::AliasPolicy;
 use crate::crash;
 use crate::event::{Event, EventType};
 use crate::rules::ScriptSet;
@@ -69,14 +70,14 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Whose events they are, and how they came.
-    pub(super) const fn from(&self) -> (&'a str, Origin) {
-        (self.source, self.origin)
+    /// Whose events they are.
+    pub(super) const fn source(&self) -> &'a str {
+        self.source
     }
 
-    /// What an event may be.
-    pub(super) fn limits(&self) -> &'a ServerConfig {
-        &self.set.config.server
+    /// What is to be known of them before they are read.
+    pub(super) fn terms(&self, received_at: Timestamp) -> Terms<'a> {
+        Terms { source: self.source, origin: self.origin, received_at, limits: &self.set.config.server }
     }
 
     /// Takes an event in. One that its sender switched off or that nobody keeps is counted only.

@@ -8,12 +8,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::accept::{Bad, Intake};
+use super::accept::Bad;
 use super::decode::decode;
 use super::json::object;
+use super::refused::Refused;
 use super::rejection::Rejection;
+use super::timestamps::Origin;
 use crate::config::ServerConfig;
-use crate::event::{Body, Shape};
+use crate::event::{Body, Event, Shape};
 
 /// How many times `server.max_batch` the events of one request may be long, with what they share written into each.
 const EXPANSION: u64 = 8;
@@ -33,7 +35,13 @@ pub(super) struct Batch<'a> {
     write_key: Option<&'a RawValue>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// Cuts the body into its parts.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Refused> {
+        serde_json::from_slice(body)
+            .map_err(|error| if error.is_data() { Refused::NotABatch } else { Refused::Event(Rejection::json(&error)) })
+    }
+
     /// The key in the body.
     pub(super) fn write_key(&self) -> Option<String> {
         serde_json::from_str(self.write_key?.get()).ok()
@@ -107,20 +115,28 @@ fn has_sent_at(body: &Body) -> bool {
     !matches!(body.shape("sentAt"), None | Some(Shape::Null))
 }
 
-/// Decodes every item that a batch may hold: the good ones go to `good`, the bad ones come back; of those behind the last that it may
+/// Whose events they are, how and when they came, and what they may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) source: &'a str,
+    pub(super) origin: Origin,
+    pub(super) received_at: Timestamp,
+    pub(super) limits: &'a ServerConfig,
+}
+
+/// Decodes every item that a batch may hold: the good ones go to `take`, the bad ones come back; of those behind the last that it may
 /// hold the first one is bad for all. `text` is what the items are cut out of, `shared` what the items of a batch share.
 ///
 /// A shared part is written into each item, so that a short body can hold long events: each one's length is taken with what it
 /// shares, and so is their sum.
 pub(super) fn sort<'a>(
-    received_at: Timestamp,
+    terms: Terms<'_>,
     text: &Bytes,
     items: &[&'a RawValue],
     shared: Option<&Shared>,
-    good: &mut Intake<'_>,
+    mut take: impl FnMut(Event),
 ) -> Vec<Bad<'a>> {
-    let (source, origin) = good.from();
-    let limits = good.limits();
+    let Terms { source, origin, received_at, limits } = terms;
     let longest = limits.max_batch.get().saturating_mul(EXPANSION);
     let mut total = 0_u64;
     let mut bad = Vec::new();
@@ -159,7 +175,7 @@ pub(super) fn sort<'a>(
             shared.complete(&mut body);
         }
         match decode(source, received_at, body, origin) {
-            Ok(event) => good.add(event),
+            Ok(event) => take(event),
             // A refused event is rare: it is read again for what its row shows.
             Err(why) => bad.push(refuse(why, object(&own).ok().as_ref())),
         }

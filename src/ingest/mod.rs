@@ -25,6 +25,8 @@ mod ids;
 mod integrations;
 mod json;
 mod ordering;
+#[doc(hidden)]
+pub mod pure;
 mod refused;
 mod rejection;
 mod replay;

@@ -64,7 +64,7 @@ impl Request<'_> {
 
     /// Stores the good ones, keeps the bad ones, and lists these.
     pub(super) async fn take(&self, at: Timestamp, good: Intake<'_>, bad: &[Bad<'_>]) -> Result<Answer, Refused> {
-        let (source, _) = good.from();
+        let source = good.source();
         // First the good ones: a request that must be sent again has left nothing behind.
         good.store().await?;
         if bad.is_empty() {

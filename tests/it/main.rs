@@ -6,6 +6,7 @@ mod cookbook;
 mod delivery;
 mod e2e;
 mod errors;
+mod fuzzing;
 mod ingest;
 mod layout;
 mod mock;

@@ -77,8 +77,15 @@ impl Trigger {
         solve::conflict(&self.expr)
     }
 
+    /// Whether it is certain that no event meets it.
+    #[must_use]
+    pub fn is_impossible(&self) -> bool {
+        self.conflict().is_some()
+    }
+
     /// Whether it is certain that every event that meets it meets `other`.
-    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
         solve::is_part_of(&self.expr, &other.expr)
     }
 
