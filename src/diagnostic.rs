@@ -118,8 +118,12 @@ impl Diagnostic {
         let end = floor_boundary(source, span.end.max(span.start));
         let line = source[..start].matches('\n').count() + 1;
         let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
-        let column = source[line_start..start].chars().count() + 1;
-        let width = source[start..end].chars().take_while(|c| *c != '\n').count();
+        // The carriage return of a Windows line end is no column.
+        let before = &source[line_start..start];
+        let ends = source[start..].starts_with('\n');
+        let before = before.strip_suffix('\r').filter(|_| ends).unwrap_or(before);
+        let column = before.chars().count() + 1;
+        let width = source[start..end].chars().take_while(|c| !matches!(c, '\r' | '\n')).count();
         self.at(file, source, line, column, width)
     }
 
