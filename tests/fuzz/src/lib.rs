@@ -12,8 +12,11 @@ pub mod webhook;
 use jiff::Timestamp;
 use pipewright::event::Event;
 
+/// Tries one input.
+pub type Target = fn(&[u8]);
+
 /// The targets by name: the folder of the corpus and the binary are called the same.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("tracking", tracking::run),
     ("webhook", webhook::run),
     ("fql", fql::run),
