@@ -13,6 +13,7 @@ use super::guard::Trusted;
 use super::problem::Failed;
 use super::types::{Paused, SetStatus, Status};
 use crate::delivery::{DeliveryStatus, Scope};
+use crate::store::CauseCount;
 use crate::telemetry::OPENMETRICS;
 
 /// How long a probe waits for the store and the scheduler before it calls them stuck.
@@ -96,7 +97,8 @@ pub(super) async fn status(Extract(state): Extract<State>) -> Result<Json<Status
         reload: state.reload.status(),
         delivery,
         store,
-        causes,
+        // Reasons may hold values of events: they are told by `GET /api/causes`.
+        causes: causes.into_iter().map(|count| CauseCount { reason: None, ..count }).collect(),
         accepted: state.metrics.accepted_total(),
         finished: state.metrics.finished_total(),
     }))

@@ -4,89 +4,33 @@
 //! starts it afresh; a pinned plan is resumed at its first unfinished step whatever was reloaded since; what it came to is
 //! committed before it returns.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::RwLock;
 use serde_json::Value as Json;
-use tokio::sync::watch;
 
-use super::creates::Creates;
 use super::decide::{self, Decided};
 use super::execute::Executor;
-use super::locks::{Held, Locks};
+use super::locks::Held;
 use super::pinned::PinnedPlan;
 use super::policy::{Decision, decide as retry_policy, later};
 use super::record::{self, Record, Replaced};
 use super::replay::Replay;
-use super::restored::{RestoredFrom, Unknown};
-use super::shadow::{Shadowed, Shadows};
+use super::restored::Unknown;
+use super::runtime::Runtime;
+use super::shadow::Shadowed;
 use super::trouble::{Trouble, Whose};
-use super::wake::{self, Wakeup, Want};
-use super::{PauseInfo, PlanHold, Scope};
+use super::wake::{self, Want};
+use super::{PauseInfo, Scope};
 use crate::config::Writes;
 use crate::crm::{Account, Lookup};
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::pipedrive::{Kind, Trace};
-use crate::rules::{Live, Rule, ScriptSet, Version};
-use crate::script::{LogLine, Pool, Read};
-use crate::store::{DeliveryState, Finish, Pending, Seq, Store, StoreError, Write};
-use crate::telemetry::Metrics;
-
-/// The accounts by name; replaced whole when the configuration changes.
-pub type Accounts = Arc<RwLock<BTreeMap<Arc<str>, Arc<Account>>>>;
-
-/// What every attempt works with.
-pub struct Runtime {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The live script set.
-    pub live: Live,
-    /// The script threads.
-    pub pool: Arc<Pool>,
-    /// The accounts.
-    pub accounts: Accounts,
-    /// One writer per entity.
-    pub locks: Locks,
-    /// Creates of the last hour, by rule.
-    pub creates: Creates,
-    /// Which plans have to wait.
-    pub hold: PlanHold,
-    /// The copy that the store was, if it was one.
-    pub restored: Option<RestoredFrom>,
-    /// Runs shadow scripts; none where nothing is live.
-    pub shadows: Option<Shadows>,
-    /// Metrics.
-    pub metrics: Metrics,
-    /// Where the names of learned index entries go while deliveries are parked.
-    pub wakes: Wakeup,
-    /// Set when the daemon must stop and recover from disk.
-    pub fatal: watch::Sender<Option<String>>,
-}
-
-impl std::fmt::Debug for Runtime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("accounts", &self.accounts).finish_non_exhaustive()
-    }
-}
-
-impl Runtime {
-    /// The store failed for good: asks the daemon to stop.
-    pub(super) fn fail(&self, error: &StoreError) {
-        match error {
-            StoreError::Closed => {}
-            error => {
-                tracing::error!(%error, "outcomes of deliveries cannot be stored");
-                if matches!(error, StoreError::Failed(_) | StoreError::Unusable { .. }) {
-                    self.fatal.send_replace(Some(error.to_string()));
-                }
-            }
-        }
-    }
-}
+use crate::rules::{Rule, ScriptSet, Version};
+use crate::script::{LogLine, Read};
+use crate::store::{DeliveryState, Finish, Pending, Seq, StoreError, Write};
 
 /// How an attempt ended, for the scheduler.
 #[derive(Debug)]

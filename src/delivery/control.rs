@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::PauseInfo;
-use super::attempt::Runtime;
 use super::handle::{ControlError, Dropped, Replayed, Scope};
 use super::pauses::Pauses;
+use super::runtime::Runtime;
 use super::scheduler::{Scheduler, hold, paused, resumed};
 use crate::config::Writes;
 use crate::event::Event;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::attempt::{self, Runtime, Verdict};
+use super::attempt::{self, Verdict};
+use super::runtime::Runtime;
 use crate::store::{DeliveryState, Pending, StoreError};
 
 /// How a delivery came out.

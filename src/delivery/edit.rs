@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::attempt::Runtime;
 use super::handle::{ControlError, Edited};
+use super::runtime::Runtime;
 use crate::event::{Event, EventType};
 use crate::ingest;
 use crate::store::{

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::attempt::Accounts;
 use super::execute::entity_name;
 use super::locks::{Locks, criteria_names};
+use super::runtime::Accounts;
 use super::wake::{Wakeup, learned};
 use crate::crm::{Account, Address, Known, Lookup, Term, index, normalise, searchable, values};
 use crate::failure::FailureClass;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
-use super::attempt::{self, Ended, Hold, Runtime, Verdict};
+use super::attempt::{self, Ended, Hold, Verdict};
 use super::clock::WallClock;
 use super::handle::{AccountStatus, Command, DeliveryStatus, RuleStatus};
 use super::hold::HeldPlans;
@@ -19,6 +19,7 @@ use super::lanes::{Counts, LaneId, Lanes, Next};
 use super::pauses::Pauses;
 use super::pinned::PinnedPlan;
 use super::policy::later;
+use super::runtime::Runtime;
 use super::wake::{Wakes, Want};
 use super::{PauseInfo, Scope};
 use super::{control, edit};

@@ -17,10 +17,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::attempt::Accounts;
 use super::execute::entity_name;
 use super::locks::Locks;
 use super::record::Effect;
+use super::runtime::Accounts;
 use crate::config::Writes;
 use crate::crm::{Account, Known, changelog, index, is_logged};
 use crate::failure::FailureClass;
