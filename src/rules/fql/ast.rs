@@ -192,6 +192,8 @@ impl fmt::Display for Expr {
         match self {
             Self::All(children) => join(f, children, " and ", |c| !matches!(c, Self::Condition(_) | Self::Not(_))),
             Self::Any(children) => join(f, children, " or ", |c| matches!(c, Self::Any(_))),
+            // Without parentheses where there need not be any: each is a level more to read, and levels are bounded.
+            Self::Not(inner) if matches!(**inner, Self::Not(_) | Self::Condition(_)) => write!(f, "not {inner}"),
             Self::Not(inner) => write!(f, "not ({inner})"),
             Self::Condition(condition) => condition.test.fmt(f),
         }

@@ -186,7 +186,7 @@ async fn ten_thousand_idle_connections_do_not_keep_others_out() {
 async fn with_few_open_files_fewer_connections_are_taken_and_deliveries_go_on() {
     let folder = Folder::init().await;
     let daemon = Daemon::limited(&folder, 260).await;
-    assert!(daemon.process.said().contains("raise the limit"), "{}", daemon.process.said());
+    wait_until("it says so", async || daemon.process.said().contains("raise the limit").then_some(())).await;
     let mut idle = Vec::new();
     for _ in 0..300 {
         idle.push(Raw::open(daemon.events).await);
