@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -86,7 +86,7 @@ impl Daemon {
         let mut rest = Vec::new();
 
         let mock = match options.mock {
-            Some(setup) => Some(start_mock(setup, stopping.clone(), &mut rest).await?),
+            Some(setup) => Some(start_mock(setup, stopping.clone(), &mut rest)?),
             None => None,
         };
         let endpoint = match &mock {
@@ -104,8 +104,8 @@ impl Daemon {
 
         let ingest_addr = options.listen.unwrap_or(set.config.server.listen);
         let admin_addr = options.admin_listen.unwrap_or(set.config.admin.listen);
-        let ingest_listener = bind("events (server.listen)", ingest_addr).await?;
-        let admin_listener = bind("the admin API (admin.listen)", admin_addr).await?;
+        let ingest_listener = bind("events (server.listen)", ingest_addr)?;
+        let admin_listener = bind("the admin API (admin.listen)", admin_addr)?;
         let token = match &set.config.admin.token {
             Some(token) => Some(token.resolve(&options.dir).map_err(|e| StartError::Secret(e.to_string()))?),
             None => None,
@@ -346,7 +346,7 @@ async fn open_store(
     Ok((Arc::new(store), feed))
 }
 
-async fn start_mock(
+fn start_mock(
     setup: MockSetup,
     stopping: watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
@@ -354,7 +354,7 @@ async fn start_mock(
     match setup.door {
         MockDoor::InProcess => Ok((setup.mock, None)),
         MockDoor::Http(addr) => {
-            let listener = bind("the embedded Pipedrive (--mock-listen)", addr).await?;
+            let listener = bind("the embedded Pipedrive (--mock-listen)", addr)?;
             let addr = local(&listener)?;
             tasks.push(tokio::spawn(mock::serve(listener, setup.mock.clone(), stopping)));
             Ok((setup.mock, Some(addr)))
@@ -362,8 +362,21 @@ async fn start_mock(
     }
 }
 
-async fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| StartError::Listen { what, addr, source })
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Behind the usual 128 a burst of clients would
+/// lose some, which hang: they count as connected, and the system has forgotten them.
+const BACKLOG: u32 = 4096;
+
+fn bind(what: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Elsewhere it would let two programs have one address.
+        if cfg!(not(windows)) {
+            socket.set_reuseaddr(true)?;
+        }
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| StartError::Listen { what, addr, source })
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
