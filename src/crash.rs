@@ -13,6 +13,8 @@ pub const BEFORE_SEND: &str = "before_send";
 pub const AFTER_SEND: &str = "after_send";
 /// Before a sender of events gets its answer.
 pub const BEFORE_ANSWER: &str = "before_answer";
+/// After a sender has its answers and has gone.
+pub const AFTER_ANSWER: &str = "after_answer";
 
 /// A copy of the store is whole, and does not have its name yet.
 pub const COPIED: &str = "copied";
@@ -20,7 +22,7 @@ pub const COPIED: &str = "copied";
 pub const SET_ASIDE: &str = "set_aside";
 
 /// All that a daemon comes to.
-pub const POINTS: [&str; 5] = [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_SEND, AFTER_SEND, BEFORE_ANSWER];
+pub const POINTS: [&str; 6] = [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_SEND, AFTER_SEND, BEFORE_ANSWER, AFTER_ANSWER];
 
 /// `NAME:N`: die when this point is reached for the Nth time. `NAME:N:TEXT`: panic with this text instead, as a fault of ours would with
 /// a value that it was working on.

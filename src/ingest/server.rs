@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::Ingest;
 use super::door::Door;
 use super::files;
+use crate::crash;
 
 /// Largest request head, and the size of read buffers.
 const MAX_HEAD: usize = 64 * 1024;
@@ -47,9 +48,12 @@ pub async fn serve(listener: TcpListener, ingest: Ingest, mut shutdown: watch::R
         let mut cut = cut.subscribe();
         tokio::spawn(async move {
             tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended early");
-                },
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    crash::point(crash::AFTER_ANSWER);
+                }
                 // Nothing is ever sent: this ends when the sender is dropped.
                 _ = cut.changed() => {}
             }
