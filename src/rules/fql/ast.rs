@@ -187,13 +187,24 @@ impl Pattern {
     }
 }
 
+impl Expr {
+    /// Whether `not` before it negates it as a whole. Before a function it is a part of the condition, which then wants a text.
+    const fn stands_after_not(&self) -> bool {
+        match self {
+            Self::Not(_) => true,
+            Self::Condition(condition) => !matches!(condition.test, Test::Contains { .. } | Test::Match { .. }),
+            Self::All(_) | Self::Any(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All(children) => join(f, children, " and ", |c| !matches!(c, Self::Condition(_) | Self::Not(_))),
             Self::Any(children) => join(f, children, " or ", |c| matches!(c, Self::Any(_))),
             // Without parentheses where there need not be any: each is a level more to read, and levels are bounded.
-            Self::Not(inner) if matches!(**inner, Self::Not(_) | Self::Condition(_)) => write!(f, "not {inner}"),
+            Self::Not(inner) if inner.stands_after_not() => write!(f, "not {inner}"),
             Self::Not(inner) => write!(f, "not ({inner})"),
             Self::Condition(condition) => condition.test.fmt(f),
         }
