@@ -6,8 +6,15 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// What a developer's shell may have set.
-const VARIABLES: [&str; 5] =
-    ["PIPEWRIGHT_DIR", "PIPEWRIGHT_LOG", "PIPEWRIGHT_LOG_FORMAT", "PIPEWRIGHT_WRITE_KEY", "PIPEDRIVE_API_TOKEN"];
+const VARIABLES: [&str; 6] = [
+    "PIPEWRIGHT_DIR",
+    "PIPEWRIGHT_LOG",
+    "PIPEWRIGHT_LOG_FORMAT",
+    "PIPEWRIGHT_WRITE_KEY",
+    "PIPEDRIVE_API_TOKEN",
+    // Naming the functions of one panic takes longer than a script may.
+    "RUST_BACKTRACE",
+];
 
 /// Another build to try in place of the one that belongs to these tests.
 const BINARY: &str = "PIPEWRIGHT_BINARY";
