@@ -158,6 +158,8 @@ async fn explained(mock: &Mock, daemon: &Daemon, deliveries: &[Value], calm: boo
         for record in records {
             let exchanges = record["exchanges"].as_array().into_iter().flatten();
             unanswered += exchanges.filter(|exchange| exchange["status"].is_null()).count() as u64;
+            // Of these the answers are not told any more.
+            unanswered += record["replaced"]["requests"].as_u64().unwrap_or_default();
             let told = told(record);
             in_records = Spent(in_records.0 + told.0, in_records.1 + told.1);
         }
