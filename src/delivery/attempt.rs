@@ -455,6 +455,8 @@ impl Attempt {
     ) -> Result<(), StoreError> {
         let version = self.version().to_string();
         let mut writes = vec![self.record(state.as_str(), reason.clone(), trouble, now)];
+        // A plan that is kept says how far it came: what was refused is not in doubt.
+        writes.extend(self.pin_write().filter(|_| state.is_failure()));
         let cause = trouble.map(|trouble| trouble.cause(state));
         writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason, cause }));
         self.commit(writes).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -57,6 +58,32 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
     Ok(())
 }
 
+/// An event that repeats an earlier one. It joins no ids and erases nobody: that was done when the first one was accepted.
+pub(super) fn anew(
+    event: &Event,
+    source: String,
+    payload: Bytes,
+    deliveries: Vec<NewDelivery>,
+    repeats: Repeats,
+    now: Timestamp,
+) -> NewEvent {
+    NewEvent {
+        source,
+        message_id: event.message_id.clone(),
+        kind: event.kind.as_str(),
+        name: event.name().map(str::to_owned),
+        user: event.user_id().or_else(|| event.anonymous_id()),
+        received_at: now,
+        payload,
+        deliveries,
+        dedupe: Dedupe::Never,
+        repeats: Some(repeats),
+        kept: true,
+        alias: None,
+        forget: false,
+    }
+}
+
 /// Makes finished deliveries anew: a new event row with the same payload at the lane's tail, linked to the old delivery.
 pub(super) async fn replay(
     runtime: &Arc<Runtime>,
@@ -74,21 +101,9 @@ pub(super) async fn replay(
         }
         let rule = rule_of(&set, id)?;
         let (stored, event) = event_of(runtime, id).await?;
-        events.push(NewEvent {
-            source: stored.source,
-            message_id: event.message_id.clone(),
-            kind: event.kind.as_str(),
-            name: event.name().map(str::to_owned),
-            user: event.user_id().or_else(|| event.anonymous_id()),
-            received_at: now,
-            payload: stored.payload,
-            deliveries: vec![ingest::delivery(&event, rule, &joined)],
-            dedupe: Dedupe::Never,
-            repeats: Some(Repeats { of: Repeated::Delivery(id.clone()), how }),
-            kept: true,
-            alias: None,
-            forget: false,
-        });
+        let deliveries = vec![ingest::delivery(&event, rule, &joined)];
+        let repeats = Repeats { of: Repeated::Delivery(id.clone()), how };
+        events.push(anew(&event, stored.source, stored.payload, deliveries, repeats, now));
     }
     let appended = runtime.store.append(events).await?;
     Ok(ids

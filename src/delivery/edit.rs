@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::control::anew;
 use super::handle::{ControlError, Edited};
 use super::runtime::Runtime;
 use crate::event::{Event, EventType};
 use crate::ingest;
-use crate::store::{
-    Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryState, Joined, NewEvent, Repeated, Repeats, ReplayOptions, Seq,
-};
+use crate::store::{Appended, DeliveryFilter, DeliveryId, DeliveryState, Joined, Repeated, Repeats, ReplayOptions, Seq};
 
 /// Makes the event anew as it was edited, for the rules that want it now.
 pub(super) async fn edit(
@@ -46,21 +45,7 @@ pub(super) async fn edit(
         )));
     }
     let rules: Vec<Arc<str>> = deliveries.iter().map(|delivery| delivery.rule.clone()).collect();
-    let row = NewEvent {
-        source: stored.source,
-        message_id: event.message_id.clone(),
-        kind: event.kind.as_str(),
-        name: event.name().map(str::to_owned),
-        user: event.user_id().or_else(|| event.anonymous_id()),
-        received_at: now,
-        payload: event.payload().into(),
-        deliveries,
-        dedupe: Dedupe::Never,
-        repeats: Some(Repeats { of: Repeated::Edited(seq), how }),
-        kept: true,
-        alias: None,
-        forget: false,
-    };
+    let row = anew(&event, stored.source, event.payload().into(), deliveries, Repeats { of: Repeated::Edited(seq), how }, now);
     let appended = runtime.store.append(vec![row]).await?;
     let Some(Appended::Fresh(new) | Appended::Duplicate(new)) = appended.first().copied() else {
         return Err(ControlError::Refused(format!("event {seq} as edited was not stored; look at the daemon's log")));

@@ -18,7 +18,7 @@ use super::trouble::Trouble;
 use crate::pipedrive::{Id, Kind, NOT_SENT, Purpose, is_made_up};
 use crate::plan::{Change, Operation, Step};
 use crate::script::Read;
-use crate::store::{DeliveryId, DeliveryState, Pending, ReplayOptions, Seq, Store, StoreError, StoredEvent};
+use crate::store::{DeliveryId, DeliveryState, Pending, ReplayOptions, Seq, Store, StoredEvent};
 
 /// What a delivery repeats.
 #[derive(Debug)]
@@ -84,20 +84,24 @@ impl Record {
 
 impl Replay {
     /// What the delivery repeats; none: nothing.
-    pub(super) async fn load(store: &dyn Store, stored: &StoredEvent, pending: &Pending) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn load(store: &dyn Store, stored: &StoredEvent, pending: &Pending) -> Result<Option<Self>, Trouble> {
         let Some(repeats) = &stored.repeats else { return Ok(None) };
         let family = store.relatives(stored.seq).await?;
         let mut before = Vec::new();
         for seq in family.iter().rev().filter(|seq| **seq < stored.seq) {
             let id = DeliveryId { seq: *seq, rule: pending.id.rule.clone() };
             // A later attempt's record holds the steps of those before it.
-            let Some(newest) = store.records(&id).await?.pop() else { continue };
-            let Ok(record) = serde_json::from_slice::<Record>(&newest) else { continue };
-            if record.account != *pending.account || record.only_observed() {
+            let newest = store.records(&id).await?.pop();
+            let record: Option<Record> = newest.map(|bytes| readable(&bytes, &id)).transpose()?;
+            if record.as_ref().is_some_and(|record| record.account != *pending.account || record.only_observed()) {
                 continue;
             }
-            let sames = sames(record.steps.iter().map(|step| (verb_of(&step.verb), step.kind, step.key.clone())));
-            before.push(Earlier { id, steps: sames.into_iter().zip(record.steps).collect(), reads: record.reads });
+            // Of one that a crash cut off, or whose worker failed, only the plan tells what was sent.
+            let pinned: Option<PinnedPlan> = store.pinned(&id).await?.map(|bytes| readable(&bytes, &id)).transpose()?;
+            let (told, reads) = record.map(|record| (record.steps, record.reads)).unwrap_or_default();
+            let steps = pinned.map_or(told, |plan| plan.step_records());
+            let sames = sames(steps.iter().map(|step| (verb_of(&step.verb), step.kind, step.key.clone())));
+            before.push(Earlier { id, steps: sames.into_iter().zip(steps).collect(), reads });
         }
         let origin = family.first().copied().unwrap_or_else(|| repeats.seq());
         Ok(Some(Self { how: repeats.how, origin, before }))
@@ -172,6 +176,16 @@ impl Replay {
             }
         }
     }
+}
+
+/// What was stored of an earlier delivery. What cannot be read is not taken for nothing: it may tell of a create.
+fn readable<T: serde::de::DeserializeOwned>(bytes: &[u8], of: &DeliveryId) -> Result<T, Trouble> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Trouble::permanent(format!(
+            "what delivery {of} did cannot be read ({error}), so nobody knows what must not be done twice; look at it in Pipedrive, and \
+             send a new event for what is missing"
+        ))
+    })
 }
 
 /// What is taken over of an earlier action.

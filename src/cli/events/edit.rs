@@ -16,11 +16,12 @@ use super::super::Format;
 use super::super::client::{Daemon, segment};
 use super::super::exit::{FOUND, Failure, Outcome};
 use super::super::output::{say, say_json};
+use super::select::How;
 use crate::console::{EditRequest, EventDetail, EventDetails};
 use crate::delivery::Edited;
 use crate::diagnostic::Diagnostic;
 use crate::ingest::{Rejection, decode_text};
-use crate::store::DeliveryId;
+use crate::store::{DeliveryId, ReplayOptions};
 
 /// Largest text that is read.
 const MOST: u64 = 1 << 20;
@@ -43,12 +44,8 @@ pub(in crate::cli) struct Edit {
     /// Take the event from this file, without an editor; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Create again what was created before, and delete, merge, convert and request again
-    #[arg(long)]
-    again: bool,
-    /// Write over fields that later events have written
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     daemon: Daemon,
     #[command(flatten)]
@@ -96,7 +93,8 @@ fn save(args: &Edit, detail: &EventDetail, original: &Value, edited: &Text) -> O
     if let Err(why) = decode_text(&detail.row.source, jiff::Timestamp::now(), &Bytes::from(edited.text.clone())) {
         return Err(refused(args.format, edited, &why));
     }
-    let request = EditRequest { seq, event: edited.text.clone(), again: args.again, overwrite: args.overwrite };
+    let ReplayOptions { again, overwrite } = args.how.into();
+    let request = EditRequest { seq, event: edited.text.clone(), again, overwrite };
     let answer = args.daemon.post("/api/events/edit", &request)?;
     let done: Edited = answer.read()?;
     if args.format.json {

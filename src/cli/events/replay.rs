@@ -6,7 +6,7 @@ use super::super::Format;
 use super::super::client::Daemon;
 use super::super::exit::{Failure, Outcome};
 use super::super::output::{complain, say, say_json};
-use super::select::{Conditions, selection};
+use super::select::{Conditions, How, selection};
 use crate::console::{ReplayAnswer, ReplayRequest, Selection, UnmatchedReplay};
 use crate::store::ReplayOptions;
 
@@ -38,12 +38,8 @@ pub(in crate::cli) struct Replay {
     /// --state go with it, and --rule means only to this rule
     #[arg(long)]
     unmatched: bool,
-    /// Create again what was created before, and delete, merge, convert and request again
-    #[arg(long)]
-    again: bool,
-    /// Write over fields that later events have written
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     daemon: Daemon,
     #[command(flatten)]
@@ -54,7 +50,7 @@ pub(super) fn run(args: Replay) -> Outcome {
     if args.unmatched {
         return unmatched(args);
     }
-    let how = ReplayOptions { again: args.again, overwrite: args.overwrite };
+    let how = ReplayOptions::from(args.how);
     let request = ReplayRequest { selection: selection(&args.daemon, &args.ids, args.conditions)?, how };
     let answer: ReplayAnswer = args.daemon.post("/api/events/replay", &request)?.read()?;
     if args.format.json {
@@ -70,7 +66,7 @@ pub(super) fn run(args: Replay) -> Outcome {
 
 /// Page after page, so that progress can be shown and the daemon goes on in between.
 fn unmatched(args: Replay) -> Outcome {
-    if args.again || args.overwrite {
+    if !ReplayOptions::from(args.how).is_plain() {
         return Err(Failure::wrong(
             "--again and --overwrite do not go with --unmatched: nothing was done for such events before",
         ));

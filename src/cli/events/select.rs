@@ -10,7 +10,24 @@ use super::super::client::{Daemon, segment};
 use super::super::exit::{Failure, Outcome};
 use super::super::output::{complain, say, say_json};
 use crate::console::{EventDetails, EventsQuery, Selection};
-use crate::store::DeliveryId;
+use crate::store::{DeliveryId, ReplayOptions};
+
+/// How a repetition goes about what was done before.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct How {
+    /// Create again what was created before, and delete, merge, convert and request again
+    #[arg(long)]
+    again: bool,
+    /// Write over fields that later events have written
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl From<How> for ReplayOptions {
+    fn from(How { again, overwrite }: How) -> Self {
+        Self { again, overwrite }
+    }
+}
 
 /// Conditions; all given ones must hold.
 #[derive(Debug, Args)]

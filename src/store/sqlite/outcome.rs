@@ -225,8 +225,8 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
     if end.state.is_failure() {
         cache.counters.failed += 1;
     }
-    if !matches!(end.state, DeliveryState::Partial | DeliveryState::Uncertain) {
-        // The plan of a half-done delivery is kept with it: it says where to resume.
+    if !matches!(end.state, DeliveryState::Partial | DeliveryState::Uncertain | DeliveryState::Discarded) {
+        // The plan of a half-done delivery is kept with it: it says what was sent, which a replay must not do twice.
         conn.prepare_cached("DELETE FROM plans WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
     }
     Ok(())

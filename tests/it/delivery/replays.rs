@@ -2,7 +2,7 @@
 
 use pipewright::delivery::Scope;
 use pipewright::ingest::decode_text;
-use pipewright::mock::{Fault, FaultMatch};
+use pipewright::mock::{Fault, FaultMatch, Hold};
 use pipewright::pipedrive::Method;
 use pipewright::store::{DeliveryId, DeliveryRow, DeliveryState, ReplayOptions, Seq};
 use serde_json::{Value, json};
@@ -303,4 +303,27 @@ async fn an_edited_event_goes_on_where_the_original_stopped_and_the_original_sta
     rig.settled().await;
     assert_eq!((rig.delivery(&other.deliveries[0]).await.state, counts(&rig)), (DeliveryState::Done, [1, 1, 1]));
     assert_eq!(rig.store().relatives(Seq(3)).await.expect("reads"), [1, 2, 3, 4].map(Seq));
+}
+
+/// The account has carried the create out, nothing tells of the answer, and a person takes the delivery away before it can find out.
+#[tokio::test]
+async fn what_a_crash_cut_off_and_a_person_discarded_is_looked_for_by_a_replay() {
+    let script = r#"fn handle(event) { person::create(#{ name: "Ada" }); }"#;
+    let mut rig = Setup::person(script).start_apart().await;
+    let hold = Hold::new();
+    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::HoldAnswer(hold.clone()));
+    let message = rig.identify("u1", json!({})).await;
+    hold.reached().await;
+    let account = Scope::Account("main".to_owned());
+    rig.daemon().delivery().pause(account.clone(), "a look".to_owned()).await.expect("paused");
+    rig.crash().await;
+    let row = rig.row(&message).await;
+    assert_eq!((row.state, rig.records(&row.id).await.len()), (DeliveryState::Pending, 0));
+    rig.daemon().delivery().discard(vec![row.id.clone()]).await.expect("discarded");
+    let replayed = rig.daemon().delivery().replay(vec![row.id], ReplayOptions::default()).await.expect("replayed");
+    rig.daemon().delivery().resume(account).await.expect("resumed");
+    rig.settled().await;
+    let again = rig.delivery(&replayed[0].id).await;
+    assert_eq!((again.state, rig.mock.count("persons")), (DeliveryState::Done, 1), "{:?}", again.reason);
+    assert!(lines(&rig, &again.id).await.contains("it is looked for before it is sent again"));
 }

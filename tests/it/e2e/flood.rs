@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "what was seen is counted when it is asked for")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +13,11 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::harness::{Daemon, Folder, KEY};
-use crate::support::{Connection, Raw, get, wait_until};
+use crate::support::{Connection, Raw, get, wait_or, wait_until};
 
 /// Senders at once, and what each sends again and again: together more than may wait for the store.
 const SENDERS: usize = 64;
@@ -66,11 +69,14 @@ async fn a_flood_is_refused_in_time_and_what_was_taken_is_kept() {
     let seconds = std::env::var("PIPEWRIGHT_FLOOD_SECONDS").ok().map(|text| text.parse::<u64>().expect("a number"));
     let folder = Folder::init().await;
     skipping(&folder);
-    let daemon = Daemon::mocked(&folder).await;
+    let mut daemon = Daemon::mocked(&folder).await;
     let seen = Arc::new(Seen::default());
     let senders: Vec<_> = (0..SENDERS).map(|n| tokio::spawn(flood(daemon.events, n, seen.clone()))).collect();
     match seconds {
-        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+        Some(seconds) => {
+            let lives = daemon.process.lives_for(Duration::from_secs(seconds)).await;
+            assert!(lives, "it ended\n{}", daemon.process.said());
+        }
         None => {
             wait_until("the flood is more than it takes", async || {
                 (seen.refused.load(Ordering::Relaxed) > 20 && seen.taken.load(Ordering::Relaxed) > 0).then_some(())
@@ -111,35 +117,44 @@ async fn slow_clients_are_cut_and_others_are_served_meanwhile() {
     let daemon = Daemon::mocked(&folder).await;
     let head = "POST /v1/track HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let whole = format!("{head}authorization: Basic bW9jazo=\r\ncontent-length: 30000\r\n\r\n{{\"userId\":\"");
-    let mut clients = Vec::new();
+    // A byte comes whenever another client was served.
+    let (served, _) = watch::channel(());
+    let mut clients = JoinSet::new();
     for n in 0..300 {
-        let (to, text) = (daemon.events, [head, &whole, ""][n % 3].to_owned());
-        clients.push(tokio::spawn(async move {
+        let (to, text, mut served) = (daemon.events, [head, &whole, ""][n % 3].to_owned(), served.subscribe());
+        clients.spawn(async move {
             let mut stream = TcpStream::connect(to).await.expect("a connection");
             stream.write_all(text.as_bytes()).await.expect("it is there");
             let (mut from, mut into) = stream.into_split();
             let dribble = async {
                 // Until it is cut: writing fails then.
-                while text.is_empty() || into.write_all(b"x").await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+                while served.changed().await.is_ok() && (text.is_empty() || into.write_all(b"x").await.is_ok()) {}
             };
             let mut rest = Vec::new();
             tokio::select! {
                 () = dribble => {}
                 ended = from.read_to_end(&mut rest) => drop(ended),
             }
-        }));
+            ["a head", "a body", "nothing"][n % 3]
+        });
     }
-    for n in 0..50 {
-        daemon.accept("/v1/track", &json!({ "userId": format!("u{n}"), "event": "Flood" })).await;
-    }
-    for (n, client) in clients.into_iter().enumerate() {
-        let kind = ["a head", "a body", "nothing"][n % 3];
-        let cut = tokio::time::timeout(crate::support::CAP, client).await;
-        cut.unwrap_or_else(|_| panic!("client {n}, which sends {kind}, is not cut\n{}", daemon.process.said()))
-            .expect("no panic");
-    }
+    let mut cut = BTreeMap::<&str, u32>::new();
+    wait_or(
+        || {
+            while let Some(kind) = clients.try_join_next() {
+                *cut.entry(kind.expect("no panic")).or_default() += 1;
+            }
+            let (all, served, daemon) = (clients.is_empty(), &served, &daemon);
+            async move {
+                daemon.accept("/v1/track", &json!({ "userId": "u", "event": "Flood" })).await;
+                served.send_replace(());
+                all.then_some(())
+            }
+        },
+        || async { format!("some are not cut\n{}", daemon.process.said()) },
+    )
+    .await;
+    assert_eq!(cut, BTreeMap::from([("a head", 100), ("a body", 100), ("nothing", 100)]));
     wait_until("none is left open", async || {
         // The test's own request is on the admin listener.
         get(daemon.admin, "/metrics").await.text().contains("pipewright_http_connections 0\n").then_some(())

@@ -236,6 +236,11 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// Whether it lives for so long.
+    pub(super) async fn lives_for(&mut self, time: std::time::Duration) -> bool {
+        tokio::time::timeout(time, self.child.wait()).await.is_err()
+    }
+
     /// Waits until it has ended; its exit code.
     pub(super) async fn ended(&mut self) -> Option<i32> {
         let waiting = tokio::time::timeout(CAP, self.child.wait());
