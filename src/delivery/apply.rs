@@ -26,15 +26,20 @@ use crate::store::Write;
 /// A body that was answered with 500 this often is itself the cause.
 const SAME_500: u32 = 3;
 
+/// A create: for which step, by which criteria, with which links.
+#[derive(Clone, Copy)]
+pub(super) struct Making<'m> {
+    pub(super) at: usize,
+    pub(super) step: &'m Step,
+    pub(super) kind: Kind,
+    /// What the next event is to find it by.
+    pub(super) lookups: &'m [Lookup],
+    pub(super) links: &'m Links,
+}
+
 impl Executor<'_> {
-    pub(super) async fn create(
-        &mut self,
-        at: usize,
-        step: &Step,
-        kind: Kind,
-        lookups: &[Lookup],
-        links: &Links,
-    ) -> Result<(), Trouble> {
+    pub(super) async fn create(&mut self, making: Making<'_>) -> Result<(), Trouble> {
+        let Making { at, step, kind, links, .. } = making;
         if let Some(key) = &step.key {
             self.lock_or_give_way(vec![locks::key_name(&self.account.name, kind, key)]).await?;
             let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), locks::KEY_FIELD, key).await?;
@@ -48,12 +53,12 @@ impl Executor<'_> {
         }
         if let StepState::Sending { target: None, .. } = self.plan().steps[at].state
             && self.looked_for != Some(at)
-            && self.reconcile(at, step, kind, lookups, links).await?
+            && self.reconcile(making).await?
         {
             return Ok(());
         }
         let outcome = self.body(step, BodyFor::Create, links)?;
-        if self.made_unknown(at, step, kind, lookups, links, &outcome.body).await? {
+        if self.made_unknown(making, &outcome.body).await? {
             return Ok(());
         }
         let place = self.brake()?;
@@ -80,10 +85,10 @@ impl Executor<'_> {
                 if let Some(place) = place {
                     place.made(Timestamp::now());
                 }
-                self.created(at, step, kind, lookups, id, &entity, links).await
+                self.created(making, id, &entity).await
             }
             Err(error) if error.class() == FailureClass::UnknownOutcome => {
-                if self.reconcile(at, step, kind, lookups, links).await? {
+                if self.reconcile(making).await? {
                     return Ok(());
                 }
                 Err(self.write_in_doubt(at, error, tries + 1))
@@ -97,22 +102,15 @@ impl Executor<'_> {
     }
 
     /// In a store that was restored: looks for what this step may have created before. True: it had, and the step is done.
-    async fn made_unknown(
-        &mut self,
-        at: usize,
-        step: &Step,
-        kind: Kind,
-        lookups: &[Lookup],
-        links: &Links,
-        body: &Map<String, Json>,
-    ) -> Result<bool, Trouble> {
+    async fn made_unknown(&mut self, making: Making<'_>, body: &Map<String, Json>) -> Result<bool, Trouble> {
+        let at = making.at;
         let Some(since) = self.attempt.unknown.creates_since() else { return Ok(false) };
         if self.observe || self.plan().steps[at].state != StepState::Todo {
             return Ok(false);
         }
         let body = Json::Object(body.clone());
         self.plan_mut().steps[at].state = StepState::Sending { since, body, tries: 0, target: None };
-        let found = self.reconcile(at, step, kind, lookups, links).await;
+        let found = self.reconcile(making).await;
         if !matches!(found, Ok(true)) {
             // Nothing was sent by this one yet.
             self.plan_mut().steps[at].state = StepState::Todo;
@@ -150,14 +148,8 @@ impl Executor<'_> {
     }
 
     /// Looks for a create whose outcome is not known. True: it had been carried out, and the step is done.
-    pub(super) async fn reconcile(
-        &mut self,
-        at: usize,
-        step: &Step,
-        kind: Kind,
-        lookups: &[Lookup],
-        links: &Links,
-    ) -> Result<bool, Trouble> {
+    pub(super) async fn reconcile(&mut self, making: Making<'_>) -> Result<bool, Trouble> {
+        let Making { at, kind, .. } = making;
         let StepState::Sending { since, body, tries, target: None } = self.plan().steps[at].state.clone() else {
             return Ok(false);
         };
@@ -180,7 +172,7 @@ impl Executor<'_> {
                 if self.create_limit().is_some() {
                     self.attempt.runtime.creates.made(&self.attempt.pending.id.rule, Timestamp::now());
                 }
-                self.created(at, step, kind, lookups, id, &entity, links).await?;
+                self.created(making, id, &entity).await?;
                 Ok(true)
             }
             None => {
@@ -191,17 +183,8 @@ impl Executor<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what was asked for, and what came of it")]
-    async fn created(
-        &mut self,
-        at: usize,
-        step: &Step,
-        kind: Kind,
-        lookups: &[Lookup],
-        id: Id,
-        entity: &Entity,
-        links: &Links,
-    ) -> Result<(), Trouble> {
+    async fn created(&mut self, making: Making<'_>, id: Id, entity: &Entity) -> Result<(), Trouble> {
+        let Making { at, step, kind, lookups, links } = making;
         let account = &self.account.name;
         if !self.observe {
             self.attempt.runtime.locks.claims.answered(account, kind, &self.attempt.pending.id, &id);
@@ -256,7 +239,7 @@ impl Executor<'_> {
                 Sent::Conflict => {
                     // The weaker criterion's entity is somebody else's: the stronger one gets an entity of its own.
                     let lookups = via.map(|v| &v.lookups[..v.hit]).unwrap_or_default();
-                    return self.create_missing(at, step, kind, lookups, links).await;
+                    return self.create_missing(Making { at, step, kind, lookups, links }).await;
                 }
                 Sent::Archived => return Err(Trouble::permanent(format!("the {kind} {id} is archived"))),
                 Sent::Gone => {
@@ -284,7 +267,9 @@ impl Executor<'_> {
                         Found::Miss if !matches!(step.operation, Operation::Upsert { .. }) => {
                             return self.missed(at, step, kind, &WireTarget::Lookups(lookups.to_vec()));
                         }
-                        Found::Miss => return self.create_missing(at, step, kind, lookups, links).await,
+                        Found::Miss => {
+                            return self.create_missing(Making { at, step, kind, lookups, links }).await;
+                        }
                     }
                 }
             }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::apply::Making;
 use super::attempt::{Attempt, End};
 use super::links::Links;
 use super::locks::{self, Held};
@@ -267,7 +268,7 @@ impl<'a> Executor<'a> {
         self.plan_mut().begin(at);
         match &step.operation {
             Operation::Upsert { kind, lookups } => self.upsert(at, step, *kind, lookups, links).await,
-            Operation::Create { kind } => self.create(at, step, *kind, &[], links).await,
+            Operation::Create { kind } => self.create(Making { at, step, kind: *kind, lookups: &[], links }).await,
             Operation::Update { kind, target } => match self.target(at, step, *kind, target).await? {
                 Some((id, via)) => self.update(at, step, *kind, id, via, links).await,
                 None => self.missed(at, step, *kind, target),
@@ -286,6 +287,7 @@ impl<'a> Executor<'a> {
     }
 
     async fn upsert(&mut self, at: usize, step: &Step, kind: Kind, lookups: &[Lookup], links: &Links) -> Result<(), Trouble> {
+        let making = Making { at, step, kind, lookups, links };
         if lookups.is_empty() {
             let reason = format!("no match criterion of the {kind} holds a value");
             return match step.on_empty {
@@ -296,13 +298,13 @@ impl<'a> Executor<'a> {
                 OnEmpty::Fail => Err(Trouble::permanent(format!("{reason} (on_empty: fail)"))),
                 OnEmpty::Create => {
                     self.plan_mut().decided(at, format!("on_empty: create: {reason}, so one is created"));
-                    self.create(at, step, kind, lookups, links).await
+                    self.create(making).await
                 }
             };
         }
         self.lock_criteria(kind, lookups).await?;
         if let StepState::Sending { target: None, .. } = self.plan().steps[at].state
-            && self.reconcile(at, step, kind, lookups, links).await?
+            && self.reconcile(making).await?
         {
             return Ok(());
         }
@@ -313,25 +315,19 @@ impl<'a> Executor<'a> {
             }
             (Found::Miss, _) => match self.made_before(at).await? {
                 Some(id) => self.update(at, step, kind, id, None, links).await,
-                None => self.create_missing(at, step, kind, lookups, links).await,
+                None => self.create_missing(making).await,
             },
         }
     }
 
     /// Creates what an upsert has not found. Ids of Pipedrive's own cannot be chosen: what was sought by one is never created.
-    pub(super) async fn create_missing(
-        &mut self,
-        at: usize,
-        step: &Step,
-        kind: Kind,
-        lookups: &[Lookup],
-        links: &Links,
-    ) -> Result<(), Trouble> {
+    pub(super) async fn create_missing(&mut self, making: Making<'_>) -> Result<(), Trouble> {
+        let Making { at, kind, lookups, .. } = making;
         if let Some(gone) = self.made_and_gone(at, kind) {
             return Err(gone);
         }
         let id = lookups.iter().flat_map(|lookup| &lookup.0).find(|term| term.address.key() == "id");
-        let Some(Term { value: id, .. }) = id else { return self.create(at, step, kind, lookups, links).await };
+        let Some(Term { value: id, .. }) = id else { return self.create(making).await };
         Err(Trouble::permanent(format!(
             "Pipedrive has no {kind} with the id {id}, and an id of its own is never made; match by a field that holds an id of yours \
              to create what is missing"
