@@ -225,8 +225,14 @@ fn finish(conn: &Connection, cache: &mut Cache, end: &Finish) -> rusqlite::Resul
     if end.state.is_failure() {
         cache.counters.failed += 1;
     }
-    if !matches!(end.state, DeliveryState::Partial | DeliveryState::Uncertain | DeliveryState::Discarded) {
-        // The plan of a half-done delivery is kept with it: it says what was sent, which a replay must not do twice.
+    // The plan of a half-done delivery is kept with it: it says what was sent, which a replay must not do twice. So is that of one that was
+    // discarded while it was pending: no record may tell of its last attempt. One that had ended has such a record.
+    let keeps = match end.state {
+        DeliveryState::Partial | DeliveryState::Uncertain => true,
+        DeliveryState::Discarded => moved > 0,
+        _ => false,
+    };
+    if !keeps {
         conn.prepare_cached("DELETE FROM plans WHERE seq = ?1 AND rule = ?2")?.execute([seq, rule])?;
     }
     Ok(())

@@ -197,6 +197,11 @@ async fn the_plan_of_a_half_done_delivery_stays_with_it() {
     assert_eq!(opened.store.pinned(&id(seq, "partial")).await.expect("reads").as_deref(), Some(&b"partial"[..]));
     opened.store.commit(vec![finish(id(seq, "partial"), DeliveryState::Discarded, at(2))]).await.expect("commits");
     assert_eq!(opened.store.pinned(&id(seq, "partial")).await.expect("reads"), None);
+    // No record may tell of the last attempt of one that had not ended.
+    let seq = add(&opened.store, event("m2", &["cut"])).await;
+    let pin = Write::Pin { id: id(seq, "cut"), plan: b"cut".to_vec() };
+    opened.store.commit(vec![pin, finish(id(seq, "cut"), DeliveryState::Discarded, at(1))]).await.expect("commits");
+    assert_eq!(opened.store.pinned(&id(seq, "cut")).await.expect("reads").as_deref(), Some(&b"cut"[..]));
 }
 
 fn put(field: &str, value: &str, id: &str) -> Write {
