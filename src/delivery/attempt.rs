@@ -27,7 +27,7 @@ use crate::config::Writes;
 use crate::crm::{Account, Lookup};
 use crate::event::Event;
 use crate::failure::FailureClass;
-use crate::pipedrive::{Kind, Trace};
+use crate::pipedrive::{Caller, Kind, Session, Trace};
 use crate::rules::{Rule, ScriptSet, Version};
 use crate::script::{LogLine, Read};
 use crate::store::{DeliveryState, Finish, Pending, Seq, StoreError, Write};
@@ -119,6 +119,8 @@ pub(super) struct Attempt {
     resumed: bool,
     probing: bool,
     started_at: Timestamp,
+    /// On whose behalf it sends.
+    caller: Caller,
 }
 
 /// Runs one attempt and commits what it came to.
@@ -134,6 +136,8 @@ pub(super) async fn run_at_once(runtime: Arc<Runtime>, pending: Pending) -> Ende
 async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool) -> Ended {
     let set = runtime.live.load_full();
     runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
+    let caller =
+        Caller::rule(pending.id.rule.clone(), set.rule(&pending.id.rule).map_or(Caller::ORDINARY, |rule| rule.config.priority));
     let mut attempt = Attempt {
         pinned: pending.pinned,
         resumed: pending.pinned,
@@ -156,6 +160,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         patient,
         probing,
         started_at: Timestamp::now(),
+        caller,
     };
     let result = attempt.go().await;
     let verdict = attempt.conclude(result).await;
@@ -253,6 +258,11 @@ impl Attempt {
             let reason = format!("there is no rule `{name}` in rules.toml any more; put it back, or discard its deliveries");
             Trouble::new(FailureClass::Misconfigured, Whose::Rule, reason).plain()
         })
+    }
+
+    /// Calls to an account on behalf of its rule, recorded in its trace.
+    pub(super) fn session(&self, account: &Account) -> Session {
+        account.client.session(self.trace.clone()).on_behalf_of(self.caller.clone())
     }
 
     pub(super) fn account(&self) -> Result<Arc<Account>, Trouble> {

@@ -111,7 +111,7 @@ pub(super) async fn prepare(
     event: &Event,
     aim: Aim,
 ) -> Result<Vec<Step>, Trouble> {
-    let session = account.client.session(attempt.trace.clone());
+    let session = attempt.session(account);
     let mut metadata = account.ready_metadata(&session).await?;
     let mut prepared = prepare_with(attempt, account, &metadata, plan, event)?;
     let fresh = match missing(&prepared) {

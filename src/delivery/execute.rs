@@ -48,7 +48,7 @@ const LANDING: u32 = 5;
 
 impl<'a> Executor<'a> {
     pub(super) fn new(attempt: &'a mut Attempt, account: &'a Arc<Account>, stored: &'a StoredEvent, observe: bool) -> Self {
-        let session = account.client.session(attempt.trace.clone());
+        let session = attempt.session(account);
         let session = if observe { session.observing() } else { session };
         Self {
             attempt,

@@ -70,7 +70,7 @@ pub(super) async fn make_ready(
         note(&mut steps, &wanted, metadata, "would add");
         return Ok(Ok(steps));
     }
-    let session = account.client.session(attempt.trace.clone());
+    let session = attempt.session(account);
     let mut added = Vec::new();
     for (ordinal, option) in wanted {
         if account.add_option(&session, &option).await.map_err(repeatable)? {

@@ -18,7 +18,7 @@ impl Attempt {
             return false;
         }
         let Ok(account) = self.account() else { return false };
-        let session = account.client.session(self.trace.clone());
+        let session = self.session(&account);
         if session.raw(Method::Get, NEUTRAL, None, Purpose::Lookup).await.is_err() {
             return true;
         }

@@ -27,7 +27,7 @@ pub(super) async fn answer(
     so_far: &Plan,
     event: &Event,
 ) -> Result<Json, Trouble> {
-    let session = account.client.session(attempt.trace.clone());
+    let session = attempt.session(account);
     match read {
         Read::Request { path } => Ok(session.raw(Method::Get, path, None, Purpose::Lookup).await?),
         Read::Get { kind, id } => {

@@ -4,6 +4,7 @@
 //! endpoint is used that Pipedrive has retired; every request that is sent is charged and recorded in the [`Trace`] of the
 //! attempt that caused it.
 
+mod caller;
 mod classify;
 mod client;
 mod cost;
@@ -17,6 +18,7 @@ mod session;
 mod trace;
 mod transport;
 
+pub use caller::Caller;
 pub use client::{Client, ClientOptions, ClientStatus};
 pub use cost::{is_search, tokens};
 pub use entity::{Entity, is_deleted};

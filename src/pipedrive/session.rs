@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::entity::{self, Entity, is_deleted};
 use super::observe;
-use super::{ApiError, Client, ErrorKind, Id, Kind, Method, Purpose, Request, Trace};
+use super::{ApiError, Caller, Client, ErrorKind, Id, Kind, Method, Purpose, Request, Trace};
 
 /// Largest page; the cost does not depend on it.
 pub const PAGE: usize = 500;
@@ -23,6 +23,7 @@ const LONGEST_TERM: usize = 100;
 pub struct Session {
     client: Client,
     trace: Trace,
+    caller: Caller,
     observing: bool,
     told: Option<fn(&ApiError)>,
 }
@@ -78,8 +79,20 @@ pub enum ConversionState {
 }
 
 impl Session {
-    pub(super) const fn new(client: Client, trace: Trace) -> Self {
-        Self { client, trace, observing: false, told: None }
+    pub(super) fn new(client: Client, trace: Trace) -> Self {
+        Self { client, trace, caller: Caller::housekeeping(), observing: false, told: None }
+    }
+
+    /// The same, on behalf of somebody.
+    #[must_use]
+    pub fn on_behalf_of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// On whose behalf requests are sent.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The same, but only GETs are sent; writes are recorded in the trace and answered with what a success would say.

@@ -1,0 +1,33 @@
+//! On whose behalf requests are sent: by this the limiter shares its turns, and the tokens are booked.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+/// Who causes a request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The rule, when one does.
+    pub rule: Option<Arc<str>>,
+    /// The rule's `priority`: lower goes first, 0 to 9.
+    pub priority: u8,
+    /// When the work began that the request is a part of.
+    pub began: Instant,
+}
+
+impl Caller {
+    /// Priority of what no rule asks for.
+    pub const ORDINARY: u8 = 5;
+
+    /// A rule's delivery, from now on.
+    #[must_use]
+    pub fn rule(name: Arc<str>, priority: u8) -> Self {
+        Self { rule: Some(name), priority, began: Instant::now() }
+    }
+
+    /// Nobody's rule: a command, metadata, housekeeping.
+    #[must_use]
+    pub fn housekeeping() -> Self {
+        Self { rule: None, priority: Self::ORDINARY, began: Instant::now() }
+    }
+}
