@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeclaredFields, SecretRef, Span};
+use super::{DeclaredFields, MirrorConfig, SecretRef, Span};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,6 +28,8 @@ pub struct AccountConfig {
     pub concurrency: usize,
     /// How long fields, stages, users and labels are trusted before they are fetched again.
     pub metadata_ttl: Span,
+    /// Whether lists are kept that make searches needless.
+    pub mirror: MirrorConfig,
 }
 
 impl Default for AccountConfig {
@@ -43,6 +45,7 @@ impl Default for AccountConfig {
             timeout: Span::secs(20),
             concurrency: 8,
             metadata_ttl: Span::secs(3600),
+            mirror: MirrorConfig::default(),
         }
     }
 }

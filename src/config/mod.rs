@@ -7,6 +7,7 @@
 mod account;
 mod delivery;
 mod fields;
+mod mirror;
 mod parse;
 mod places;
 mod requirement;
@@ -22,6 +23,7 @@ mod validate;
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
 pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
 pub use fields::{CustomType, DeclaredField, DeclaredFields};
+pub use mirror::{MirrorConfig, MirrorMode};
 pub(crate) use places::Places;
 pub use requirement::Requirement;
 pub use rule::{RuleConfig, WritePolicy};

@@ -4,14 +4,15 @@
 //! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store, so that a restart
 //! does not need Pipedrive, and as Pipedrive gave it; what is answered has the names that the schema file pins.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Metadata, SchemaChange, fetch_metadata, pin};
+use super::{Metadata, Mirror, SchemaChange, fetch_metadata, pin};
 use crate::config::AccountConfig;
 use crate::pipedrive::{ApiError, Client, Session};
 use crate::store::{Store, StoreError, Write};
@@ -41,6 +42,25 @@ pub struct Account {
     failed: Mutex<Option<(Instant, ApiError)>>,
     /// When a value that is not known may be looked for again.
     looks: Mutex<Looks>,
+    /// Lists that make the match index complete.
+    pub mirror: Mirror,
+    /// Who schedules its deliveries.
+    listener: OnceLock<Listener>,
+}
+
+/// What whoever schedules deliveries hears of an account.
+#[derive(Clone)]
+pub struct Listener {
+    /// What was learned beside the outcomes of deliveries: the writes that were committed.
+    pub learned: Arc<dyn Fn(&[Write]) + Send + Sync>,
+    /// A delivery begins to wait for others ([`Mirror::waiting`]).
+    pub waits: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 /// Fetches for values that the metadata does not have.
@@ -90,7 +110,20 @@ impl Account {
         let fetching = tokio::sync::Mutex::new(());
         let schema = Mutex::new(Pinned::default());
         let (failed, looks) = (Mutex::new(None), Mutex::new(Looks::default()));
-        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed, looks }
+        let (mirror, listener) = (Mirror::default(), OnceLock::new());
+        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed, looks, mirror, listener }
+    }
+
+    /// Who schedules its deliveries; the first who is named.
+    pub fn attach(&self, listener: Listener) {
+        self.mirror.attach(listener.waits.clone());
+        drop(self.listener.set(listener));
+    }
+
+    pub(super) fn learned(&self, writes: &[Write]) {
+        if let Some(listener) = self.listener.get() {
+            (listener.learned)(writes);
+        }
     }
 
     /// Pins names to the keys that they have in a schema file, or to none. Holds at once and for whatever is fetched later.

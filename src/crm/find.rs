@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use super::aliased::{ByAlias, also};
 use super::converted::{Kin, LeadFate, find_deal_of_lead};
-use super::index;
 use super::standard::{StandardType, find as standard_field, finding};
 use super::{Account, Address, FieldType, Finding, Lookup, Metadata, OnMany, Term, WireValue, holds};
+use super::{index, mirror};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Entity, Id, Kind, Purpose, SearchField, Session};
 use crate::store::StoreError;
@@ -210,6 +210,10 @@ impl Finder<'_> {
         if !known.is_empty() {
             return Ok(Some(("index", known)));
         }
+        if self.is_mirrored(lookup).await? {
+            let known = self.by_index(lookup).await?;
+            return Ok((!known.is_empty()).then_some(("mirror", known)));
+        }
         let found = self.by_request(lookup).await?;
         let mut found: Vec<Candidate> = found.into_iter().map(|(id, entity)| (id, Some(entity))).collect();
         if found.is_empty()
@@ -221,6 +225,17 @@ impl Finder<'_> {
             found.push((id, None));
         }
         Ok((!found.is_empty()).then_some(("search", found)))
+    }
+
+    /// Whether what the index does not have for this look-up is not there.
+    async fn is_mirrored(&self, lookup: &Lookup) -> Result<bool, FindError> {
+        let own = mirror::fields(self.kind, [lookup], self.metadata);
+        if own.is_empty() || lookup.0.iter().any(|term| self.way(term) == Finding::ById) {
+            return Ok(false);
+        }
+        // All of them at once: a list that lacks a field would have to be read again for it.
+        let all = mirror::fields(self.kind, self.lookups.iter().chain([lookup]), self.metadata);
+        self.account.mirror.vouches(self.account, self.session, self.kind, &all, self.metadata).await
     }
 
     async fn by_index(&self, lookup: &Lookup) -> Result<Vec<Candidate>, FindError> {
@@ -290,6 +305,7 @@ impl Finder<'_> {
     }
 
     async fn search(&self, lookup: &Lookup, term: &Term, field: SearchField<'_>) -> Result<Vec<(Id, Entity)>, FindError> {
+        self.account.mirror.searched(self.kind);
         let mut filters = Vec::new();
         for term in &lookup.0 {
             if let Finding::Filter(_, Some(name)) = self.way(term) {

@@ -96,6 +96,18 @@ pub fn put(account: &str, kind: Kind, id: &Id, field: &str, value: &str) -> Writ
     }
 }
 
+/// All entries of an entity in one field: these values and no others.
+#[must_use]
+pub fn replace(account: &str, kind: Kind, id: &Id, field: &str, values: Vec<String>) -> Write {
+    Write::IndexReplace {
+        account: account.to_owned(),
+        kind: kind.as_str().to_owned(),
+        id: id.to_string(),
+        field: field.to_owned(),
+        values,
+    }
+}
+
 /// Takes one entry out.
 #[must_use]
 pub fn remove(account: &str, kind: Kind, id: &Id, field: &str, value: &str) -> Write {

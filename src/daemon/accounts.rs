@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::StartError;
 use crate::config::{AccountConfig, Secret, Writes};
-use crate::crm::{Account, Metadata};
+use crate::crm::{Account, Listener, Metadata, forget_all};
 use crate::delivery::{self, Accounts};
 use crate::mock::Mock;
 use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
@@ -33,6 +33,8 @@ pub(super) struct Endpoint {
     pub(super) unlimited: bool,
     /// All accounts write, whatever their `writes` says.
     pub(super) writes_on: bool,
+    /// Who schedules the accounts' deliveries.
+    pub(super) listener: Listener,
 }
 
 /// Where the accounts' requests go.
@@ -114,6 +116,7 @@ async fn make(
             );
         }
         writes.push(Write::ForgetAccount { account: name.to_owned() });
+        writes.extend(forget_all(name));
         writes.push(Write::KvPut { space: SPACE.to_owned(), key: name.to_owned(), value: address.into_bytes() });
         store.commit(writes).await?;
     }
@@ -127,6 +130,7 @@ async fn make(
     };
     let client = Client::new(transport, options);
     let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
+    account.attach(endpoint.listener.clone());
     if matches!(endpoint.door, Door::Configured) && known.is_some() {
         account.load_kept_metadata().await?;
     }

@@ -94,7 +94,8 @@ impl Daemon {
             Some((mock, None)) => Door::InProcess(mock.clone()),
             None => Door::Configured,
         };
-        let endpoint = Endpoint { door: endpoint, unlimited, writes_on };
+        let (wakes, learned) = Wakeup::channel();
+        let endpoint = Endpoint { door: endpoint, unlimited, writes_on, listener: wakes.listener() };
         let accounts = Accounts::default();
         let known = accounts.clone();
         let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));
@@ -114,7 +115,6 @@ impl Daemon {
         let pool = Arc::new(Pool::start(set.config.scripts.threads));
         let shadows = Shadows::start(store.clone(), metrics.clone());
         let (fatal_sender, fatal) = watch::channel(None);
-        let (wakes, learned) = Wakeup::channel();
         let locks = Locks::default();
         let ids = IdImport::new(accounts.clone(), locks.clone(), wakes.clone());
         let revert = Revert::new(store.clone(), accounts.clone(), locks.clone());

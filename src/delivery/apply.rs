@@ -204,6 +204,7 @@ impl Executor<'_> {
         writes.push(known.write(account, kind, &id));
         self.learn(writes);
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, &id));
+        self.account.mirror.wrote(kind, &id);
         self.plan_mut().done(at, Effect::Created, Some(id));
         Ok(())
     }
@@ -340,8 +341,10 @@ impl Executor<'_> {
         self.ensure_pinned().await?;
         // Before it is sent and after: what others read until the answer is old, whatever the answer.
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
+        self.account.mirror.wrote(kind, id);
         let answer = self.session.update(kind, id, body.clone()).await;
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
+        self.account.mirror.wrote(kind, id);
         match answer {
             Ok(entity) => {
                 if body.contains_key("emails") {

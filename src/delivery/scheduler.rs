@@ -34,6 +34,9 @@ const LONGEST_PROBE: Duration = Duration::from_secs(300);
 /// How long a delivery waits whose outcome could not be stored.
 const STORE_RETRY: Duration = Duration::from_secs(2);
 
+/// For each delivery that may be under way so many more may be that wait for a list.
+const WAITING: usize = 7;
+
 /// How many pending deliveries are read at once at the start.
 const PAGE: usize = 10_000;
 
@@ -128,6 +131,7 @@ impl Scheduler {
                 Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.ended(ended).await,
                 Some(command) = self.commands.recv() => self.command(command).await,
                 Some(names) = self.learned.recv() => self.wake(&names),
+                () = self.runtime.wakes.somebody_waits() => {}
                 batch = self.feed.recv(), if feed_open => match batch {
                     Some(batch) => self.accept(batch),
                     None => {
@@ -197,16 +201,26 @@ impl Scheduler {
             self.lanes.set_back(by, now);
             self.pauses.set_back(by);
         }
-        while self.running.len() < limit {
+        let accounts = self.runtime.accounts.read();
+        // Those who wait for a list leave their places to others, up to a number that memory can bear.
+        let waiting = |account: &str| accounts.get(account).map_or(0, |account| account.mirror.waiting());
+        let beside = |most: usize, waiting: usize| most + waiting.min(most * WAITING);
+        while self.running.len() < beside(limit, accounts.keys().map(|name| waiting(name)).sum()) {
             let per_account = |account: &str, running: u64| {
                 let most = set.config.pipedrive.get(account).map_or(1, |a| a.concurrency);
-                running < most as u64
+                running < beside(most, waiting(account)) as u64
             };
             let Some((lane, pending)) = self.lanes.next(now, per_account) else { break };
             let probing = self.pauses.get(&Scope::Account(pending.account.to_string())).is_some();
             let task = self.running.spawn(attempt::run(self.runtime.clone(), pending.clone(), probing));
             self.under_way.insert(task.id(), (lane, pending));
         }
+        for (name, _, running) in self.lanes.by_account() {
+            if let Some(account) = accounts.get(name).filter(|_| running > 0 && waiting(name) as u64 >= running) {
+                account.mirror.nobody_else();
+            }
+        }
+        drop(accounts);
         let counts = self.lanes.counts();
         self.runtime.metrics.queue_depth(counts.ready, counts.running, counts.waiting, counts.parked, counts.held, counts.lanes);
     }

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use crate::crm::Listener;
 use crate::store::{DeliveryId, Write};
 
 /// An index entry that a parked delivery waits for.
@@ -33,9 +34,12 @@ pub(super) fn name(account: &str, kind: &str, field: &str, value: &str) -> Strin
 pub(super) fn learned(writes: &[Write]) -> Vec<String> {
     writes
         .iter()
-        .filter_map(|write| match write {
-            Write::IndexPut { account, kind, field, value, .. } => Some(name(account, kind, field, value)),
-            _ => None,
+        .flat_map(|write| match write {
+            Write::IndexPut { account, kind, field, value, .. } => vec![name(account, kind, field, value)],
+            Write::IndexReplace { account, kind, field, values, .. } => {
+                values.iter().map(|value| name(account, kind, field, value)).collect()
+            }
+            _ => Vec::new(),
         })
         .collect()
 }
@@ -93,6 +97,7 @@ impl Wakes {
 #[derive(Debug, Clone)]
 pub struct Wakeup {
     waiting: Arc<AtomicUsize>,
+    waits: Arc<Notify>,
     sender: mpsc::UnboundedSender<Vec<String>>,
 }
 
@@ -101,12 +106,29 @@ impl Wakeup {
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Vec<String>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { waiting: Arc::default(), sender }, receiver)
+        (Self { waiting: Arc::default(), waits: Arc::default(), sender }, receiver)
     }
 
     /// Whether anybody waits.
     pub(super) fn awaited(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// What the accounts are to tell.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        let wakeup = self.clone();
+        let learned = Arc::new(move |writes: &[Write]| {
+            if wakeup.awaited() {
+                wakeup.tell(learned(writes));
+            }
+        });
+        Listener { learned, waits: self.waits.clone() }
+    }
+
+    /// Ends when a delivery has begun to wait for others.
+    pub(super) async fn somebody_waits(&self) {
+        self.waits.notified().await;
     }
 
     /// Says how many wait.

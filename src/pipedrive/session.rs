@@ -58,6 +58,23 @@ pub struct SearchHit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextPage(&'static str, String);
 
+impl NextPage {
+    /// The page of a v2 list at a cursor that [`Self::value`] told.
+    #[must_use]
+    pub const fn cursor(value: String) -> Self {
+        Self(CURSOR, value)
+    }
+
+    /// The parameter's value.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.1
+    }
+}
+
+/// v2's parameter.
+const CURSOR: &str = "cursor";
+
 /// How a conversion stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversion {
@@ -428,7 +445,7 @@ fn unreadable(reason: &str) -> ErrorKind {
 fn next_page(body: &Value, limit: usize) -> Option<NextPage> {
     let more = body.get("additional_data")?;
     if let Some(cursor) = more.get("next_cursor") {
-        return cursor.as_str().filter(|c| !c.is_empty()).map(|c| NextPage("cursor", c.to_owned()));
+        return cursor.as_str().filter(|c| !c.is_empty()).map(|c| NextPage(CURSOR, c.to_owned()));
     }
     let page = more.get("pagination").unwrap_or(more);
     if page.get("more_items_in_collection").and_then(Value::as_bool) != Some(true) {

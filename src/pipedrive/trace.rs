@@ -22,6 +22,8 @@ pub enum Purpose {
     Reconcile,
     /// Fields, stages, users, labels.
     Metadata,
+    /// A list is read so that what is not in the match index is known not to be there.
+    Mirror,
     /// A person asked for a report.
     Report,
 }
@@ -36,6 +38,7 @@ impl Purpose {
             Self::ReadBeforeWrite => "read_before_write",
             Self::Reconcile => "reconcile",
             Self::Metadata => "metadata",
+            Self::Mirror => "mirror",
             Self::Report => "report",
         }
     }

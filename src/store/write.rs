@@ -87,6 +87,19 @@ pub enum Write {
         /// Pipedrive id.
         id: String,
     },
+    /// Makes these the values under which the match index has an entity in one field, and takes its other ones out.
+    IndexReplace {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Pipedrive id.
+        id: String,
+        /// Field key.
+        field: String,
+        /// Normalised values.
+        values: Vec<String>,
+    },
     /// Forgets an entity: its index entries, by the index's reverse, and its known values.
     Forget {
         /// Account.

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::room::Room;
-use crate::config::{AccountConfig, Writes};
+use crate::config::{AccountConfig, MirrorMode, Writes};
 use crate::crm::{Account, Metadata};
 use crate::delivery::{self, Creates, Locks, PlanHold, Runtime, Wakeup};
 use crate::event::Event;
@@ -227,6 +227,8 @@ impl Sandbox {
 fn account(room: &Room, set: &ScriptSet, name: &str, config: &AccountConfig, door: &Door) -> Result<Account, SandboxError> {
     let wrong = |reason: String| SandboxError::Account { account: name.to_owned(), reason };
     let mut config = config.clone();
+    // A few events are not worth a list.
+    config.mirror = MirrorMode::Off.into();
     let transport: Arc<dyn Transport> = match door {
         Door::Mock { mock, .. } => {
             config.writes = Writes::On;

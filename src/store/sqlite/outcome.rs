@@ -157,6 +157,26 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
             "DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND field = ?3 AND value = ?4 AND id = ?5",
             params![names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?, value, id],
         ),
+        Write::IndexReplace { account, kind, id, field, values } => {
+            let (account, kind, field) = (names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?);
+            let held: Vec<String> = conn
+                .prepare_cached("SELECT value FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3 AND field = ?4")?
+                .query_map(params![account, kind, id, field], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for gone in held.iter().filter(|value| !values.contains(value)) {
+                run(
+                    "DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND field = ?3 AND value = ?4 AND id = ?5",
+                    params![account, kind, field, gone, id],
+                )?;
+            }
+            for new in values.iter().filter(|value| !held.contains(value)) {
+                run(
+                    "INSERT INTO match_index (account, kind, field, value, id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                    params![account, kind, field, new, id],
+                )?;
+            }
+            Ok(())
+        }
         Write::Forget { account, kind, id } => {
             let (account, kind) = (names.id(conn, account)?, names.id(conn, kind)?);
             run("DELETE FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3", params![account, kind, id])?;

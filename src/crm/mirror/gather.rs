@@ -1,0 +1,69 @@
+//! Who waits for a list, so that many share one sweep and nobody waits for company that does not come.
+//!
+//! Invariants: whoever waits has been counted, and the scheduler told, before it waits for others; those who wait take no place from
+//! those who could go on; where nobody schedules, nobody waits for others.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+/// Who waits for lists of an account.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    waiting: AtomicUsize,
+    /// Told when somebody begins to wait: there is a place beside it.
+    scheduler: OnceLock<Arc<Notify>>,
+    /// Told when nobody else is under way.
+    nobody_else: Notify,
+}
+
+/// Somebody waits.
+#[derive(Debug)]
+pub(super) struct Waiting<'g>(&'g Gathering);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Gathering {
+    /// Whom to tell that somebody waits; the first who is named.
+    pub(super) fn attach(&self, scheduler: Arc<Notify>) {
+        drop(self.scheduler.set(scheduler));
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// All who are under way wait, and there is no one to add to them.
+    pub(super) fn nobody_else(&self) {
+        self.nobody_else.notify_waiters();
+    }
+
+    /// Ends when nobody else comes. To be enabled before [`Self::wait`], or that may be missed.
+    pub(super) fn alone(&self) -> Notified<'_> {
+        self.nobody_else.notified()
+    }
+
+    /// Counts one more who waits, until that is dropped.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        if let Some(scheduler) = self.scheduler.get() {
+            scheduler.notify_one();
+        }
+        Waiting(self)
+    }
+
+    /// Lets others come: until `due`, or until nobody does.
+    pub(super) async fn gather(&self, due: Option<Instant>, alone: impl Future<Output = ()>) {
+        if let Some(due) = due.filter(|_| self.scheduler.get().is_some()) {
+            drop(tokio::time::timeout_at(due, alone).await);
+        }
+    }
+}

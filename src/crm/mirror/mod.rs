@@ -1,0 +1,240 @@
+//! The mirror: the match index made complete for kinds of an account, so that what is not in it is not in Pipedrive, without a search.
+//!
+//! A list of 500 costs 10 tokens and a search 20, so the first look-up that misses reads a page of the list in place of asking the search,
+//! and each further miss reads the next page beside its search: what is spent on a mirror is never more than half of what the searches
+//! cost that made it worth while. Once the list is read to its end, a miss asks for what has changed since (10 tokens), and all who miss
+//! meanwhile wait for that one sweep.
+//!
+//! Invariants:
+//! - [`Mirror::vouches`] says yes only when all entities were listed with every field that is asked for, and a sweep has ended that
+//!   began after the caller's work did. A failed request is an error, never a yes.
+//! - Pages and sweeps are sent by the attempt that needs them and stand in its record; of a kind there is one at a time.
+//! - Where the list stands is committed with the index entries of the page: a crash repeats one page at most, and a restart none.
+//! - What we have written since a page was asked for is not overwritten by it: the outcome's own entries are newer.
+//! - Sweeps overlap, and their times are Pipedrive's own: [`OVERLAP`] before the newest change that was seen.
+//!
+//! Persons, organizations and deals are mirrored. A list of leads costs what a search does; activities and notes are not looked for.
+//! Archived deals are in a list of their own that costs twice as much: it is read with the first and then at most once in
+//! [`ARCHIVED_EVERY`], so a deal that others created and archived within that time is not known.
+
+mod gather;
+mod learn;
+mod list;
+mod state;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::index::is_indexed;
+use super::standard::finding;
+use super::{Account, Address, FindError, Finding, Lookup, Metadata};
+use crate::config::MirrorMode;
+use crate::pipedrive::{Id, Kind, Session};
+use crate::store::{StoreError, Write};
+
+use gather::Gathering;
+use state::Kept;
+pub use state::{Standing, forget_all};
+
+/// How far the times of changes may be behind the order in which they can be seen.
+const OVERLAP: Duration = Duration::from_secs(30);
+/// How far our clock and Pipedrive's may be apart. Ours counts only when the first list begins.
+const SKEW: Duration = Duration::from_secs(60);
+/// The list of archived deals is read again at most so often.
+const ARCHIVED_EVERY: Duration = Duration::from_secs(3_600);
+/// Sweeps of a kind begin at least so far apart while there is something else to do.
+const PACE: Duration = Duration::from_secs(5);
+/// What a search costs that a sweep spares.
+const SEARCH: u32 = 20;
+
+/// The kinds that are mirrored.
+pub const MIRRORED: [Kind; 3] = [Kind::Person, Kind::Organization, Kind::Deal];
+
+/// The mirrors of one account.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    kinds: [OfKind; MIRRORED.len()],
+    gathering: Gathering,
+}
+
+/// The mirror of one kind.
+#[derive(Debug, Default)]
+struct OfKind {
+    /// Held by whoever reads a page.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the store has; none before it was asked.
+    kept: Option<Kept>,
+    /// When the last sweep began that has ended.
+    swept: Option<Instant>,
+    /// When the archived list was last read.
+    archived: Option<Instant>,
+    /// Digests of what the entities of the last sweep held: most of them come again in the next.
+    seen: HashMap<Id, u64>,
+    /// When we wrote to what since the page under way was asked for.
+    wrote: HashMap<Id, Instant>,
+    /// Tokens that searches have cost since the last sweep, and what the last sweep cost.
+    searched: u32,
+    last_cost: u32,
+}
+
+impl Mirror {
+    fn of(&self, kind: Kind) -> Option<&OfKind> {
+        MIRRORED.iter().position(|mirrored| *mirrored == kind).map(|at| &self.kinds[at])
+    }
+
+    /// Whether the index knows of all entities that hold a value in these fields, as of a moment after the session's work began. It reads
+    /// what has to be read for that, as far as that costs less than to search.
+    ///
+    /// # Errors
+    /// When a request or the store fails.
+    pub(super) async fn vouches(
+        &self,
+        account: &Account,
+        session: &Session,
+        kind: Kind,
+        fields: &BTreeSet<Address>,
+        metadata: &Metadata,
+    ) -> Result<bool, FindError> {
+        let mode = mode(account, kind);
+        let Some(mirror) = self.of(kind).filter(|_| mode != MirrorMode::Off) else { return Ok(false) };
+        let asked = session.caller().began;
+        mirror.load(account, kind).await?;
+        let reader = list::Reader { account, session, kind, mirror, metadata };
+        if mirror.is_fresh(fields, asked) {
+            return Ok(true);
+        }
+        let alone = self.gathering.alone();
+        tokio::pin!(alone);
+        alone.as_mut().enable();
+        let _waiting = self.gathering.wait();
+        let _turn = mirror.turn.lock().await;
+        if mirror.is_fresh(fields, asked) {
+            return Ok(true);
+        }
+        if !mirror.is_complete(fields) {
+            reader.fill(fields).await?;
+        }
+        if mirror.is_complete(fields) && !mirror.is_fresh(fields, asked) && mirror.is_worth_sweeping(mode) {
+            let due = mirror.state.lock().swept.map(|swept| swept + PACE);
+            self.gathering.gather(due, alone).await;
+            reader.sweep().await?;
+        }
+        Ok(mirror.is_fresh(fields, asked))
+    }
+
+    /// Who schedules the deliveries that wait here; told when one begins to.
+    pub(super) fn attach(&self, scheduler: Arc<Notify>) {
+        self.gathering.attach(scheduler);
+    }
+
+    /// How many deliveries wait for a list.
+    pub fn waiting(&self) -> usize {
+        self.gathering.waiting()
+    }
+
+    /// All deliveries that are under way wait, and there is none to start: nobody waits for others any longer.
+    pub fn nobody_else(&self) {
+        self.gathering.nobody_else();
+    }
+
+    /// A search was made because the mirror could not vouch.
+    pub(super) fn searched(&self, kind: Kind) {
+        if let Some(mirror) = self.of(kind) {
+            let mut state = mirror.state.lock();
+            state.searched = state.searched.saturating_add(SEARCH);
+        }
+    }
+
+    /// We have written to an entity: lists that were asked for before do not know it.
+    pub fn wrote(&self, kind: Kind, id: &Id) {
+        if let Some(mirror) = self.of(kind) {
+            let reading = mirror.turn.try_lock().is_err();
+            let mut state = mirror.state.lock();
+            state.seen.remove(id);
+            if reading {
+                state.wrote.insert(id.clone(), Instant::now());
+            }
+        }
+    }
+
+    /// How the mirrors stand, by kind.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn standings(&self, account: &Account) -> Result<Vec<(Kind, Standing)>, StoreError> {
+        let mut standings = Vec::new();
+        for kind in MIRRORED {
+            if let Some(mirror) = self.of(kind) {
+                mirror.load(account, kind).await?;
+                let standing = mirror.state.lock().kept.as_ref().map(|kept| kept.standing.clone()).unwrap_or_default();
+                standings.push((kind, standing));
+            }
+        }
+        Ok(standings)
+    }
+}
+
+fn mode(account: &Account, kind: Kind) -> MirrorMode {
+    let modes = account.config.mirror;
+    match kind {
+        Kind::Person => modes.person,
+        Kind::Organization => modes.organization,
+        Kind::Deal => modes.deal,
+        Kind::Lead | Kind::Activity | Kind::Note => MirrorMode::Off,
+    }
+}
+
+/// The fields of these look-ups whose values stand in the index.
+pub(super) fn fields<'l>(kind: Kind, lookups: impl IntoIterator<Item = &'l Lookup>, metadata: &Metadata) -> BTreeSet<Address> {
+    let mut fields = BTreeSet::new();
+    for term in lookups.into_iter().flat_map(|lookup| &lookup.0) {
+        let ty = metadata.type_of(kind, &term.address);
+        if is_indexed(kind, &term.address, ty) && finding(kind, &term.address, ty) != Finding::ById {
+            fields.insert(term.address.clone());
+        }
+    }
+    fields
+}
+
+impl OfKind {
+    async fn load(&self, account: &Account, kind: Kind) -> Result<(), StoreError> {
+        if self.state.lock().kept.is_none() {
+            let kept = Kept::load(&*account.store, &account.name, kind).await?;
+            self.state.lock().kept.get_or_insert(kept);
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self, fields: &BTreeSet<Address>) -> bool {
+        self.state.lock().kept.as_ref().is_some_and(|kept| kept.is_complete(fields))
+    }
+
+    fn is_fresh(&self, fields: &BTreeSet<Address>, asked: Instant) -> bool {
+        self.is_complete(fields) && self.state.lock().swept.is_some_and(|swept| swept >= asked)
+    }
+
+    /// Many changes since the last sweep make the next one dear: then it waits until the searches have cost as much.
+    fn is_worth_sweeping(&self, mode: MirrorMode) -> bool {
+        let state = self.state.lock();
+        mode == MirrorMode::On || state.last_cost <= SEARCH.saturating_add(state.searched)
+    }
+
+    /// Commits what a page has brought, with where the list stands then.
+    async fn keep(&self, account: &Account, kind: Kind, kept: Kept, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        writes.push(kept.write(&account.name, kind));
+        account.store.commit(writes.clone()).await?;
+        self.state.lock().kept = Some(kept);
+        account.learned(&writes);
+        Ok(())
+    }
+}
