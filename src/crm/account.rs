@@ -48,11 +48,14 @@ pub struct Account {
     listener: OnceLock<Listener>,
 }
 
+/// Hears of writes that were committed.
+pub type Learned = Arc<dyn Fn(&[Write]) + Send + Sync>;
+
 /// What whoever schedules deliveries hears of an account.
 #[derive(Clone)]
 pub struct Listener {
     /// What was learned beside the outcomes of deliveries: the writes that were committed.
-    pub learned: Arc<dyn Fn(&[Write]) + Send + Sync>,
+    pub learned: Learned,
     /// A delivery begins to wait for others ([`Mirror::waiting`]).
     pub waits: Arc<Notify>,
 }

@@ -25,7 +25,7 @@ mod schema;
 pub mod standard;
 mod time;
 
-pub use account::{Account, Listener, REFRESH_AT_MOST};
+pub use account::{Account, Learned, Listener, REFRESH_AT_MOST};
 pub use aliased::{ByAlias, holds_alias, with_aliases};
 pub use changelog::{Logged, changelog, is_logged};
 pub use claims::Claims;
