@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Metadata, Mirror, SchemaChange, fetch_metadata, pin};
+use super::together::Together;
+use super::{Gathering, Metadata, Mirror, SchemaChange, fetch_metadata, pin};
 use crate::config::AccountConfig;
 use crate::pipedrive::{ApiError, Client, Session};
 use crate::store::{Store, StoreError, Write};
@@ -44,6 +45,10 @@ pub struct Account {
     looks: Mutex<Looks>,
     /// Lists that make the match index complete.
     pub mirror: Mirror,
+    /// Deliveries that wait for others, to share a request with them.
+    pub gathering: Gathering,
+    /// Reads that wait.
+    pub(super) together: Together,
     /// Who schedules its deliveries.
     listener: OnceLock<Listener>,
 }
@@ -56,7 +61,7 @@ pub type Learned = Arc<dyn Fn(&[Write]) + Send + Sync>;
 pub struct Listener {
     /// What was learned beside the outcomes of deliveries: the writes that were committed.
     pub learned: Learned,
-    /// A delivery begins to wait for others ([`Mirror::waiting`]).
+    /// A delivery begins to wait for others ([`Gathering::waiting`]).
     pub waits: Arc<Notify>,
 }
 
@@ -113,13 +118,27 @@ impl Account {
         let fetching = tokio::sync::Mutex::new(());
         let schema = Mutex::new(Pinned::default());
         let (failed, looks) = (Mutex::new(None), Mutex::new(Looks::default()));
-        let (mirror, listener) = (Mirror::default(), OnceLock::new());
-        Self { name: name.into(), client, store, config, metrics, metadata, schema, fetching, failed, looks, mirror, listener }
+        Self {
+            name: name.into(),
+            client,
+            store,
+            config,
+            metrics,
+            metadata,
+            schema,
+            fetching,
+            failed,
+            looks,
+            mirror: Mirror::default(),
+            gathering: Gathering::default(),
+            together: Together::default(),
+            listener: OnceLock::new(),
+        }
     }
 
     /// Who schedules its deliveries; the first who is named.
     pub fn attach(&self, listener: Listener) {
-        self.mirror.attach(listener.waits.clone());
+        self.gathering.attach(listener.waits.clone());
         drop(self.listener.set(listener));
     }
 

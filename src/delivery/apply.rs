@@ -309,7 +309,7 @@ impl Executor<'_> {
         }
         let mut outcome = self.body(&step, BodyFor::Update { present: present.as_ref(), known: Some(&recent) }, links)?;
         if outcome.needs_present && present.is_none() {
-            match self.session.get(kind, id, Purpose::ReadBeforeWrite).await? {
+            match self.account.read(&self.session, kind, id, Purpose::ReadBeforeWrite).await? {
                 Some(entity) => present = Some(entity),
                 None => return Ok(Sent::Gone),
             }

@@ -35,7 +35,7 @@ impl Executor<'_> {
         present: &mut Option<Entity>,
     ) -> Result<Stronger, Trouble> {
         if present.is_none() {
-            *present = self.session.get(kind, id, Purpose::ReadBeforeWrite).await?;
+            *present = self.account.read(&self.session, kind, id, Purpose::ReadBeforeWrite).await?;
         }
         let Some(entity) = present else { return Ok(Stronger::Gone) };
         let by = described(&via.lookups[via.hit], kind, &self.metadata);

@@ -31,7 +31,7 @@ pub(super) async fn answer(
     match read {
         Read::Request { path } => Ok(session.raw(Method::Get, path, None, Purpose::Lookup).await?),
         Read::Get { kind, id } => {
-            let entity = session.get(*kind, id, Purpose::Lookup).await?;
+            let entity = account.read(&session, *kind, id, Purpose::Lookup).await?;
             let metadata = account.ready_metadata(&session).await?;
             let own = own_writes(attempt, account, *kind, so_far, event, |step| targets_id(step, id)).await?;
             Ok(seen(attempt, read, entity, *kind, &own, &metadata))
@@ -46,7 +46,7 @@ pub(super) async fn answer(
             }
             let entity = match crm::find(account, &session, *kind, &lookups, OnMany::Oldest).await? {
                 Found::Hit { entity: Some(entity), .. } => Some(entity),
-                Found::Hit { id, entity: None, .. } => session.get(*kind, &id, Purpose::Lookup).await?,
+                Found::Hit { id, entity: None, .. } => account.read(&session, *kind, &id, Purpose::Lookup).await?,
                 Found::Miss => {
                     attempt.absent.extend(lookups.iter().map(|lookup| (*kind, lookup.clone())));
                     None

@@ -34,7 +34,7 @@ const LONGEST_PROBE: Duration = Duration::from_secs(300);
 /// How long a delivery waits whose outcome could not be stored.
 const STORE_RETRY: Duration = Duration::from_secs(2);
 
-/// For each delivery that may be under way so many more may be that wait for a list.
+/// For each delivery that may be under way so many more may be that wait for others.
 const WAITING: usize = 7;
 
 /// How many pending deliveries are read at once at the start.
@@ -202,8 +202,8 @@ impl Scheduler {
             self.pauses.set_back(by);
         }
         let accounts = self.runtime.accounts.read();
-        // Those who wait for a list leave their places to others, up to a number that memory can bear.
-        let waiting = |account: &str| accounts.get(account).map_or(0, |account| account.mirror.waiting());
+        // Those who wait for others to share a request with leave their places to others, up to a number that memory can bear.
+        let waiting = |account: &str| accounts.get(account).map_or(0, |account| account.gathering.waiting());
         let beside = |most: usize, waiting: usize| most + waiting.min(most * WAITING);
         while self.running.len() < beside(limit, accounts.keys().map(|name| waiting(name)).sum()) {
             let per_account = |account: &str, running: u64| {
@@ -217,7 +217,7 @@ impl Scheduler {
         }
         for (name, _, running) in self.lanes.by_account() {
             if let Some(account) = accounts.get(name).filter(|_| running > 0 && waiting(name) as u64 >= running) {
-                account.mirror.nobody_else();
+                account.gathering.nobody_else();
             }
         }
         drop(accounts);

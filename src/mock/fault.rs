@@ -104,7 +104,7 @@ impl Hold {
 pub struct FaultMatch {
     /// Only this method.
     pub method: Option<Method>,
-    /// Only paths that hold this text.
+    /// Only paths that hold this text, their query included.
     pub path: Option<String>,
     /// Matching requests that pass before it begins.
     pub skip: u32,
@@ -126,7 +126,8 @@ impl FaultMatch {
     }
 
     fn meets(&self, request: &Request) -> bool {
-        self.method.is_none_or(|m| m == request.method) && self.path.as_deref().is_none_or(|p| request.path.contains(p))
+        self.method.is_none_or(|m| m == request.method)
+            && self.path.as_deref().is_none_or(|p| request.path.contains(p) || request.target().contains(p))
     }
 }
 

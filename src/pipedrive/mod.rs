@@ -27,6 +27,6 @@ pub use http::{HttpTransport, HttpTransportError, MAX_BODY, base_url};
 pub use kind::{Id, Kind, ParseIdError};
 pub use limiter::PauseReason;
 pub use observe::{MadeUp, NOT_SENT, awaited_id, is_made_up};
-pub use session::{Conversion, ConversionState, NextPage, PAGE, SearchField, SearchHit, Session};
+pub use session::{BATCH_FROM, Conversion, ConversionState, IDS, NextPage, PAGE, SearchField, SearchHit, Session};
 pub use trace::{Exchange, Purpose, Trace};
 pub use transport::{Answer, Body, Method, Request, Transport, TransportError};

@@ -12,9 +12,9 @@ use super::{ApiError, Caller, Client, ErrorKind, Id, Kind, Method, Purpose, Requ
 /// Largest page; the cost does not depend on it.
 pub const PAGE: usize = 500;
 /// Most ids in one `?ids=` request.
-const IDS: usize = 100;
+pub const IDS: usize = 100;
 /// From this many ids on a list (10 tokens) costs less than single reads (1 token each).
-const BATCH_FROM: usize = 11;
+pub const BATCH_FROM: usize = 11;
 /// Longest search term that is sent; longer ones are cut, searched as a beginning, and compared by the caller.
 const LONGEST_TERM: usize = 100;
 

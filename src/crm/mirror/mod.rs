@@ -17,17 +17,14 @@
 //! Archived deals are in a list of their own that costs twice as much: it is read with the first and then at most once in
 //! [`ARCHIVED_EVERY`], so a deal that others created and archived within that time is not known.
 
-mod gather;
 mod learn;
 mod list;
 mod state;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::index::is_indexed;
@@ -37,7 +34,6 @@ use crate::config::MirrorMode;
 use crate::pipedrive::{Id, Kind, Session};
 use crate::store::{StoreError, Write};
 
-use gather::Gathering;
 use state::Kept;
 pub use state::{Standing, forget_all};
 
@@ -59,7 +55,6 @@ pub const MIRRORED: [Kind; 3] = [Kind::Person, Kind::Organization, Kind::Deal];
 #[derive(Debug, Default)]
 pub struct Mirror {
     kinds: [OfKind; MIRRORED.len()],
-    gathering: Gathering,
 }
 
 /// The mirror of one kind.
@@ -113,10 +108,10 @@ impl Mirror {
         if mirror.is_fresh(fields, asked) {
             return Ok(true);
         }
-        let alone = self.gathering.alone();
+        let alone = account.gathering.alone();
         tokio::pin!(alone);
         alone.as_mut().enable();
-        let _waiting = self.gathering.wait();
+        let _waiting = account.gathering.wait();
         let _turn = mirror.turn.lock().await;
         if mirror.is_fresh(fields, asked) {
             return Ok(true);
@@ -126,25 +121,10 @@ impl Mirror {
         }
         if mirror.is_complete(fields) && !mirror.is_fresh(fields, asked) && mirror.is_worth_sweeping(mode) {
             let due = mirror.state.lock().swept.map(|swept| swept + PACE);
-            self.gathering.gather(due, alone).await;
+            account.gathering.gather(due, alone).await;
             reader.sweep().await?;
         }
         Ok(mirror.is_fresh(fields, asked))
-    }
-
-    /// Who schedules the deliveries that wait here; told when one begins to.
-    pub(super) fn attach(&self, scheduler: Arc<Notify>) {
-        self.gathering.attach(scheduler);
-    }
-
-    /// How many deliveries wait for a list.
-    pub fn waiting(&self) -> usize {
-        self.gathering.waiting()
-    }
-
-    /// All deliveries that are under way wait, and there is none to start: nobody waits for others any longer.
-    pub fn nobody_else(&self) {
-        self.gathering.nobody_else();
     }
 
     /// A search was made because the mirror could not vouch.

@@ -35,6 +35,7 @@ pub(super) fn pipewright(rig: &Rig, args: &[&str]) -> tokio::process::Command {
 pub(super) struct Setup {
     delivery: String,
     account: String,
+    mirror: &'static str,
     server: String,
     source: String,
     scripts: String,
@@ -42,11 +43,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Quick retries, no limits, an account without records.
+    /// Quick retries, no limits, an account without records, no mirror.
     pub(super) fn new() -> Self {
         Self {
             delivery: "retry_first = \"10ms\"\nretry_max = \"50ms\"\n".to_owned(),
             account: String::new(),
+            mirror: "off",
             server: String::new(),
             source: String::new(),
             scripts: "deadline = \"5s\"".to_owned(),
@@ -87,6 +89,12 @@ impl Setup {
         self
     }
 
+    /// Lists are kept, as by default. Without this a miss is asked of the search.
+    pub(super) fn mirrored(mut self) -> Self {
+        self.mirror = "auto";
+        self
+    }
+
     /// Keys of `[scripts]` in place of the default's.
     pub(super) fn scripts(mut self, keys: &str) -> Self {
         keys.clone_into(&mut self.scripts);
@@ -119,8 +127,8 @@ impl Setup {
         let mut rules = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[reload]\nwatch = false\n\
              [scripts]\n{}\n[delivery]\n{}\n[sources.website]\nwrite_keys = [\"env:PIPEWRIGHT_TEST_UNSET\"]\n{}\n\
-             [pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:PIPEWRIGHT_TEST_UNSET\"\nplan = \"ultimate\"\n{}\n",
-            self.server, self.scripts, self.delivery, self.source, self.account
+             [pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:PIPEWRIGHT_TEST_UNSET\"\nplan = \"ultimate\"\nmirror = \"{}\"\n{}\n",
+            self.server, self.scripts, self.delivery, self.source, self.mirror, self.account
         );
         for (name, when, script, more) in &self.rules {
             rules.push_str(&format!("[[rules]]\nname = \"{name}\"\nwhen = '{when}'\nscript = \"{name}.rhai\"\n{more}\n"));
@@ -373,6 +381,13 @@ impl Rig {
     /// Requests of this method whose path holds this text, in order.
     pub(super) fn calls(&self, method: Method, path: &str) -> Vec<MockExchange> {
         self.mock.log().into_iter().filter(|e| e.method == method && e.path.contains(path)).collect()
+    }
+
+    /// The queries of the GETs of this path, in order: `limit=500&sort_by=id`.
+    pub(super) fn queries(&self, path: &str) -> Vec<String> {
+        let query =
+            |call: &MockExchange| call.query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        self.mock.log().iter().filter(|e| e.method == Method::Get && e.path == path).map(query).collect()
     }
 
     /// Requests that ask for changes, carried out or not.

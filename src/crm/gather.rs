@@ -1,4 +1,4 @@
-//! Who waits for a list, so that many share one sweep and nobody waits for company that does not come.
+//! Who waits for others, so that many share one request and nobody waits for company that does not come.
 //!
 //! Invariants: whoever waits has been counted, and the scheduler told, before it waits for others; those who wait take no place from
 //! those who could go on; where nobody schedules, nobody waits for others.
@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-/// Who waits for lists of an account.
+/// Who waits for others in an account.
 #[derive(Debug, Default)]
-pub(super) struct Gathering {
+pub struct Gathering {
     waiting: AtomicUsize,
     /// Told when somebody begins to wait: there is a place beside it.
     scheduler: OnceLock<Arc<Notify>>,
@@ -36,13 +36,19 @@ impl Gathering {
         drop(self.scheduler.set(scheduler));
     }
 
+    /// Whether somebody schedules: else nobody waits for others.
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.scheduler.get().is_some()
+    }
+
     /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
+    #[must_use]
+    pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// All who are under way wait, and there is no one to add to them.
-    pub(super) fn nobody_else(&self) {
+    /// All deliveries that are under way wait, and there is none to start: nobody waits for others any longer.
+    pub fn nobody_else(&self) {
         self.nobody_else.notify_waiters();
     }
 
@@ -62,7 +68,7 @@ impl Gathering {
 
     /// Lets others come: until `due`, or until nobody does.
     pub(super) async fn gather(&self, due: Option<Instant>, alone: impl Future<Output = ()>) {
-        if let Some(due) = due.filter(|_| self.scheduler.get().is_some()) {
+        if let Some(due) = due.filter(|_| self.is_scheduled()) {
             drop(tokio::time::timeout_at(due, alone).await);
         }
     }
