@@ -8,6 +8,7 @@ use super::exit::{FOUND, Failure, Outcome};
 use super::output::{self, Table, say, say_json, size, time};
 use crate::config::Writes;
 use crate::console;
+use crate::crm::Standing;
 use crate::delivery::{DeliveryStatus, PauseInfo};
 use crate::diagnostic::{Severity, render_all};
 use crate::store::CauseCount;
@@ -164,7 +165,15 @@ fn accounts_and_rules(status: &console::Status) -> String {
         let enabled = if status.set.disabled.contains(&r.name) { "no" } else { "yes" };
         rules.row([r.name.clone(), enabled.to_owned(), r.pending.to_string(), pause(r.paused.as_ref())]);
     }
-    for table in [accounts, rules].iter().filter(|t| !t.is_empty()) {
+    let mut mirrors = Table::new(["MIRROR OF", "KIND", "MODE", "LISTED", "STATE"]);
+    for (a, m) in status.delivery.accounts.iter().flat_map(|a| a.mirror.iter().map(move |m| (a, m))) {
+        let listed = match m.standing {
+            Standing::Empty => String::new(),
+            Standing::Filling { records, .. } | Standing::Complete { records, .. } => records.to_string(),
+        };
+        mirrors.row([a.name.clone(), m.kind.to_string(), m.mode.as_str().to_owned(), listed, m.why.clone()]);
+    }
+    for table in [accounts, rules, mirrors].iter().filter(|t| !t.is_empty()) {
         text.push('\n');
         text.push_str(&table.render());
     }

@@ -22,6 +22,8 @@ pub struct DeliveryConfig {
     pub pause_after_lanes: u32,
     /// Failed script runs of one rule in a row before the rule pauses; 0: never.
     pub pause_rule_after: u32,
+    /// An update takes along what later deliveries of its lane say of the same record.
+    pub squash: bool,
 }
 
 impl Default for DeliveryConfig {
@@ -34,6 +36,7 @@ impl Default for DeliveryConfig {
             retry_max: Span::secs(600),
             pause_after_lanes: 4,
             pause_rule_after: 25,
+            squash: true,
         }
     }
 }

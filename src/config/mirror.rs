@@ -1,9 +1,9 @@
 //! `mirror` of an account: one word, or one a kind.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// Whether the lists of a kind are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MirrorMode {
     /// As far as it costs less than searching.
@@ -16,9 +16,6 @@ pub enum MirrorMode {
 }
 
 impl MirrorMode {
-    /// The words that may be written.
-    pub const WORDS: &'static [&'static str] = &["auto", "on", "off"];
-
     /// As it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,14 +1,17 @@
 //! One account's whole state.
 //!
 //! Invariants: metadata that is too old is still used when it cannot be fetched anew; however many ask for a refresh at once, one
-//! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store, so that a restart
-//! does not need Pipedrive, and as Pipedrive gave it; what is answered has the names that the schema file pins.
+//! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store with its time, so that a
+//! restart needs Pipedrive no sooner than it would have been asked anyway, and as Pipedrive gave it; what is answered has the names that the schema file pins.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -89,12 +92,20 @@ struct Pinned {
     changes: Arc<[SchemaChange]>,
 }
 
+/// What the store keeps.
+#[derive(Deserialize)]
+struct KeptMetadata {
+    /// When it was fetched.
+    at: Timestamp,
+    metadata: Arc<Metadata>,
+}
+
 struct Snapshot {
     /// As Pipedrive gave it.
     answer: Arc<Metadata>,
     /// The same with the schema's names.
     metadata: Arc<Metadata>,
-    /// None: from the store, so of unknown age.
+    /// None: of unknown age.
     fetched: Option<Instant>,
 }
 
@@ -183,12 +194,14 @@ impl Account {
     pub async fn load_kept_metadata(&self) -> Result<bool, StoreError> {
         let kept = self.store.kv_get(SPACE, &self.name).await?;
         // What another version wrote and this one cannot read is fetched anew.
-        let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(metadata) = &kept {
-            let snapshot = self.snapshot(Arc::clone(metadata), None);
-            self.metadata.compare_and_swap(&None::<Arc<Snapshot>>, Some(Arc::new(snapshot)));
-        }
-        Ok(kept.is_some())
+        let kept: Option<KeptMetadata> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(KeptMetadata { at, metadata }) = kept else { return Ok(false) };
+        // Of a clock that was set back nobody can tell how old it is.
+        let age = Duration::try_from(Timestamp::now().duration_since(at)).ok();
+        let fetched = age.and_then(|age| Instant::now().checked_sub(age));
+        let snapshot = self.snapshot(metadata, fetched);
+        self.metadata.compare_and_swap(&None::<Arc<Snapshot>>, Some(Arc::new(snapshot)));
+        Ok(true)
     }
 
     /// Sets the metadata, as if fetched now.
@@ -281,7 +294,7 @@ impl Account {
             Ok(metadata) => {
                 *self.failed.lock() = None;
                 self.metrics.metadata_refreshed(&self.name);
-                self.keep(&metadata).await;
+                self.keep(&metadata, Timestamp::now()).await;
                 self.set_metadata(metadata);
                 Ok(self.metadata())
             }
@@ -303,13 +316,15 @@ impl Account {
         let Some(now) = self.metadata.load_full() else { return };
         let mut answer = Metadata::clone(&now.answer);
         change(&mut answer);
-        self.keep(&answer).await;
+        let age = now.fetched.map(|at| at.elapsed()).and_then(|age| SignedDuration::try_from(age).ok());
+        let at = age.and_then(|age| Timestamp::now().checked_sub(age).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+        self.keep(&answer, at).await;
         self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(answer), now.fetched))));
     }
 
     /// Keeps it for the next start. A store that refuses costs nothing now.
-    async fn keep(&self, metadata: &Metadata) {
-        let Ok(value) = serde_json::to_vec(metadata) else { return };
+    async fn keep(&self, metadata: &Metadata, at: Timestamp) {
+        let Ok(value) = serde_json::to_vec(&json!({ "at": at, "metadata": metadata })) else { return };
         let write = Write::KvPut { space: SPACE.to_owned(), key: self.name.to_string(), value };
         if let Err(error) = self.store.commit(vec![write]).await {
             tracing::warn!(account = %self.name, %error, "fetched metadata could not be kept for the next start");

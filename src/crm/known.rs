@@ -7,15 +7,17 @@
 //!   compares with.
 //! - `by` is the event that last said what the field is to hold, whether it had to be sent or not: a replay counts as the event that it
 //!   repeats. So what a replay of an older event would write is known to be old.
+//! - Beside the fields stands what requests have taken along of later deliveries, until those have run.
 //!
 //! Invariants: only fields that a rule has sent are kept, and match fields that an import of ids found empty, so the size stays that of
 //! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::pipedrive::{Entity, Id, Kind};
-use crate::store::{Seq, Store, StoreError, Write};
+use crate::store::{DeliveryId, Seq, Store, StoreError, Write};
 
 /// What stands for a sent value where a rule found that the field held one already, and sent none.
 #[must_use]
@@ -33,6 +35,23 @@ const HELD: &str = "held";
 
 /// When it was seen, in Unix seconds.
 const AT: &str = "at";
+
+/// What requests have taken along of deliveries that have not run yet; no field has this key.
+const CARRIED: &str = "#carried";
+
+/// What a request has taken along of a later delivery.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The later delivery.
+    pub of: String,
+    /// A digest of its step: another one is sent by itself.
+    pub step: u64,
+    /// The delivery whose request it was.
+    #[serde(rename = "in")]
+    pub carrier: String,
+    /// What changed by it, for its record.
+    pub changes: Vec<Value>,
+}
 
 /// The number of the event that last said what it is to hold.
 const BY: &str = "by";
@@ -109,6 +128,34 @@ impl Known {
                 self.0.insert(field.to_owned(), json!({ "sent": value }));
             }
         }
+    }
+
+    /// Notes that a request has taken along what a later delivery of the lane says.
+    pub fn note_carried(&mut self, carried: &Carried) {
+        let Ok(carried) = serde_json::to_value(carried) else { return };
+        match self.0.get_mut(CARRIED) {
+            Some(Value::Array(all)) => all.push(carried),
+            _ => {
+                self.0.insert(CARRIED.to_owned(), json!([carried]));
+            }
+        }
+    }
+
+    /// Takes out what a request has taken along of this delivery's step.
+    pub fn take_carried(&mut self, of: &DeliveryId, step: u64) -> Option<Carried> {
+        let all = self.0.get_mut(CARRIED)?.as_array_mut()?;
+        let of = of.to_string();
+        let at = all.iter().position(|carried| carried["of"] == of && carried["step"] == step)?;
+        let taken = Carried::deserialize(all.remove(at)).ok();
+        if all.is_empty() {
+            self.forget_carried();
+        }
+        taken
+    }
+
+    /// Something is sent again: nobody's values are taken for sent on the way any longer.
+    pub fn forget_carried(&mut self) {
+        self.0.remove(CARRIED);
     }
 
     /// Which event last said what the field is to hold, where that is known.

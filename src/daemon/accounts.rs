@@ -108,7 +108,8 @@ async fn make(
     };
     let mut writes = Vec::new();
     let known = store.kv_get(SPACE, name).await?;
-    if known.as_deref() != Some(address.as_bytes()) {
+    let is_same = known.as_deref() == Some(address.as_bytes());
+    if !is_same {
         if known.is_some() && matches!(endpoint.door, Door::Configured) {
             tracing::warn!(
                 account = name,
@@ -131,7 +132,8 @@ async fn make(
     let client = Client::new(transport, options);
     let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
     account.attach(endpoint.listener.clone());
-    if matches!(endpoint.door, Door::Configured) && known.is_some() {
+    account.mirror.load(&account).await?;
+    if is_same {
         account.load_kept_metadata().await?;
     }
     Ok(Arc::new(account))
@@ -189,6 +191,8 @@ async fn warm_up(accounts: &Accounts, live: &Live) {
         let session = account.client.session(Trace::default());
         if let Err(error) = account.ready_metadata(&session).await {
             tracing::warn!(account = %account.name, %error, "the account's fields could not be read; its deliveries will try again");
+        } else if let Err(error) = account.mirror.fill(&account, &session).await {
+            tracing::warn!(account = %account.name, %error, "the account's lists could not be read to their ends; look-ups go on with them");
         }
     }
     let set = live.load();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
+use super::ahead::{self, About, Ahead};
 use super::archived;
 use super::backfill::{Stronger, vacant};
 use super::creates::{Braked, Place};
@@ -17,7 +18,7 @@ use super::locks;
 use super::policy::earlier;
 use super::record::{Effect, StepState};
 use super::trouble::{Trouble, Whose};
-use crate::crm::{self, Address, Found, Known, Lookup, WireTarget, index};
+use crate::crm::{self, Address, Carried, Found, Known, Lookup, WireTarget, index};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
 use crate::plan::{self, BodyFor, BodyOutcome, Operation, PlanProblem, Step};
@@ -39,7 +40,13 @@ pub(super) struct Making<'m> {
 
 impl Executor<'_> {
     pub(super) async fn create(&mut self, making: Making<'_>) -> Result<(), Trouble> {
-        let Making { at, step, kind, links, .. } = making;
+        while !self.create_once(making).await? {}
+        Ok(())
+    }
+
+    /// Whether that was it: what was refused with what it took along is sent again by itself.
+    async fn create_once(&mut self, making: Making<'_>) -> Result<bool, Trouble> {
+        let Making { at, step, kind, lookups, links } = making;
         if let Some(key) = &step.key {
             self.lock_or_give_way(vec![locks::key_name(&self.account.name, kind, key)]).await?;
             let known = self.attempt.runtime.store.index_get(&self.account.name, kind.as_str(), locks::KEY_FIELD, key).await?;
@@ -48,30 +55,36 @@ impl Executor<'_> {
                 let line = format!("key: the {kind} {id} was created under `{key}` before, and is not created again");
                 self.plan_mut().decided(at, line);
                 self.plan_mut().done(at, Effect::Exists, Some(id));
-                return Ok(());
+                return Ok(true);
             }
         }
         if let StepState::Sending { target: None, .. } = self.plan().steps[at].state
             && self.looked_for != Some(at)
             && self.reconcile(making).await?
         {
-            return Ok(());
+            return Ok(true);
         }
         let outcome = self.body(step, BodyFor::Create, links)?;
         if self.made_unknown(making, &outcome.body).await? {
-            return Ok(());
+            return Ok(true);
         }
+        let mut known = Known::default();
+        for (field, value) in &outcome.sent {
+            known.note_sent(field, value.clone());
+        }
+        let ahead = self.look_ahead(step, About::Made(lookups), &outcome.body, &known, None).await;
         let place = self.brake()?;
         let tries = match self.plan().steps[at].state {
             StepState::Sending { tries, target: None, .. } => tries,
             _ => 0,
         };
-        let body = Json::Object(outcome.body.clone());
+        let sent = ahead.body().unwrap_or(&outcome.body).clone();
+        let body = Json::Object(sent.clone());
         self.plan_mut().steps[at].changes = outcome.changes;
         self.remark(at, outcome.notes, outcome.decisions);
         self.plan_mut().steps[at].state = StepState::Sending { since: Timestamp::now(), body, tries: tries + 1, target: None };
+        self.squashed(at, &ahead);
         self.pin().await?;
-        let sent = outcome.body;
         let (claims, by) = (&self.attempt.runtime.locks.claims, &self.attempt.pending.id);
         if !self.observe {
             claims.sending(&self.account.name, kind, by, &sent);
@@ -85,18 +98,19 @@ impl Executor<'_> {
                 if let Some(place) = place {
                     place.made(Timestamp::now());
                 }
-                self.created(making, id, &entity).await
+                self.created(making, id, &entity, &ahead).await?;
+                Ok(true)
             }
             Err(error) if error.class() == FailureClass::UnknownOutcome => {
                 if self.reconcile(making).await? {
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(self.write_in_doubt(at, error, tries + 1))
             }
             Err(error) => {
                 // It was refused or never left: nothing is to be reconciled.
                 self.plan_mut().steps[at].state = StepState::Todo;
-                Err(error.into())
+                if self.is_sent_alone(at, &ahead, &error) { Ok(false) } else { Err(error.into()) }
             }
         }
     }
@@ -172,7 +186,8 @@ impl Executor<'_> {
                 if self.create_limit().is_some() {
                     self.attempt.runtime.creates.made(&self.attempt.pending.id.rule, Timestamp::now());
                 }
-                self.created(making, id, &entity).await?;
+                // What it took along is not known any more: the later deliveries say it again.
+                self.created(making, id, &entity, &Ahead::default()).await?;
                 Ok(true)
             }
             None => {
@@ -183,7 +198,7 @@ impl Executor<'_> {
         }
     }
 
-    async fn created(&mut self, making: Making<'_>, id: Id, entity: &Entity) -> Result<(), Trouble> {
+    async fn created(&mut self, making: Making<'_>, id: Id, entity: &Entity, ahead: &Ahead) -> Result<(), Trouble> {
         let Making { at, step, kind, lookups, links } = making;
         let account = &self.account.name;
         if !self.observe {
@@ -200,6 +215,7 @@ impl Executor<'_> {
             known.note_sent(&field, value);
             known.note_by(&field, self.attempt.origin());
         }
+        ahead.note(&mut known, &self.attempt.pending.id);
         known.note_seen(kind, entity, Timestamp::now());
         writes.push(known.write(account, kind, &id));
         self.learn(writes);
@@ -288,6 +304,18 @@ impl Executor<'_> {
         links: &Links,
     ) -> Result<Sent, Trouble> {
         let mut known = Known::load(&*self.attempt.runtime.store, &self.account.name, kind, id).await?;
+        if let Some(carried) = self.carried(step, &mut known) {
+            self.learn([known.write(&self.account.name, kind, id)]);
+            let (changes, line) = ahead::carried(carried);
+            if changes.is_empty() {
+                self.plan_mut().done(at, Effect::Unchanged, Some(id.clone()));
+            } else {
+                self.plan_mut().steps[at].changes = changes;
+                self.plan_mut().decided(at, line);
+                self.plan_mut().done(at, Effect::Updated, Some(id.clone()));
+            }
+            return Ok(Sent::Done);
+        }
         // Without an age limit nothing counts but what is read now.
         let trusted = self.attempt.rule().map_or(Duration::ZERO, |rule| rule.config.reread_after.get());
         let since = earlier(Timestamp::now(), trusted);
@@ -338,18 +366,29 @@ impl Executor<'_> {
         if archived::goes_to_archive(kind, present.as_ref(), &body) {
             return Ok(Sent::Archived);
         }
+        let mut ahead = self.look_ahead(&step, About::Id(id), &body, &known, present.as_ref()).await;
+        self.squashed(at, &ahead);
         self.ensure_pinned().await?;
         // Before it is sent and after: what others read until the answer is old, whatever the answer.
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
         self.account.mirror.wrote(kind, id);
-        let answer = self.session.update(kind, id, body.clone()).await;
+        let mut answer = self.session.update(kind, id, ahead.body().unwrap_or(&body).clone()).await;
+        if let Err(error) = &answer
+            && self.is_sent_alone(at, &ahead, error)
+        {
+            ahead = Ahead::default();
+            answer = self.session.update(kind, id, body.clone()).await;
+        }
         self.attempt.runtime.locks.written(entity_name(&self.account.name, kind, id));
         self.account.mirror.wrote(kind, id);
         match answer {
             Ok(entity) => {
+                let body = ahead.body().unwrap_or(&body);
                 if body.contains_key("emails") {
                     self.learn(self.follow_emails(kind, id, present.as_ref(), &entity));
                 }
+                known.forget_carried();
+                ahead.note(&mut known, &self.attempt.pending.id);
                 known.note_seen(kind, &entity, Timestamp::now());
                 if let Some(via) = via {
                     writes = self.index_puts(kind, id, &via.lookups[..=via.hit]);
@@ -385,6 +424,32 @@ impl Executor<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// What an earlier request has taken along of this step.
+    fn carried(&self, step: &Step, known: &mut Known) -> Option<Carried> {
+        if self.observe || self.attempt.replay.is_some() {
+            return None;
+        }
+        known.take_carried(&self.attempt.pending.id, ahead::digest(step))
+    }
+
+    /// Says in the record what a request takes along.
+    fn squashed(&mut self, at: usize, ahead: &Ahead) {
+        if ahead.body().is_some() {
+            self.plan_mut().decided(at, ahead.line());
+        }
+    }
+
+    /// Whether a request that took something along was refused, so that it is to be sent by itself.
+    fn is_sent_alone(&mut self, at: usize, ahead: &Ahead, error: &ApiError) -> bool {
+        let again = ahead.body().is_some() && ahead::is_refused(error);
+        if again {
+            self.alone = true;
+            self.plan_mut()
+                .decided(at, "squash: Pipedrive refused what later events say with it; it was sent by itself".to_owned());
+        }
+        again
     }
 
     /// Adds to a step's warnings what is not among them, and notes what its policies decided.

@@ -112,6 +112,8 @@ pub(super) struct Attempt {
     pub(super) outbox: Vec<Write>,
     /// Locks that are held until that commit.
     pub(super) held: Vec<Held>,
+    /// Deliveries of its lane that waited behind it when it went out, in order.
+    pub(super) following: Vec<Pending>,
     /// Whether it may park for a link that is not there yet.
     pub(super) patient: bool,
     /// What is left of the record that this attempt's replaces.
@@ -124,16 +126,16 @@ pub(super) struct Attempt {
 }
 
 /// Runs one attempt and commits what it came to.
-pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool) -> Ended {
-    run_as(runtime, pending, probing, true).await
+pub(super) async fn run(runtime: Arc<Runtime>, pending: Pending, probing: bool, following: Vec<Pending>) -> Ended {
+    run_as(runtime, pending, probing, true, following).await
 }
 
 /// Runs one attempt for which the time to wait for links is over.
 pub(super) async fn run_at_once(runtime: Arc<Runtime>, pending: Pending) -> Ended {
-    run_as(runtime, pending, false, false).await
+    run_as(runtime, pending, false, false, Vec::new()).await
 }
 
-async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool) -> Ended {
+async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient: bool, following: Vec<Pending>) -> Ended {
     let set = runtime.live.load_full();
     runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
     let caller =
@@ -158,6 +160,7 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
         held: Vec::new(),
         replaced: None,
         patient,
+        following,
         probing,
         started_at: Timestamp::now(),
         caller,

@@ -18,6 +18,7 @@ use crate::crm::{Account, Metadata};
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::plan::{self, Plan, PlanProblem, PrepareContext, Step};
+use crate::rules::Rule;
 use crate::script::{Asked, Came, LogLine, Memo, Outcome, RunRequest};
 use crate::store::{DeliveryState, StoredEvent};
 
@@ -170,14 +171,23 @@ pub(super) fn context<'a>(
     metadata: &'a Metadata,
     event: &'a Event,
 ) -> Result<PrepareContext<'a>, Trouble> {
-    let rule = attempt.rule()?;
-    Ok(PrepareContext {
+    Ok(context_of(attempt.rule()?, account, metadata, event))
+}
+
+/// What a rule's plans are made ready against.
+pub(super) fn context_of<'a>(
+    rule: &'a Rule,
+    account: &'a Account,
+    metadata: &'a Metadata,
+    event: &'a Event,
+) -> PrepareContext<'a> {
+    PrepareContext {
         metadata,
         match_fields: &account.config.match_fields,
         rule: &rule.name,
         message_id: &event.message_id,
         write: rule.config.write,
-    })
+    }
 }
 
 /// Where the script ended its run: it is the last that it logged.

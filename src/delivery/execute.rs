@@ -41,6 +41,8 @@ pub(super) struct Executor<'a> {
     awaited: Vec<(Kind, Vec<Lookup>)>,
     /// The step whose lost create this attempt has looked for in vain.
     pub(super) looked_for: Option<usize>,
+    /// A request that took others' values along was refused: no other one does.
+    pub(super) alone: bool,
 }
 
 /// How many of the first waits an unknown outcome is left to land, before it is looked for again.
@@ -60,6 +62,7 @@ impl<'a> Executor<'a> {
             found: Vec::new(),
             awaited: Vec::new(),
             looked_for: None,
+            alone: false,
         }
     }
 

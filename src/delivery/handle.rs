@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Writes;
+use crate::crm::MirrorStatus;
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, ReplayOptions, Seq};
@@ -53,6 +54,9 @@ pub struct AccountStatus {
     /// How it differs from its schema file: what was renamed or deleted in Pipedrive, and what to do, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<String>,
+    /// Which lists are kept, and what a look-up costs so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirror: Vec<MirrorStatus>,
 }
 
 /// How a rule stands.

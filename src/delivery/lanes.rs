@@ -61,6 +61,25 @@ struct Lane {
     place: Place,
 }
 
+impl Lane {
+    fn pending(&self, rule: &Arc<str>, entry: &Entry) -> Pending {
+        Pending {
+            id: DeliveryId { seq: entry.seq, rule: rule.clone() },
+            position: entry.position,
+            account: self.account.clone(),
+            key: self.key.to_string(),
+            after: entry.after.iter().map(|key| key.to_string()).collect(),
+            behind: entry.behind.iter().map(|key| key.to_string()).collect(),
+            attempts: entry.attempts,
+            run_at: entry.run_at,
+            first_failed_at: entry.first_failed_at,
+            pinned: entry.pinned,
+            tried: entry.tried,
+            released_at: entry.released_at,
+        }
+    }
+}
+
 /// Where a lane stands between two turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -196,6 +215,26 @@ impl Lanes {
             }
         }
         None
+    }
+
+    /// The deliveries that would run in this lane after the one under way, in order, at most so many: up to the first that was tried before,
+    /// or has to come after another lane's.
+    pub(crate) fn following(&self, lane_id: LaneId, most: usize) -> Vec<Pending> {
+        let lane = self.lane_ref(lane_id);
+        let mut queues: Vec<_> = lane.rules.iter().filter(|(rule, _)| !self.held_rules.contains(rule)).collect();
+        queues.sort_by_key(|(rule, _)| rule.clone());
+        let mut heads: Vec<_> = queues.iter().map(|(rule, queue)| (rule, queue.iter().take(most).peekable())).collect();
+        let mut following = Vec::new();
+        while following.len() < most {
+            let next = heads.iter_mut().filter_map(|(rule, queue)| Some((*rule, queue.peek().copied()?, queue)));
+            let Some((rule, entry, queue)) = next.min_by_key(|(_, entry, _)| (entry.seq, entry.position)) else { break };
+            if entry.tried || entry.pinned || entry.run_at.is_some() || !entry.after.is_empty() || !entry.behind.is_empty() {
+                break;
+            }
+            queue.next();
+            following.push(lane.pending(rule, entry));
+        }
+        following
     }
 
     /// Ends the turn of the delivery that is under way in the lane.
@@ -483,20 +522,7 @@ impl Lanes {
             }
             (None, None) => return None,
         };
-        let pending = Pending {
-            id: DeliveryId { seq: entry.seq, rule: rule.clone() },
-            position: entry.position,
-            account: lane.account.clone(),
-            key: lane.key.to_string(),
-            after: entry.after.iter().map(|key| key.to_string()).collect(),
-            behind: entry.behind.iter().map(|key| key.to_string()).collect(),
-            attempts: entry.attempts,
-            run_at: entry.run_at,
-            first_failed_at: entry.first_failed_at,
-            pinned: entry.pinned,
-            tried: entry.tried,
-            released_at: entry.released_at,
-        };
+        let pending = lane.pending(&rule, &entry);
         let waited = entry.run_at.is_some();
         lane.running = Some((rule, entry));
         self.parked.remove(&pending.id);

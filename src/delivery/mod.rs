@@ -4,6 +4,7 @@
 //! restarts; an entity has one writer at a time; nothing that changes a record is sent before the plan is pinned. Options that
 //! `on_unknown: "create"` adds come before it: their ids are part of the plan.
 
+mod ahead;
 mod apply;
 mod archived;
 mod attempt;

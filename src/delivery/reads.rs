@@ -148,7 +148,7 @@ fn lay_over(entity: &mut Map<String, Json>, step: &Step, created: bool, metadata
 }
 
 /// Lays a body over an entity.
-fn put_on(entity: &mut Map<String, Json>, body: Map<String, Json>) {
+pub(super) fn put_on(entity: &mut Map<String, Json>, body: Map<String, Json>) {
     for (key, value) in body {
         match (entity.get_mut(&key), value) {
             (Some(Json::Object(present)), Json::Object(fields)) if key == "custom_fields" => present.extend(fields),

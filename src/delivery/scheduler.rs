@@ -37,6 +37,9 @@ const STORE_RETRY: Duration = Duration::from_secs(2);
 /// For each delivery that may be under way so many more may be that wait for others.
 const WAITING: usize = 7;
 
+/// So many waiting deliveries of a lane are looked at by the one that goes out.
+const AHEAD: usize = 20;
+
 /// How many pending deliveries are read at once at the start.
 const PAGE: usize = 10_000;
 
@@ -212,7 +215,8 @@ impl Scheduler {
             };
             let Some((lane, pending)) = self.lanes.next(now, per_account) else { break };
             let probing = self.pauses.get(&Scope::Account(pending.account.to_string())).is_some();
-            let task = self.running.spawn(attempt::run(self.runtime.clone(), pending.clone(), probing));
+            let following = if set.config.delivery.squash { self.lanes.following(lane, AHEAD) } else { Vec::new() };
+            let task = self.running.spawn(attempt::run(self.runtime.clone(), pending.clone(), probing, following));
             self.under_way.insert(task.id(), (lane, pending));
         }
         for (name, _, running) in self.lanes.by_account() {
@@ -473,6 +477,7 @@ impl Scheduler {
         for account in &mut accounts {
             account.paused = self.pauses.get(&Scope::Account(account.name.clone())).cloned();
             let known = self.runtime.accounts.read().get(account.name.as_str()).cloned();
+            account.mirror = known.as_ref().map(|known| known.mirror.status(known)).unwrap_or_default();
             let changes = known.map(|known| known.schema_changes()).unwrap_or_default();
             account.writes = self.writes.get(account.name.as_str()).copied();
             account.observed = self.observed.get(account.name.as_str()).copied().unwrap_or_default();
@@ -524,7 +529,16 @@ impl Scheduler {
 
 fn idle_account(name: &str) -> AccountStatus {
     let name = name.to_owned();
-    AccountStatus { name, pending: 0, running: 0, writes: None, observed: 0, paused: None, schema: Vec::new() }
+    AccountStatus {
+        name,
+        pending: 0,
+        running: 0,
+        writes: None,
+        observed: 0,
+        paused: None,
+        schema: Vec::new(),
+        mirror: Vec::new(),
+    }
 }
 
 fn idle_rule(name: &str) -> RuleStatus {

@@ -25,6 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::index::is_indexed;
@@ -117,7 +118,9 @@ impl Mirror {
             return Ok(true);
         }
         if !mirror.is_complete(fields) {
-            reader.fill(fields).await?;
+            // What others will most likely ask for, too: a field more costs nothing now and the whole list later.
+            let fields = fields | &usual(account, kind, metadata);
+            reader.fill(&fields).await?;
         }
         if mirror.is_complete(fields) && !mirror.is_fresh(fields, asked) && mirror.is_worth_sweeping(mode) {
             let due = mirror.state.lock().swept.map(|swept| swept + PACE);
@@ -147,21 +150,95 @@ impl Mirror {
         }
     }
 
-    /// How the mirrors stand, by kind.
+    /// Takes what the store kept of the lists.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn standings(&self, account: &Account) -> Result<Vec<(Kind, Standing)>, StoreError> {
-        let mut standings = Vec::new();
-        for kind in MIRRORED {
-            if let Some(mirror) = self.of(kind) {
-                mirror.load(account, kind).await?;
-                let standing = mirror.state.lock().kept.as_ref().map(|kept| kept.standing.clone()).unwrap_or_default();
-                standings.push((kind, standing));
+    pub async fn load(&self, account: &Account) -> Result<(), StoreError> {
+        for (mirror, kind) in self.kinds.iter().zip(MIRRORED) {
+            mirror.load(account, kind).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the lists of the kinds that are always mirrored to their ends; what was read before is not read again.
+    ///
+    /// # Errors
+    /// When a request or the store fails.
+    pub async fn fill(&self, account: &Account, session: &Session) -> Result<(), FindError> {
+        let metadata = account.ready_metadata(session).await?;
+        for (mirror, kind) in self.kinds.iter().zip(MIRRORED).filter(|(_, kind)| mode(account, *kind) == MirrorMode::On) {
+            mirror.load(account, kind).await?;
+            let mut fields = usual(account, kind, &metadata);
+            fields.extend(mirror.state.lock().kept.iter().flat_map(|kept| kept.fields.clone()));
+            let reader = list::Reader { account, session, kind, mirror, metadata: &metadata };
+            while !mirror.is_complete(&fields) {
+                // One page a turn: deliveries come between.
+                let _turn = mirror.turn.lock().await;
+                reader.fill(&fields).await?;
             }
         }
-        Ok(standings)
+        Ok(())
     }
+
+    /// How the mirrors stand.
+    #[must_use]
+    pub fn status(&self, account: &Account) -> Vec<MirrorStatus> {
+        let status = |(mirror, kind): (&OfKind, Kind)| {
+            let mode = mode(account, kind);
+            let standing = mirror.state.lock().kept.as_ref().map(|kept| kept.standing.clone()).unwrap_or_default();
+            MirrorStatus { kind, mode, why: why(mode, &standing), standing }
+        };
+        self.kinds.iter().zip(MIRRORED).map(status).collect()
+    }
+}
+
+/// How the mirror of a kind stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorStatus {
+    /// The kind.
+    pub kind: Kind,
+    /// As `rules.toml` has it.
+    pub mode: MirrorMode,
+    /// How far its list was read.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What that means for a look-up that the match index cannot answer, and why.
+    pub why: String,
+}
+
+fn why(mode: MirrorMode, standing: &Standing) -> String {
+    match (mode, standing) {
+        (MirrorMode::Off, _) => "off in rules.toml: what the match index does not have is searched for (20 tokens)".to_owned(),
+        (MirrorMode::On, Standing::Empty) => "its list is to be read".to_owned(),
+        (MirrorMode::Auto, Standing::Empty) => {
+            "the first look-up that misses reads a page of its list (500 for 10 tokens), which costs less than a search (20)"
+                .to_owned()
+        }
+        (_, Standing::Filling { .. }) => {
+            "its list is being read: each look-up that misses reads a page (10 tokens) beside its search (20)".to_owned()
+        }
+        (_, Standing::Complete { since, .. }) => format!(
+            "complete: a look-up that misses asks for what has changed since {} (10 tokens), and all who miss meanwhile share that; nothing \
+             is searched for",
+            since.strftime("%Y-%m-%d %H:%M:%SZ")
+        ),
+    }
+}
+
+/// What rules usually match by: the account's match field, and the e-mail of a person.
+fn usual(account: &Account, kind: Kind, metadata: &Metadata) -> BTreeSet<Address> {
+    let names = &account.config.match_fields;
+    let name = match kind {
+        Kind::Person => &names.person,
+        Kind::Organization => &names.organization,
+        _ => &names.deal,
+    };
+    let email = (kind == Kind::Person).then(|| Address::Standard("emails".to_owned()));
+    let named = metadata.custom_named(kind, name);
+    let field = metadata.custom_field(kind, name).or_else(|| named.first().copied());
+    let field = field.map(|field| Address::Custom(field.key.clone()));
+    [email, field].into_iter().flatten().filter(|address| is_indexed(kind, address, metadata.type_of(kind, address))).collect()
 }
 
 fn mode(account: &Account, kind: Kind) -> MirrorMode {

@@ -213,6 +213,7 @@ fn answer(seen: &Seen, command: Command) {
                     observed: 0,
                     paused: Some(pause),
                     schema: Vec::new(),
+                    mirror: Vec::new(),
                 }],
                 rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, running: 0, paused: by_person }],
                 ..DeliveryStatus::default()

@@ -36,6 +36,7 @@ pub(super) struct Setup {
     delivery: String,
     account: String,
     mirror: &'static str,
+    squash: bool,
     server: String,
     source: String,
     scripts: String,
@@ -43,12 +44,13 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Quick retries, no limits, an account without records, no mirror.
+    /// Quick retries, no limits, an account without records, no mirror, no squashing.
     pub(super) fn new() -> Self {
         Self {
             delivery: "retry_first = \"10ms\"\nretry_max = \"50ms\"\n".to_owned(),
             account: String::new(),
-            mirror: "off",
+            mirror: "mirror = \"off\"",
+            squash: false,
             server: String::new(),
             source: String::new(),
             scripts: "deadline = \"5s\"".to_owned(),
@@ -90,8 +92,19 @@ impl Setup {
     }
 
     /// Lists are kept, as by default. Without this a miss is asked of the search.
-    pub(super) fn mirrored(mut self) -> Self {
-        self.mirror = "auto";
+    pub(super) fn mirrored(self) -> Self {
+        self.own_mirror()
+    }
+
+    /// Requests take along what later deliveries say, as by default. Without this each one sends its own.
+    pub(super) fn squashing(mut self) -> Self {
+        self.squash = true;
+        self
+    }
+
+    /// The account's own keys say what is mirrored.
+    pub(super) fn own_mirror(mut self) -> Self {
+        self.mirror = "";
         self
     }
 
@@ -126,9 +139,9 @@ impl Setup {
         let dir = temp_dir();
         let mut rules = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[reload]\nwatch = false\n\
-             [scripts]\n{}\n[delivery]\n{}\n[sources.website]\nwrite_keys = [\"env:PIPEWRIGHT_TEST_UNSET\"]\n{}\n\
-             [pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:PIPEWRIGHT_TEST_UNSET\"\nplan = \"ultimate\"\nmirror = \"{}\"\n{}\n",
-            self.server, self.scripts, self.delivery, self.source, self.mirror, self.account
+             [scripts]\n{}\n[delivery]\nsquash = {}\n{}\n[sources.website]\nwrite_keys = [\"env:PIPEWRIGHT_TEST_UNSET\"]\n{}\n\
+             [pipedrive.main]\ndomain = \"acme\"\napi_token = \"env:PIPEWRIGHT_TEST_UNSET\"\nplan = \"ultimate\"\n{}\n{}\n",
+            self.server, self.scripts, self.squash, self.delivery, self.source, self.mirror, self.account
         );
         for (name, when, script, more) in &self.rules {
             rules.push_str(&format!("[[rules]]\nname = \"{name}\"\nwhen = '{when}'\nscript = \"{name}.rhai\"\n{more}\n"));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pipewright::config::MirrorMode;
+use pipewright::crm::Standing;
 use pipewright::mock::{Fault, FaultMatch, Hold, MockExchange};
 use pipewright::pipedrive::Method;
 use pipewright::store::DeliveryState;
@@ -62,6 +64,28 @@ async fn a_cold_start_reads_one_page_and_a_miss_asks_for_what_has_changed() {
     let record = rig.record(&row.id).await;
     assert_eq!((record["exchanges"][0]["purpose"].as_str(), record["tokens"].as_u64()), (Some("mirror"), Some(15)), "{record:#}");
     assert!(rig.calls(Method::Get, "earch").is_empty());
+    let status = rig.account_status().await.mirror;
+    let persons = &status[0];
+    assert!(
+        matches!(persons.standing, Standing::Complete { records: 1, .. }) && persons.why.starts_with("complete: "),
+        "{status:?}"
+    );
+    assert!(status[1].why.starts_with("the first look-up that misses reads a page"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_kind_that_is_always_mirrored_is_read_at_the_start() {
+    let rig = Setup::person(TWO).account("mirror = { person = \"on\", organization = \"off\" }").own_mirror().start().await;
+    crate::support::wait_until("the list is read", async || {
+        let status = rig.account_status().await.mirror;
+        matches!(status[0].standing, Standing::Complete { .. }).then_some(())
+    })
+    .await;
+    let status = rig.account_status().await.mirror;
+    assert_eq!((status[1].mode, status[2].mode), (MirrorMode::Off, MirrorMode::Auto));
+    rig.mock.clear_log();
+    rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+    assert_eq!(lists(&rig), ["since"]);
 }
 
 #[tokio::test]

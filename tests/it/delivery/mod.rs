@@ -31,6 +31,7 @@ mod reads;
 mod refused;
 mod replays;
 mod shadow;
+mod squash;
 mod store_trouble;
 mod together;
 mod unknown;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pipewright::config::AccountConfig;
+use pipewright::config::{AccountConfig, MirrorMode};
 use pipewright::crm::{Account, FieldType, NewOption, fetch_metadata};
 use pipewright::pipedrive::{Answer, Kind, Method, Request};
 use pipewright::store::sqlite::{OpenOptions, SqliteStore};
@@ -56,11 +56,16 @@ pub(super) const USER_ID: &str = "1111111111111111111111111111111111111111";
 pub(super) const PLAN: &str = "2222222222222222222222222222222222222222";
 pub(super) const DEAL_ID: &str = "3333333333333333333333333333333333333333";
 
-/// An account on a store of its own; the folder goes with the tuple.
+/// An account on a store of its own, without a mirror; the folder goes with the tuple.
 pub(super) fn account(scripted: &Arc<Scripted>) -> (Account, tempfile::TempDir) {
     let dir = temp_dir();
     let store = store(&dir);
-    (Account::new("main", scripted.client(), store, AccountConfig::default(), Metrics::default()), dir)
+    (Account::new("main", scripted.client(), store, searching(), Metrics::default()), dir)
+}
+
+/// Settings of an account that asks the search.
+pub(super) fn searching() -> AccountConfig {
+    AccountConfig { mirror: MirrorMode::Off.into(), ..AccountConfig::default() }
 }
 
 fn store(dir: &tempfile::TempDir) -> Arc<SqliteStore> {
@@ -182,7 +187,12 @@ async fn old_metadata_goes_on_when_it_cannot_be_fetched_and_survives_a_restart()
     let second = Account::new("main", scripted.client(), store, AccountConfig::default(), Metrics::default());
     assert!(second.ready_metadata(&session).await.is_err(), "none at all is a failure");
     assert!(second.load_kept_metadata().await.expect("the store answers"));
+    let asked = scripted.asked().len();
     assert_eq!(second.ready_metadata(&session).await.expect("the kept one"), before);
+    assert_eq!(scripted.asked().len(), asked, "it is as old as it is, not as the account");
+    tokio::time::advance(Duration::from_secs(4000)).await;
+    assert_eq!(second.ready_metadata(&session).await.expect("the kept one"), before);
+    assert_eq!(scripted.asked().len(), asked + 1, "it is looked for when its time is over");
     drop(dir);
 }
 

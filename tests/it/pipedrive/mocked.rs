@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipewright::config::{AccountConfig, Secret};
+use pipewright::config::Secret;
 use pipewright::crm::{Account, Address, Found, Lookup, OnMany, Term, find, index, normalise};
 use pipewright::failure::FailureClass;
 use pipewright::mock::{ClockStart, Fault, FaultMatch, Mock, MockOptions, serve};
@@ -43,7 +43,7 @@ async fn with_transport(mock: Arc<Mock>, transport: Arc<dyn Transport>, stop: to
     let options = OpenOptions { dir: dir.path().to_owned(), ..OpenOptions::default() };
     let (store, _feed) = SqliteStore::open(options).expect("a store");
     let session = client.session(Trace::default());
-    let account = Account::new("main", client, Arc::new(store), AccountConfig::default(), Metrics::default());
+    let account = Account::new("main", client, Arc::new(store), super::metadata::searching(), Metrics::default());
     account.ready_metadata(&session).await.expect("metadata");
     World { mock, account, session, _dir: dir, _stop: stop }
 }
