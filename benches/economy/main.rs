@@ -70,24 +70,29 @@ async fn run(events: usize, policy: Policy, speed: u32) {
     row("Segment's destination, v1 costs", theirs.requests, theirs.v1.0 + theirs.v1.1, &after, "");
     row("the same at v2 costs", theirs.requests, theirs.v2.0 + theirs.v2.1, &after, "");
 
-    let setting = ours::Setting { policy, limits, latency, search_lag: segment::SEARCH_LAG };
-    let ours = ours::run(&workload, setting).await;
-    let drained = format!("{:.1} s", ours.drained.as_secs_f64());
-    let name = "Pipewright";
-    let differences = row(name, ours.mock.requests(), ours.mock.tokens_spent(), &state::of(&ours.mock), &drained);
+    let mut runs = Vec::new();
+    for (name, squash) in [("Pipewright, squash off", false), ("Pipewright", true)] {
+        let setting = ours::Setting { policy, squash, limits, latency, search_lag: segment::SEARCH_LAG };
+        let run = ours::run(&workload, setting).await;
+        let drained = format!("{:.1} s", run.drained.as_secs_f64());
+        let differences = row(name, run.mock.requests(), run.mock.tokens_spent(), &state::of(&run.mock), &drained);
+        runs.push((name, run, differences));
+    }
     row("omniscient writer", floor.requests(), floor.tokens_spent(), &best, "");
 
-    println!(
-        "\nPipewright: {:.2} times the omniscient writer's tokens, {} refused by limits, {} deliveries failed",
-        ours.mock.tokens_spent() as f64 / floor.tokens_spent() as f64,
-        ours.mock.throttled(),
-        ours.failed
-    );
-    for (purpose, (requests, tokens)) in &ours.by_purpose {
-        println!("  {purpose:<20}{requests:>8} requests{tokens:>10} tokens");
+    for (name, run, differences) in &runs {
+        println!(
+            "\n{name}: {:.3} times the omniscient writer's tokens, {} refused by limits, {} deliveries failed",
+            run.mock.tokens_spent() as f64 / floor.tokens_spent() as f64,
+            run.mock.throttled(),
+            run.failed
+        );
+        for (purpose, (requests, tokens)) in &run.by_purpose {
+            println!("  {purpose:<20}{requests:>8} requests{tokens:>10} tokens");
+        }
+        for difference in differences.iter().take(5) {
+            println!("  differs: {difference}");
+        }
     }
     println!("Segment's destination, v1: {} tokens for searches, {} for writes", theirs.v1.0, theirs.v1.1);
-    for difference in differences.iter().take(5) {
-        println!("  differs: {difference}");
-    }
 }

@@ -23,6 +23,8 @@ const CAP: Duration = Duration::from_secs(1_800);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) policy: Policy,
+    /// Requests take along what later deliveries say.
+    pub(crate) squash: bool,
     /// Requests and searches in 2 s; Pipedrive's plan "growth" is 40 and 10.
     pub(crate) limits: (u32, u32),
     pub(crate) latency: Duration,
@@ -53,7 +55,7 @@ pub(crate) async fn run(workload: &Workload, setting: Setting) -> Spent {
     };
     let mock = account::begin(workload, options);
     let dir = tempfile::tempdir().expect("a folder");
-    files(dir.path(), setting.policy);
+    files(dir.path(), setting);
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let daemon = Daemon::start(DaemonOptions {
         dir: dir.path().to_owned(),
@@ -111,11 +113,12 @@ fn counts<'t>(text: &'t str, name: &'t str, label: &'t str) -> impl Iterator<Ite
     })
 }
 
-fn files(dir: &Path, policy: Policy) {
+fn files(dir: &Path, setting: Setting) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/economy");
     let rules = std::fs::read_to_string(from.join("rules.toml")).expect("the bench's rules.toml");
-    let write = format!("[[rules]]\nwrite = \"{}\"", policy.as_str());
-    std::fs::write(dir.join("rules.toml"), rules.replace("[[rules]]", &write)).expect("rules.toml");
+    let write = format!("[[rules]]\nwrite = \"{}\"", setting.policy.as_str());
+    let rules = format!("{}\n[delivery]\nsquash = {}\n", rules.replace("[[rules]]", &write), setting.squash);
+    std::fs::write(dir.join("rules.toml"), rules).expect("rules.toml");
     std::fs::create_dir(dir.join("scripts")).expect("a folder");
     for entry in std::fs::read_dir(from.join("scripts")).expect("the bench's scripts").flatten() {
         std::fs::copy(entry.path(), dir.join("scripts").join(entry.file_name())).expect("a script");

@@ -27,6 +27,8 @@ pub struct ServerConfig {
     pub max_batch: Bytes,
     /// Most events in a batch; [`MAX_BATCH_EVENTS`] at most.
     pub max_batch_events: usize,
+    /// Deliveries that may wait; while there are more, events that a rule wants are refused with 429.
+    pub max_backlog: u64,
     /// Open connections; further ones wait in the accept queue.
     pub max_connections: usize,
     /// How long a client may take for its headers.
@@ -56,6 +58,7 @@ impl Default for ServerConfig {
             max_event: Bytes(32 * 1024),
             max_batch: Bytes(500 * 1024),
             max_batch_events: 2500,
+            max_backlog: 1_000_000,
             max_connections: 10_000,
             header_timeout: Span::secs(10),
             body_timeout: Span::secs(30),

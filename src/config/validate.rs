@@ -116,6 +116,7 @@ fn server(config: &Config, findings: &mut Findings) {
         (1, MAX_BATCH_EVENTS),
         "a batch is stored whole or not at all, in one transaction for which all others wait; let the source send smaller batches",
     );
+    findings.range(&["server", "max_backlog"], server.max_backlog, 1, 100_000_000);
     findings.range(&["server", "max_connections"], server.max_connections, 1, 1_000_000);
     findings.range(&["server", "header_timeout"], server.header_timeout, Span::millis(10), Span::secs(10 * MINUTE));
     findings.range(&["server", "body_timeout"], server.body_timeout, Span::millis(10), Span::secs(10 * MINUTE));

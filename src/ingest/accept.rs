@@ -108,8 +108,13 @@ impl<'a> Intake<'a> {
 
     /// Stores what was taken in, and counts it; returns after it is durable.
     pub(super) async fn store(self) -> Result<(), StoreError> {
-        let Self { ingest, source, mut rows, kinds, mut counts, payloads, ends, .. } = self;
+        let Self { ingest, set, source, mut rows, kinds, mut counts, payloads, ends, .. } = self;
+        let limits = &set.config.server;
         if !rows.is_empty() {
+            let (waiting, limit) = (ingest.store.backlog(), limits.max_backlog);
+            if waiting >= limit && rows.iter().any(|row| !row.deliveries.is_empty()) {
+                return Err(StoreError::Behind { waiting, limit });
+            }
             let (payloads, mut begin) = (Bytes::from(payloads), 0);
             for (row, end) in rows.iter_mut().zip(ends) {
                 row.payload = payloads.slice(begin..end);

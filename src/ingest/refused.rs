@@ -69,7 +69,7 @@ impl Refused {
     pub(super) fn class(&self) -> FailureClass {
         match self {
             Self::Slow | Self::Cut | Self::Stopping => FailureClass::Transient,
-            Self::Store(StoreError::Overloaded) => FailureClass::Throttled,
+            Self::Store(StoreError::Overloaded | StoreError::Behind { .. }) => FailureClass::Throttled,
             Self::Store(error) => error.class(),
             Self::WriteKey | Self::Signature | Self::SecondProof | Self::NoWebhook | Self::Origin => FailureClass::Misconfigured,
             Self::Event(rejection) => rejection.class(),
@@ -89,7 +89,7 @@ impl Refused {
             Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gzip | Self::Cut | Self::NotABatch | Self::Event(_) => StatusCode::BAD_REQUEST,
-            Self::Store(StoreError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Store(StoreError::Overloaded | StoreError::Behind { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -113,6 +113,7 @@ impl Refused {
             Self::Event(rejection) => rejection.code(),
             Self::Stopping => "stopping",
             Self::Store(StoreError::Overloaded) => "overloaded",
+            Self::Store(StoreError::Behind { .. }) => "backlog_full",
             Self::Store(StoreError::Full(_)) => "disk_full",
             Self::Store(_) => "store_failed",
         }
@@ -124,6 +125,9 @@ impl Refused {
             Self::Store(StoreError::Overloaded) => {
                 "more events arrive than can be stored; nothing of this request was taken, send it again after Retry-After seconds".to_owned()
             }
+            Self::Store(StoreError::Behind { .. }) => {
+                "more events wait to be carried out than may; nothing of this request was taken, send it again after Retry-After seconds".to_owned()
+            }
             Self::Store(_) => {
                 "events cannot be stored at the moment; nothing of this request was taken, send it again after Retry-After seconds".to_owned()
             }
@@ -134,7 +138,7 @@ impl Refused {
     fn retry_after(&self) -> Option<&'static str> {
         match self {
             Self::Store(StoreError::Overloaded) => Some("1"),
-            Self::Store(StoreError::Full(_)) => Some("30"),
+            Self::Store(StoreError::Full(_) | StoreError::Behind { .. }) => Some("30"),
             Self::Store(_) | Self::Stopping => Some("5"),
             _ => None,
         }

@@ -8,6 +8,14 @@ pub enum StoreError {
     /// The queue to the writer is full; try again soon.
     #[error("the store has more work than it can take; try again soon")]
     Overloaded,
+    /// More deliveries wait than may.
+    #[error("{waiting} deliveries wait to be carried out, and {limit} may (server.max_backlog); `pipewright status` says what they wait for")]
+    Behind {
+        /// How many wait.
+        waiting: u64,
+        /// How many may.
+        limit: u64,
+    },
     /// No room: new events are refused, outcomes go on from the reserve.
     #[error("the disk is full ({0}); free some space, the daemon goes on by itself")]
     Full(String),

@@ -44,6 +44,9 @@ pub trait Store: Send + Sync + 'static {
     /// and others wait for it: the door bounds them (`server.max_batch_events`, `server.max_batch`).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
+    /// How many deliveries have not ended. It costs nothing to ask.
+    fn backlog(&self) -> u64;
+
     /// Which ids are one user, as the aliases of appended events have said. What an append joins is there before it is answered.
     fn aliases(&self) -> &Aliases;
 

@@ -39,6 +39,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -146,6 +147,8 @@ impl std::fmt::Debug for OpenOptions {
 /// The store on one SQLite file. Dropping it finishes what was handed in and waits for that.
 #[derive(Debug)]
 pub struct SqliteStore {
+    /// How many deliveries have not ended.
+    backlog: Arc<AtomicU64>,
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     checkpoints: Arc<Checkpoints>,
@@ -181,6 +184,7 @@ impl SqliteStore {
         };
         let cache = load().map_err(|e| paths.explain(&e))?;
         let aliases = cache.joins.shared();
+        let backlog = Arc::new(AtomicU64::new(cache.counters.pending));
         let checkpoint_conn = paths.connect(2_048).map_err(|e| paths.explain(&e))?;
         let queue = Arc::new(Queue::new(Bounds {
             waiting_events: options.max_waiting_events,
@@ -201,6 +205,7 @@ impl SqliteStore {
             fault: options.fault,
             observer: options.observer,
             swept: Instant::now(),
+            backlog: Arc::clone(&backlog),
             lock,
         };
         let spawned = |e: std::io::Error| paths.unusable(format!("its threads cannot be started: {e}"));
@@ -212,6 +217,7 @@ impl SqliteStore {
             })?;
         let store = Self {
             queue,
+            backlog,
             readers: Readers::new(paths.clone(), options.readers),
             checkpoints,
             paths,
@@ -278,6 +284,10 @@ fn capped(limit: usize, most: usize) -> i64 {
 impl Store for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         self.ask(|reply| Job::Append(events, reply)).await.map(|(appended, _)| appended)
+    }
+
+    fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
     }
 
     fn aliases(&self) -> &Aliases {

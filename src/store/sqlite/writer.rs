@@ -8,6 +8,7 @@
 //! - An error whose effect on the disk is not known is final: no second fsync, no checkpoint, no answer but `Failed`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -59,6 +60,8 @@ pub(super) struct Writer {
     pub(super) cache: Cache,
     pub(super) keep: Keep,
     pub(super) checkpoints: Arc<Checkpoints>,
+    /// What others see of the count of pending deliveries.
+    pub(super) backlog: Arc<AtomicU64>,
     pub(super) reserve: Reserve,
     pub(super) fault: Option<FaultHook>,
     pub(super) observer: Option<Observer>,
@@ -160,7 +163,7 @@ impl Writer {
     }
 
     fn transaction(&mut self, jobs: &[Job], fresh: &mut Vec<Pending>) -> Result<Vec<Answer>, Trouble> {
-        let Self { conn, cache, keep, .. } = self;
+        let Self { conn, cache, keep, backlog, .. } = self;
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let before = cache.counters;
         let mut answers = Vec::with_capacity(jobs.len());
@@ -204,6 +207,7 @@ impl Writer {
         }
         crash::point(crash::BEFORE_COMMIT);
         conn.execute_batch("COMMIT")?;
+        backlog.store(cache.counters.pending, Ordering::Relaxed);
         crash::point(crash::AFTER_COMMIT);
         Ok(answers)
     }

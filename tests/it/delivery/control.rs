@@ -309,3 +309,19 @@ async fn status_says_where_the_unfinished_stand() {
     rig.daemon().delivery().pause(Scope::Account("main".to_owned()), "lunch".to_owned()).await.expect("paused");
     assert_eq!(rig.status().await.held, 3);
 }
+
+#[tokio::test]
+async fn events_that_a_rule_wants_are_refused_while_too_many_wait() {
+    let rig = Setup::person(PERSON).server("max_backlog = 2").start().await;
+    rig.daemon().delivery().pause(Scope::Account("main".to_owned()), "a test".to_owned()).await.expect("it pauses");
+    rig.identify("u1", json!({ "name": "Ada" })).await;
+    rig.identify("u2", json!({ "name": "Bob" })).await;
+    let third = json!({ "type": "identify", "userId": "u3", "traits": { "name": "Cy" } });
+    let reply = rig.post("/v1/identify", &third).await;
+    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (429, Some("backlog_full")), "{}", reply.text());
+    // What no rule wants waits for nothing.
+    rig.track("u3", "Seen", json!({})).await;
+    rig.daemon().delivery().resume(Scope::Account("main".to_owned())).await.expect("it goes on");
+    rig.settled().await;
+    assert_eq!(rig.post("/v1/identify", &third).await.status, 200);
+}

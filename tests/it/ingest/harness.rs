@@ -232,6 +232,10 @@ impl Store for Kept {
         Ok(answers)
     }
 
+    fn backlog(&self) -> u64 {
+        self.events.lock().iter().map(|event| event.deliveries.len() as u64).sum()
+    }
+
     fn aliases(&self) -> &Aliases {
         &self.aliases
     }

@@ -36,6 +36,7 @@ async fn the_stores_troubles_are_429_or_503_with_retry_after() {
     let batch = json!({"batch": [{"type": "identify", "userId": "u"}, {"type": "nonsense"}]});
     for (error, status, code) in [
         (StoreError::Overloaded, 429, "overloaded"),
+        (StoreError::Behind { waiting: 7, limit: 7 }, 429, "backlog_full"),
         (StoreError::Full("no space".to_owned()), 503, "disk_full"),
         (StoreError::Failed("fsync".to_owned()), 503, "store_failed"),
         (StoreError::Closed, 503, "store_failed"),
