@@ -7,7 +7,7 @@ use pipewright::mock::{Mock, MockOptions};
 use pipewright::pipedrive::{Answer, Body, Method, Request, Transport as _};
 use serde_json::{Map, Value, json};
 
-use crate::workload::{Edit, Workload, email};
+use super::workload::{Edit, Workload, email};
 
 /// An account with the fields of the embedded Pipedrive, and with the workload's persons.
 pub(crate) fn begin(workload: &Workload, mut options: MockOptions) -> Arc<Mock> {

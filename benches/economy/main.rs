@@ -35,7 +35,8 @@ fn main() {
     let mut numbers = words.iter().filter_map(|word| word.parse::<u32>().ok());
     let events = numbers.next().map_or(20_000, |events| events as usize);
     let speed = numbers.next().unwrap_or(1).max(1);
-    let policy = words.iter().find_map(|word| Policy::parse(word)).unwrap_or(Policy::Changed);
+    let policy = [Policy::Differs, Policy::Always].into_iter().find(|policy| words.iter().any(|word| word == policy.as_str()));
+    let policy = policy.unwrap_or(Policy::Changed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(run(events, policy, speed));
 }
@@ -72,7 +73,8 @@ async fn run(events: usize, policy: Policy, speed: u32) {
 
     let mut runs = Vec::new();
     for (name, squash) in [("Pipewright, squash off", false), ("Pipewright", true)] {
-        let setting = ours::Setting { policy, squash, limits, latency, search_lag: segment::SEARCH_LAG };
+        let setting =
+            ours::Setting { policy, squash, limits, latency, search_lag: segment::SEARCH_LAG, delivery: "", spoil: |_| {} };
         let run = ours::run(&workload, setting).await;
         let drained = format!("{:.1} s", run.drained.as_secs_f64());
         let differences = row(name, run.mock.requests(), run.mock.tokens_spent(), &state::of(&run.mock), &drained);

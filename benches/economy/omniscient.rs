@@ -7,9 +7,9 @@ use pipewright::mock::{Mock, MockOptions};
 use pipewright::pipedrive::Method;
 use serde_json::{Map, Value, json};
 
-use crate::account::{self, send};
-use crate::policy::Policy;
-use crate::workload::{Edit, Event, Workload, deal_id, email, group_id, group_of, user_id};
+use super::account::{self, send};
+use super::policy::Policy;
+use super::workload::{Edit, Event, Workload, deal_id, email, group_id, group_of, user_id};
 
 /// What it knows of a record.
 #[derive(Debug, Default)]

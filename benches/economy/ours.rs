@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pipewright::daemon::{Daemon, DaemonOptions, MockDoor, MockSetup};
 use pipewright::mock::{Mock, MockOptions};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::account;
-use crate::policy::Policy;
-use crate::workload::{self, Workload};
+use super::account;
+use super::policy::Policy;
+use super::workload::{self, Workload};
 
 /// Events of one batch.
 const BATCH: usize = 100;
@@ -25,10 +26,14 @@ pub(crate) struct Setting {
     pub(crate) policy: Policy,
     /// Requests take along what later deliveries say.
     pub(crate) squash: bool,
-    /// Requests and searches in 2 s; Pipedrive's plan "growth" is 40 and 10.
+    /// Requests and searches in 2 s; Pipedrive's plan "growth" is 40 and 10; `u32::MAX` for no limits.
     pub(crate) limits: (u32, u32),
     pub(crate) latency: Duration,
     pub(crate) search_lag: Duration,
+    /// Further keys of `[delivery]`.
+    pub(crate) delivery: &'static str,
+    /// Called with the account before the first event.
+    pub(crate) spoil: fn(&Mock),
 }
 
 /// What it came to.
@@ -54,12 +59,13 @@ pub(crate) async fn run(workload: &Workload, setting: Setting) -> Spent {
         ..MockOptions::unlimited()
     };
     let mock = account::begin(workload, options);
+    (setting.spoil)(&mock);
     let dir = tempfile::tempdir().expect("a folder");
     files(dir.path(), setting);
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let daemon = Daemon::start(DaemonOptions {
         dir: dir.path().to_owned(),
-        mock: Some(MockSetup { mock: mock.clone(), door: MockDoor::InProcess, unlimited: false, writes_on: true }),
+        mock: Some(MockSetup { mock: mock.clone(), door: MockDoor::InProcess, unlimited: burst == u32::MAX, writes_on: true }),
         listen: Some(loopback),
         admin_listen: Some(loopback),
         unpin: false,
@@ -117,7 +123,8 @@ fn files(dir: &Path, setting: Setting) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/economy");
     let rules = std::fs::read_to_string(from.join("rules.toml")).expect("the bench's rules.toml");
     let write = format!("[[rules]]\nwrite = \"{}\"", setting.policy.as_str());
-    let rules = format!("{}\n[delivery]\nsquash = {}\n", rules.replace("[[rules]]", &write), setting.squash);
+    let rules =
+        format!("{}\n[delivery]\nsquash = {}\n{}\n", rules.replace("[[rules]]", &write), setting.squash, setting.delivery);
     std::fs::write(dir.join("rules.toml"), rules).expect("rules.toml");
     std::fs::create_dir(dir.join("scripts")).expect("a folder");
     for entry in std::fs::read_dir(from.join("scripts")).expect("the bench's scripts").flatten() {

@@ -17,9 +17,4 @@ impl Policy {
             Self::Always => "always",
         }
     }
-
-    /// Reads the word.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::Changed, Self::Differs, Self::Always].into_iter().find(|policy| policy.as_str() == word)
-    }
 }

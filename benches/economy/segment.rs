@@ -10,8 +10,8 @@ use pipewright::mock::{ClockStart, Mock, MockOptions};
 use pipewright::pipedrive::{Method, Request, is_search, tokens};
 use serde_json::{Map, Value, json};
 
-use crate::account::{self, send};
-use crate::workload::{Event, Workload, deal_id, email, group_id, group_of, user_id};
+use super::account::{self, send};
+use super::workload::{Event, Workload, deal_id, email, group_id, group_of, user_id};
 
 /// An event each so often: 20 in a second.
 const PACE: Duration = Duration::from_millis(50);

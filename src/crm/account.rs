@@ -107,6 +107,8 @@ struct Snapshot {
     metadata: Arc<Metadata>,
     /// None: of unknown age.
     fetched: Option<Instant>,
+    /// From the store: what was added to the account since, while nothing ran here, is not in it.
+    kept: bool,
 }
 
 impl std::fmt::Debug for Account {
@@ -163,7 +165,7 @@ impl Account {
     pub fn pin_to(&self, schema: Option<Arc<Metadata>>) {
         self.schema.lock().to = schema;
         if let Some(now) = self.metadata.load_full() {
-            self.metadata.store(Some(Arc::new(self.snapshot(Arc::clone(&now.answer), now.fetched))));
+            self.metadata.store(Some(Arc::new(self.snapshot(Arc::clone(&now.answer), now.fetched, now.kept))));
         }
     }
 
@@ -173,18 +175,18 @@ impl Account {
         Arc::clone(&self.schema.lock().changes)
     }
 
-    fn snapshot(&self, answer: Arc<Metadata>, fetched: Option<Instant>) -> Snapshot {
+    fn snapshot(&self, answer: Arc<Metadata>, fetched: Option<Instant>, kept: bool) -> Snapshot {
         let mut schema = self.schema.lock();
         let Some(pinned) = &schema.to else {
             schema.changes = Arc::default();
-            return Snapshot { metadata: Arc::clone(&answer), answer, fetched };
+            return Snapshot { metadata: Arc::clone(&answer), answer, fetched, kept };
         };
         let (metadata, changes) = pin(pinned, &answer);
         for change in changes.iter().filter(|change| change.matters() && !schema.changes.contains(change)) {
             tracing::warn!(account = %self.name, "{}", change.brief());
         }
         schema.changes = changes.into();
-        Snapshot { answer, metadata: Arc::new(metadata), fetched }
+        Snapshot { answer, metadata: Arc::new(metadata), fetched, kept }
     }
 
     /// Takes the metadata that the store kept, when there is some; answers whether.
@@ -199,14 +201,14 @@ impl Account {
         // Of a clock that was set back nobody can tell how old it is.
         let age = Duration::try_from(Timestamp::now().duration_since(at)).ok();
         let fetched = age.and_then(|age| Instant::now().checked_sub(age));
-        let snapshot = self.snapshot(metadata, fetched);
+        let snapshot = self.snapshot(metadata, fetched, true);
         self.metadata.compare_and_swap(&None::<Arc<Snapshot>>, Some(Arc::new(snapshot)));
         Ok(true)
     }
 
     /// Sets the metadata, as if fetched now.
     pub fn set_metadata(&self, metadata: Metadata) {
-        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(metadata), Some(Instant::now())))));
+        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(metadata), Some(Instant::now()), false))));
     }
 
     /// The metadata as last known; empty before the first fetch, see [`Self::ready_metadata`].
@@ -248,6 +250,7 @@ impl Account {
     pub async fn refresh_metadata(&self, session: &Session) -> Result<Arc<Metadata>, ApiError> {
         let asked = Instant::now();
         if let Some(now) = self.metadata.load_full()
+            && !now.kept
             && now.fetched.is_some_and(|at| asked - at < REFRESH_AT_MOST)
         {
             return Ok(Arc::clone(&now.metadata));
@@ -319,7 +322,7 @@ impl Account {
         let age = now.fetched.map(|at| at.elapsed()).and_then(|age| SignedDuration::try_from(age).ok());
         let at = age.and_then(|age| Timestamp::now().checked_sub(age).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
         self.keep(&answer, at).await;
-        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(answer), now.fetched))));
+        self.metadata.store(Some(Arc::new(self.snapshot(Arc::new(answer), now.fetched, now.kept))));
     }
 
     /// Keeps it for the next start. A store that refuses costs nothing now.

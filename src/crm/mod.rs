@@ -40,7 +40,7 @@ pub use gather::Gathering;
 pub use known::{Carried, Known, held, held_value};
 pub use lookup::{Address, ListOp, Lookup, OnMany, Term, WireTarget, WireValue};
 pub use metadata::{Field, FieldOption, FieldType, LeadLabel, Me, Metadata, Pipeline, Stage, User};
-pub use mirror::{MIRRORED, Mirror, MirrorStatus, Standing, forget_all};
+pub use mirror::{MIRRORED, Mirror, MirrorStatus, Standing, forget_all, forget_list};
 pub use normalise::{field_value, holds, normalise, values};
 pub use options::{NewOption, add_to_field, adding_costs, same_name};
 pub use pin::{Became, SchemaChange, pin};

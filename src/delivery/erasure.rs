@@ -23,6 +23,7 @@ use self::person::Ids;
 pub use self::person::Person;
 use super::handle::{ControlError, Handle};
 use super::policy::later;
+use crate::crm::forget_list;
 use crate::event::{EventType, canonical_id};
 use crate::pipedrive::Kind;
 use crate::rules::Live;
@@ -380,8 +381,11 @@ impl<'a> Erasure<'a> {
             return Ok(());
         }
         self.progress.counts.entities += entities.len() as u64;
-        let forget = |(account, kind, id): (String, Kind, String)| Write::Forget { account, kind: kind.as_str().to_owned(), id };
-        let writes: Vec<Write> = entities.into_iter().map(forget).collect();
+        // What is in Pipedrive still is to be found anew.
+        let forget = |(account, kind, id): (String, Kind, String)| {
+            [forget_list(&account, kind), Write::Forget { account, kind: kind.as_str().to_owned(), id }]
+        };
+        let writes: Vec<Write> = entities.into_iter().flat_map(forget).collect();
         self.store.commit(writes.clone()).await?;
         // A later delivery may have read it before and writes it back when it ends.
         self.later_to_end().await?;

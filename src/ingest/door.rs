@@ -25,12 +25,13 @@ pub(super) struct Door {
     keys: ArcSwap<Keys>,
     strangers: Complaints,
     unstored: Complaints,
+    behind: Complaints,
 }
 
 impl Door {
     pub(super) fn new(ingest: Ingest) -> Self {
         let keys = ArcSwap::from_pointee(Keys::of(ingest.live.load_full()));
-        Self { ingest, keys, strangers: Complaints::default(), unstored: Complaints::default() }
+        Self { ingest, keys, strangers: Complaints::default(), unstored: Complaints::default(), behind: Complaints::default() }
     }
 
     /// The keys of the live set, prepared anew after a reload.
@@ -118,6 +119,12 @@ impl Door {
             // Counted with its source where that was known.
             Refused::Event(_) => {}
             Refused::Stopping | Refused::Store(StoreError::Overloaded) => metrics.ingest_overloaded(code),
+            Refused::Store(error @ StoreError::Behind { .. }) => {
+                metrics.ingest_overloaded(code);
+                if let Some(requests) = self.behind.add() {
+                    tracing::warn!(route, requests, %error, "events are refused; their senders were told to try again");
+                }
+            }
             Refused::Store(error) => {
                 metrics.ingest_overloaded(code);
                 if let Some(requests) = self.unstored.add() {

@@ -110,13 +110,15 @@ pub struct FaultMatch {
     pub skip: u32,
     /// How many requests it meets; 0 means all that come.
     pub times: u32,
+    /// Matching requests that pass between two that it meets.
+    pub between: u32,
 }
 
 impl FaultMatch {
     /// The next request of this method whose path holds this text.
     #[must_use]
     pub fn next(method: Method, path: &str) -> Self {
-        Self { method: Some(method), path: Some(path.to_owned()), skip: 0, times: 1 }
+        Self { method: Some(method), path: Some(path.to_owned()), skip: 0, times: 1, between: 0 }
     }
 
     /// Every request whose path holds this text, until the faults are cleared.
@@ -159,6 +161,7 @@ impl Faults {
                 return self.0.remove(i).map(|(_, fault)| fault);
             }
             which.times = which.times.saturating_sub(1);
+            which.skip = which.between;
             return Some(self.0[i].1.clone());
         }
         None

@@ -9,7 +9,9 @@ pub enum StoreError {
     #[error("the store has more work than it can take; try again soon")]
     Overloaded,
     /// More deliveries wait than may.
-    #[error("{waiting} deliveries wait to be carried out, and {limit} may (server.max_backlog); `pipewright status` says what they wait for")]
+    #[error(
+        "{waiting} deliveries wait to be carried out, and {limit} may (server.max_backlog); `pipewright status` says what they wait for"
+    )]
     Behind {
         /// How many wait.
         waiting: u64,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value as Json};
 
 use super::room::Room;
-use crate::config::{AccountConfig, MatchFields, WritePolicy};
+use crate::config::{AccountConfig, MatchFields, MirrorMode, WritePolicy};
 use crate::crm::{self, Account, Found, Metadata, OnMany, WireTarget};
 use crate::mock::Mock;
 use crate::pipedrive::{Answer, Client, ClientOptions, Id, Kind, Purpose, Request, Session, Trace, Transport, TransportError};
@@ -52,7 +52,13 @@ impl View {
             ClientOptions { burst: u32::MAX, search_burst: u32::MAX, account: NAME.to_owned(), ..ClientOptions::default() };
         let client = Client::new(Arc::new(Aside(mock.clone())), options);
         let session = client.session(Trace::default());
-        let account = Account::new(NAME, client, room.store(), AccountConfig::default(), room.metrics.clone());
+        let account = Account::new(
+            NAME,
+            client,
+            room.store(),
+            AccountConfig { mirror: MirrorMode::Off.into(), ..AccountConfig::default() },
+            room.metrics.clone(),
+        );
         account.set_metadata(Metadata::clone(metadata));
         let seen = Seen { definitions: mock.definitions(), metadata: metadata.clone() };
         Self { mock: mock.clone(), account, session, metadata: Mutex::new(seen), match_fields }

@@ -5,6 +5,7 @@ mod console;
 mod cookbook;
 mod delivery;
 mod e2e;
+mod economy;
 mod errors;
 mod fuzzing;
 mod ingest;

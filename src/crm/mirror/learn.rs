@@ -21,7 +21,8 @@ pub(super) struct Learned {
 }
 
 impl OfKind {
-    /// Reads a page that was asked for at `asked`. Of each entity the index holds afterwards what it has now, unless we wrote to it since.
+    /// Reads a page that was asked for at `asked`. Of each entity the index holds afterwards what it has now in the fields in which it has
+    /// something, unless we wrote to it since.
     pub(super) fn learn(
         &self,
         account: &str,
@@ -45,9 +46,11 @@ impl OfKind {
                 continue;
             }
             let held = |address| values(kind, address, metadata.type_of(kind, address), entity);
-            let held: Vec<(&Address, Vec<String>)> = fields.iter().map(|address| (address, held(address))).collect();
+            let mut held: Vec<(&Address, Vec<String>)> = fields.iter().map(|address| (address, held(address))).collect();
             let digest = digest(&held);
             if state.seen.get(&id) != Some(&digest) {
+                // What it holds nothing in may be known here before it is there, by an import of ids.
+                held.retain(|(_, held)| !held.is_empty());
                 let replace = |(address, held): (&Address, _)| index::replace(account, kind, &id, address.key(), held);
                 learned.writes.extend(held.into_iter().map(replace));
             }

@@ -36,7 +36,7 @@ use crate::pipedrive::{Id, Kind, Session};
 use crate::store::{StoreError, Write};
 
 use state::Kept;
-pub use state::{Standing, forget_all};
+pub use state::{Standing, forget_all, forget_list};
 
 /// How far the times of changes may be behind the order in which they can be seen.
 const OVERLAP: Duration = Duration::from_secs(30);
@@ -264,11 +264,10 @@ pub(super) fn fields<'l>(kind: Kind, lookups: impl IntoIterator<Item = &'l Looku
 }
 
 impl OfKind {
+    /// Takes what the store has: an erasure takes it away there, since the index has forgotten entities that are in Pipedrive still.
     async fn load(&self, account: &Account, kind: Kind) -> Result<(), StoreError> {
-        if self.state.lock().kept.is_none() {
-            let kept = Kept::load(&*account.store, &account.name, kind).await?;
-            self.state.lock().kept.get_or_insert(kept);
-        }
+        let kept = Kept::load(&*account.store, &account.name, kind).await?;
+        self.state.lock().kept = Some(kept);
         Ok(())
     }
 
@@ -288,6 +287,13 @@ impl OfKind {
 
     /// Commits what a page has brought, with where the list stands then.
     async fn keep(&self, account: &Account, kind: Kind, kept: Kept, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        let began = self.state.lock().kept.as_ref().is_some_and(|kept| kept.standing != Standing::Empty);
+        let stored = Kept::load(&*account.store, &account.name, kind).await?;
+        if began && stored.standing == Standing::Empty {
+            // It was taken away meanwhile: the list begins anew.
+            self.state.lock().kept = Some(stored);
+            return Ok(());
+        }
         writes.push(kept.write(&account.name, kind));
         account.store.commit(writes.clone()).await?;
         self.state.lock().kept = Some(kept);

@@ -68,8 +68,13 @@ impl Kept {
 
 /// Forgets how far the lists of an account were read: it is another one now.
 pub fn forget_all(account: &str) -> Vec<Write> {
-    let forget = |kind| Write::KvDelete { space: SPACE.to_owned(), key: key(account, kind) };
-    super::MIRRORED.into_iter().map(forget).collect()
+    super::MIRRORED.into_iter().map(|kind| forget_list(account, kind)).collect()
+}
+
+/// Forgets how far a list was read: the index has forgotten what is there still.
+#[must_use]
+pub fn forget_list(account: &str, kind: Kind) -> Write {
+    Write::KvDelete { space: SPACE.to_owned(), key: key(account, kind) }
 }
 
 fn key(account: &str, kind: Kind) -> String {

@@ -71,7 +71,7 @@ async fn a_burst_429_waits_its_time_uncharged() {
 async fn what_uncharged_attempts_spent_is_told_by_the_record_that_replaces_theirs() {
     let rig = Setup::person(PERSON).start().await;
     rig.mock.clear_log();
-    let search = FaultMatch { method: Some(Method::Get), path: Some("/itemSearch".into()), skip: 0, times: 2 };
+    let search = FaultMatch { method: Some(Method::Get), path: Some("/itemSearch".into()), skip: 0, times: 2, between: 0 };
     rig.mock.fail_matching(search, Fault::TooMany { remaining: 0, reset: 1, retry_after: None });
     let row = rig.run("u1", json!({ "name": "Ada" })).await;
     let records = rig.records(&row.id).await;

@@ -247,7 +247,7 @@ async fn faults_in_process_are_the_transports_errors() {
     assert_eq!(mock.count("persons"), before + 4);
     assert_eq!(mock.writes().len(), 4);
 
-    let which = FaultMatch { method: Some(Method::Post), path: Some("/persons".to_owned()), skip: 1, times: 2 };
+    let which = FaultMatch { method: Some(Method::Post), path: Some("/persons".to_owned()), skip: 1, times: 2, between: 0 };
     mock.fail_matching(which, Fault::Status { status: 503, body: json!({ "success": false }) });
     let mut statuses = Vec::new();
     for _ in 0..4 {

@@ -17,7 +17,7 @@ pub(super) fn set(mock: &Mock, dice: &mut Dice) -> Vec<String> {
         let skip = u32::try_from(dice.below(60)).expect("small");
         let fault = one(dice);
         said.push(format!("{method:?} after {skip}: {fault:?}"));
-        mock.fail_matching(FaultMatch { method, path: None, skip, times: 1 }, fault);
+        mock.fail_matching(FaultMatch { method, path: None, skip, times: 1, between: 0 }, fault);
     }
     said
 }
