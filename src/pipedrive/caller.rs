@@ -13,6 +13,8 @@ pub struct Caller {
     pub priority: u8,
     /// When the work began that the request is a part of.
     pub began: Instant,
+    /// Takes a turn only when nobody else waits, or in 10 s one.
+    pub background: bool,
 }
 
 impl Caller {
@@ -22,12 +24,18 @@ impl Caller {
     /// A rule's delivery, from now on.
     #[must_use]
     pub fn rule(name: Arc<str>, priority: u8) -> Self {
-        Self { rule: Some(name), priority, began: Instant::now() }
+        Self { rule: Some(name), priority, began: Instant::now(), background: false }
     }
 
     /// Nobody's rule: a command, metadata, housekeeping.
     #[must_use]
     pub fn housekeeping() -> Self {
-        Self { rule: None, priority: Self::ORDINARY, began: Instant::now() }
+        Self { rule: None, priority: Self::ORDINARY, began: Instant::now(), background: false }
+    }
+
+    /// Nobody's rule, and nobody waits for it.
+    #[must_use]
+    pub fn background() -> Self {
+        Self { background: true, ..Self::housekeeping() }
     }
 }

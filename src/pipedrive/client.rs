@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::classify::{self, Verdict};
-use super::limiter::{Limiter, PauseReason, Refused};
-use super::{Answer, ApiError, ErrorKind, Exchange, Method, Purpose, Request, Session, Trace, Transport, cost};
+use super::limiter::{Limiter, PauseReason, Permit, Refused};
+use super::{Answer, ApiError, Caller, ErrorKind, Exchange, Method, Purpose, Request, Session, Trace, Transport, cost};
 use crate::crash;
 use crate::telemetry::Metrics;
 
@@ -33,7 +33,7 @@ pub struct ClientOptions {
     pub burst: u32,
     /// Searches in any 2 s.
     pub search_burst: u32,
-    /// Requests under way at once.
+    /// Most requests under way at once.
     pub concurrency: usize,
     /// The account's name, for logs and metrics.
     pub account: String,
@@ -54,6 +54,8 @@ pub struct ClientStatus {
     pub burst: u32,
     /// Searches in any 2 s as known now.
     pub search_burst: u32,
+    /// Requests that may be under way at once: fewer than the options say after a 429, until as many have passed.
+    pub concurrency: usize,
     /// Requests sent since the start.
     pub requests: u64,
     /// Tokens charged since the start.
@@ -71,8 +73,8 @@ struct Inner {
     limiter: Arc<Limiter>,
     account: String,
     metrics: Option<Metrics>,
-    /// 429s in a row, and when the last of them came.
-    throttled: Mutex<(u32, Option<Instant>)>,
+    /// 429s in a row; those of requests that were under way together are one.
+    throttled: Mutex<u32>,
     requests: AtomicU64,
     tokens: AtomicU64,
 }
@@ -92,7 +94,7 @@ impl Client {
             limiter: Limiter::new(options.burst, options.search_burst, options.concurrency),
             account: options.account,
             metrics: options.metrics,
-            throttled: Mutex::new((0, None)),
+            throttled: Mutex::new(0),
             requests: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
         }))
@@ -117,6 +119,7 @@ impl Client {
         ClientStatus {
             burst,
             search_burst,
+            concurrency: self.0.limiter.width(),
             requests: self.0.requests.load(Ordering::Relaxed),
             tokens: self.0.tokens.load(Ordering::Relaxed),
             paused: self.0.limiter.paused().map(|refused| (refused.reason, refused.wait)),
@@ -129,26 +132,31 @@ impl Client {
     }
 
     /// Waits for a turn, sends, records, judges.
-    pub(super) async fn send(&self, trace: &Trace, request: &Request, purpose: Purpose) -> Result<Value, ApiError> {
+    pub(super) async fn send(
+        &self,
+        caller: &Caller,
+        trace: &Trace,
+        request: &Request,
+        purpose: Purpose,
+    ) -> Result<Value, ApiError> {
         let inner = &*self.0;
         let write = request.method != Method::Get;
         let fail = |kind: ErrorKind| ApiError { call: request.call(), write, kind };
         let search = cost::is_search(request);
 
         let queued = Instant::now();
-        let mut permit = inner.limiter.acquire(search).await.map_err(|refused| fail(paused(refused)))?;
+        let mut permit = inner.limiter.acquire(caller, search).await.map_err(|refused| fail(paused(refused)))?;
         if let Some(metrics) = &inner.metrics {
             metrics.limiter_waited(&inner.account, queued.elapsed());
         }
 
         let mut recorder = Recorder::start(inner, trace, request, purpose);
-        let sent = Sent { search, probe: permit.is_probe(), at: Instant::now() };
         permit.sent();
         crash::point(crash::BEFORE_SEND);
         let answer = inner.transport.send(request).await;
         crash::point(crash::AFTER_SEND);
         let result = match &answer {
-            Ok(answer) => inner.settle(request, sent, write, answer),
+            Ok(answer) => inner.settle(request, &permit, write, answer),
             Err(error) => Err(ErrorKind::Transport(error.clone())),
         }
         .map_err(fail);
@@ -164,19 +172,11 @@ impl Client {
     }
 }
 
-/// What the limiter must know of a request when its answer is there.
-#[derive(Clone, Copy)]
-struct Sent {
-    search: bool,
-    probe: bool,
-    at: Instant,
-}
-
 impl Inner {
     /// What the answer means, for the request and for the limiter.
-    fn settle(&self, request: &Request, sent: Sent, write: bool, answer: &Answer) -> Result<Value, ErrorKind> {
+    fn settle(&self, request: &Request, permit: &Permit, write: bool, answer: &Answer) -> Result<Value, ErrorKind> {
         match classify::judge(request, write, answer) {
-            Verdict::TooMany => Err(self.throttled(sent, answer)),
+            Verdict::TooMany => Err(self.throttled(permit, answer)),
             Verdict::Firewall => {
                 let retry_after = self.limiter.pause_long(PauseReason::Firewall, FIREWALL_PAUSE.0, FIREWALL_PAUSE.1);
                 tracing::warn!(
@@ -187,30 +187,31 @@ impl Inner {
                 Err(ErrorKind::Blocked { retry_after })
             }
             Verdict::Done(body) => {
-                self.let_in(sent, answer);
+                self.let_in(permit, answer);
                 Ok(body)
             }
             Verdict::Failed(kind) => {
-                self.let_in(sent, answer);
+                self.let_in(permit, answer);
                 Err(kind)
             }
         }
     }
 
-    fn let_in(&self, sent: Sent, answer: &Answer) {
-        *self.throttled.lock() = (0, None);
-        self.limiter.passed(sent.search, sent.probe, header(answer, "x-ratelimit-limit"));
+    fn let_in(&self, permit: &Permit, answer: &Answer) {
+        *self.throttled.lock() = 0;
+        self.limiter.passed(permit, header(answer, "x-ratelimit-limit"));
     }
 
     /// 429: the burst window when nothing remains in it, else, or when it goes on, the daily budget.
-    fn throttled(&self, sent: Sent, answer: &Answer) -> ErrorKind {
+    fn throttled(&self, permit: &Permit, answer: &Answer) -> ErrorKind {
+        let first = self.limiter.back_off(permit);
         let in_a_row = {
             let mut throttled = self.throttled.lock();
             // Requests that were under way together are refused together; that is one time.
-            if throttled.1.is_none_or(|last| sent.at > last) {
-                *throttled = (throttled.0 + 1, Some(Instant::now()));
+            if first || *throttled == 0 {
+                *throttled += 1;
             }
-            throttled.0
+            *throttled
         };
         let asked = classify::asked_wait(answer);
         let room_left = header(answer, "x-ratelimit-remaining").is_some_and(|left: u32| left > 0);
@@ -223,7 +224,7 @@ impl Inner {
         } else {
             // The reset is told in whole seconds, rounded down by some; the window is never longer than 2 s.
             let wait = asked.unwrap_or(WINDOW).clamp(Duration::from_secs(1), 2 * WINDOW);
-            self.limiter.pause_short(sent.search, wait);
+            self.limiter.pause_short(permit, wait);
             wait
         };
         ErrorKind::Throttled { retry_after, daily }

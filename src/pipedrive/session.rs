@@ -146,7 +146,7 @@ impl Session {
             return Ok(observe::answer(&self.trace, request, purpose));
         }
         loop {
-            match (self.client.send(&self.trace, request, purpose).await, self.told) {
+            match (self.client.send(&self.caller, &self.trace, request, purpose).await, self.told) {
                 // The limiter waits before the next turn.
                 (Err(error @ ApiError { kind: ErrorKind::Throttled { daily: false, .. }, .. }), Some(told)) => told(&error),
                 (result, _) => return result,

@@ -1,12 +1,18 @@
 //! The burst limits as the server counts them, with latency before and after the moment of counting.
 
+mod background;
+mod fair;
+mod measured;
+mod width;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pipewright::pipedrive::{
-    Answer, Client, ClientOptions, Id, Kind, Purpose, Request, SearchField, Trace, Transport, TransportError, is_search,
+    Answer, Caller, Client, ClientOptions, Id, Kind, Purpose, Request, SearchField, Session, Trace, Transport, TransportError,
+    is_search,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -66,10 +72,24 @@ fn client(server: &Arc<Server>, burst: u32, concurrency: usize) -> Client {
     Client::new(Arc::<Server>::clone(server), ClientOptions { burst, concurrency, ..ClientOptions::default() })
 }
 
-async fn run(client: &Client, requests: usize, search_every: usize) {
-    let session = client.session(Trace::default());
+/// Calls on behalf of a rule.
+fn rule(client: &Client, name: &str) -> Session {
+    client.session(Trace::default()).on_behalf_of(Caller::rule(name.into(), Caller::ORDINARY))
+}
+
+/// Calls that nobody waits for.
+fn background(client: &Client) -> Session {
+    client.session(Trace::default()).on_behalf_of(Caller::background())
+}
+
+/// Everybody who may call.
+fn everybody(client: &Client) -> Vec<Session> {
+    vec![rule(client, "a"), rule(client, "b"), client.session(Trace::default()), background(client)]
+}
+
+async fn run(sessions: &[Session], requests: usize, search_every: usize) {
     futures_util::future::join_all((0..requests).map(|n| {
-        let session = session.clone();
+        let session = sessions[n * 7 / 5 % sessions.len()].clone();
         async move {
             if search_every > 0 && n % search_every == 0 {
                 session.search(Kind::Person, SearchField::Email, "a@b.c", &[]).await.map(|_| ()).expect("an answer");
@@ -95,7 +115,7 @@ proptest! {
         requests in 1usize..160,
     ) {
         let server = Server::new(latencies);
-        paused().block_on(run(&client(&server, burst, 8), requests, search_every));
+        paused().block_on(run(&everybody(&client(&server, burst, 8)), requests, search_every));
         prop_assert_eq!(server.arrivals.lock().len(), requests);
         prop_assert!(server.fullest_window(false) <= burst as usize, "{} in 2 s, limit {}", server.fullest_window(false), burst);
         prop_assert!(server.fullest_window(true) <= 10);
@@ -111,7 +131,7 @@ fn a_backlog_uses_the_limit() {
         let requests = burst as usize * 20;
         let elapsed = paused().block_on(async {
             let started = Instant::now();
-            run(&client(&server, burst, 16), requests, 0).await;
+            run(&[rule(&client(&server, burst, 16), "a")], requests, 0).await;
             started.elapsed()
         });
         // The first window is free; the rest cannot be faster than one burst every 2 s.
@@ -167,7 +187,7 @@ fn the_answers_tell_the_limit() {
         let mut server = Server::new(vec![(1, 1)]);
         Arc::get_mut(&mut server).expect("not shared yet").limit = Some(told);
         let client = client(&server, 20, 8);
-        paused().block_on(run(&client, 200, 0));
+        paused().block_on(run(&everybody(&client), 200, 0));
         assert_eq!(client.status().burst, want, "told {told}");
         assert_eq!(client.status().search_burst, 10);
         if want < 20 {
