@@ -150,8 +150,8 @@ impl State {
 
     /// The next moment at which time alone may allow more.
     pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
-        let windows = [&self.general, &self.search, &self.background].map(Window::wakes);
-        let moments = windows.into_iter().chain(self.short.moments()).chain([self.due()]);
+        // Every slot is one of the general window too, and cools with it.
+        let moments = self.short.moments().into_iter().chain([self.general.wakes(), self.due()]);
         moments.flatten().filter(|at| *at > now).min()
     }
 }

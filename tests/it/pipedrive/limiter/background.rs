@@ -70,8 +70,12 @@ fn searches_that_wait_for_their_own_window_do_not_keep_it_for_ever() {
         let session = rule(&client, "a");
         let searches = join_all((0..200).map(|_| session.search(Kind::Person, SearchField::Name, "x", &[])));
         let (_, background) = tokio::join!(searches, in_background(&client, 3));
-        let seconds: Vec<_> = background.iter().map(Duration::as_secs).collect();
-        assert_eq!(seconds, [10, 20, 30], "nothing but time lets it go");
+        // Nothing but time lets it go: no answer comes then, and no slot is given back.
+        let due = [10, 20, 30].map(Duration::from_secs);
+        assert!(
+            background.iter().zip(due).all(|(at, due)| *at >= due && *at < due + Duration::from_millis(35)),
+            "{background:?}"
+        );
     });
 }
 

@@ -66,7 +66,7 @@ fn a_search_that_is_passed_by_keeps_its_place_before_other_rules_searches() {
 #[test]
 fn the_turns_of_searches_that_were_passed_by_count_as_well() {
     let scripted = prompt();
-    let client = client(&scripted, 10, 3);
+    let client = client(&scripted, 10, 1);
     let (mixed, plain) = (rule(&client, "mixed"), rule(&client, "plain"));
     paused().block_on(async {
         let mixed = join_all((0..200).map(|_| async { tokio::join!(search(&mixed, "x"), get(&mixed, 1)) }));

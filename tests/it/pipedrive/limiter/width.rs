@@ -97,8 +97,9 @@ fn refusals_in_a_row_bring_it_down_to_one_and_no_further() {
         server.volley(&client, 1, 1).await;
         server.volley(&client, 1, 1).await;
         assert_eq!(client.status().concurrency, 1);
-        // After the pause, one after the other until the first has passed.
-        assert_eq!(server.volley(&client, 1, 0).await, 1);
+        // One, and when it has passed two.
+        assert_eq!(server.volley(&client, 3, 0).await, 2);
+        assert_eq!(client.status().concurrency, 3);
     });
 }
 
