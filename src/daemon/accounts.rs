@@ -13,7 +13,7 @@ use crate::config::{AccountConfig, Secret, Writes};
 use crate::crm::{Account, Listener, Metadata, forget_all};
 use crate::delivery::{self, Accounts};
 use crate::mock::Mock;
-use crate::pipedrive::{Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
+use crate::pipedrive::{Caller, Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
 use crate::rules::{Live, ScriptSet, Version, check};
 use crate::store::{Store, Write};
 use crate::telemetry::Metrics;
@@ -191,7 +191,7 @@ async fn warm_up(accounts: &Accounts, live: &Live) {
         let session = account.client.session(Trace::default());
         if let Err(error) = account.ready_metadata(&session).await {
             tracing::warn!(account = %account.name, %error, "the account's fields could not be read; its deliveries will try again");
-        } else if let Err(error) = account.mirror.fill(&account, &session).await {
+        } else if let Err(error) = account.mirror.fill(&account, &session.on_behalf_of(Caller::background())).await {
             tracing::warn!(account = %account.name, %error, "the account's lists could not be read to their ends; look-ups go on with them");
         }
     }
