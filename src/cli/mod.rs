@@ -9,6 +9,7 @@ mod annotations;
 mod backtest;
 mod backup;
 mod check;
+mod budget;
 mod client;
 mod definitions;
 mod duplicates;
@@ -83,6 +84,7 @@ enum Command {
     Restore(restore::Restore),
     Revert(revert::Revert),
     Status(status::Status),
+    Budget(budget::Budget),
     Reload(reload::Reload),
     #[command(subcommand)]
     Versions(versions::Versions),
@@ -149,6 +151,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Restore(args) => restore::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Budget(args) => budget::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Versions(args) => versions::run(&args),
         Command::Rollback(args) => rollback::run(&args),

@@ -177,6 +177,9 @@ fn accounts_and_rules(status: &console::Status) -> String {
         text.push('\n');
         text.push_str(&table.render());
     }
+    for budget in status.delivery.accounts.iter().filter_map(|a| a.budget.as_ref()) {
+        text.push_str(&format!("\n{}{} (`pipewright budget`)\n", budget[..1].to_uppercase(), &budget[1..]));
+    }
     for a in status.delivery.accounts.iter().filter(|a| !a.schema.is_empty()) {
         text.push_str(&format!("\nThe account {} is not as its schema file has it:\n", a.name));
         for change in &a.schema {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeclaredFields, MirrorConfig, SecretRef, Span};
+use super::{BudgetConfig, DeclaredFields, MirrorConfig, SecretRef, Span};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -30,6 +30,8 @@ pub struct AccountConfig {
     pub metadata_ttl: Span,
     /// Whether lists are kept that make searches needless.
     pub mirror: MirrorConfig,
+    /// Tokens a day; none: they are counted, not limited.
+    pub budget: Option<BudgetConfig>,
 }
 
 impl Default for AccountConfig {
@@ -46,6 +48,7 @@ impl Default for AccountConfig {
             concurrency: 8,
             metadata_ttl: Span::secs(3600),
             mirror: MirrorConfig::default(),
+            budget: None,
         }
     }
 }

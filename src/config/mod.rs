@@ -5,6 +5,7 @@
 //! secret never prints itself.
 
 mod account;
+mod budget;
 mod delivery;
 mod fields;
 mod mirror;
@@ -21,6 +22,7 @@ mod units;
 mod validate;
 
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
+pub use budget::{BudgetConfig, ResetHour, Share};
 pub use delivery::{DeliveryConfig, ReloadConfig, RetentionConfig, ScriptConfig};
 pub use fields::{CustomType, DeclaredField, DeclaredFields};
 pub use mirror::{MirrorConfig, MirrorMode};

@@ -261,6 +261,7 @@ fn plain_words(message: &str) -> String {
         ("expected a string", "expected a quoted text"),
         ("expected socket address", "expected a quoted address such as \"127.0.0.1:8080\""),
         ("invalid socket address syntax", "this is no address; write it as \"127.0.0.1:8080\""),
+        ("expected struct BudgetConfig", "expected a table, such as { tokens_per_day = 30000 }"),
         ("expected path string", "expected a quoted path"),
         ("expected a sequence", "expected a list, such as [\"a\", \"b\"]"),
     ] {

@@ -279,3 +279,60 @@ fn declared_fields_are_read_and_their_mistakes_have_their_place() {
         lines(&with("deal = [{ name = \"A\" },\n  { name = \"B\", type = \"text\" },\n  { name = \" C\", type = \"text\" }]"));
     assert_eq!(behind.len(), 1, "{behind:?}");
 }
+
+#[test]
+fn a_budget_is_read_with_its_defaults_and_wrong_ones_say_what_to_write() {
+    let with = |budget: &str| BASE.replace("domain", &format!("budget = {budget}\ndomain"));
+    let (config, _) = Config::parse("rules.toml", &with("{ tokens_per_day = 30001 }")).expect("valid");
+    let budget = config.pipedrive["main"].budget.expect("a budget");
+    assert_eq!((budget.reserve, budget.reset, budget.reserved(), budget.ordinary()), (Share(10), ResetHour(0), 3001, 27_000));
+    let text = with("{ tokens_per_day = 30000, reserve = \"25%\", reset = \"06:00 UTC\" }");
+    let (config, _) = Config::parse("rules.toml", &text).expect("valid");
+    let budget = config.pipedrive["main"].budget.expect("a budget");
+    assert_eq!(
+        (budget.reserve.to_string(), budget.reset.to_string(), budget.ordinary()),
+        ("25%".into(), "06:00 UTC".into(), 22_500)
+    );
+    for (budget, says) in [
+        (
+            "30000",
+            "5:10 `pipedrive.main.budget`: invalid type: integer `30000`, expected a table, such as { tokens_per_day = 30000 } | ",
+        ),
+        ("{}", "5:10 `tokens_per_day` is missing in `pipedrive.main.budget` | add a line `tokens_per_day = ...`"),
+        ("{ tokens_per_day = 0 }", "5:29 `pipedrive.main.budget.tokens_per_day` is 0; it must be from 100 to 1000000000 | "),
+        (
+            "{ tokens_per_day = 9000, resrve = \"10%\" }",
+            "5:35 unknown key `resrve` in `pipedrive.main.budget` | did you mean `reserve`?",
+        ),
+        (
+            "{ tokens_per_day = 9000, reserve = \"10\" }",
+            "5:45 `pipedrive.main.budget.reserve`: `10` is no whole percentage from 0% to 100%; did you mean \"10%\"? | ",
+        ),
+        (
+            "{ tokens_per_day = 9000, reserve = \"a tenth\" }",
+            "5:45 `pipedrive.main.budget.reserve`: `a tenth` is no whole percentage from 0% to 100%; write it as \"10%\" | ",
+        ),
+        (
+            "{ tokens_per_day = 9000, reserve = \"100%\" }",
+            "5:45 the whole budget is kept in reserve: no new delivery could begin | write a smaller part, such as \"10%\"",
+        ),
+        (
+            "{ tokens_per_day = 9000, reset = \"06:00\" }",
+            "5:43 `pipedrive.main.budget.reset`: `06:00` does not say in which zone; did you mean \"06:00 UTC\"? | ",
+        ),
+        (
+            "{ tokens_per_day = 9000, reset = \"6:30 UTC\" }",
+            "5:43 `pipedrive.main.budget.reset`: `6:30 UTC` is no whole hour; did you mean \"06:00 UTC\"? | ",
+        ),
+        (
+            "{ tokens_per_day = 9000, reset = \"06:00 CET\" }",
+            "5:43 `pipedrive.main.budget.reset`: `06:00 CET` is not in UTC; write the same moment as \"HH:00 UTC\" | ",
+        ),
+        (
+            "{ tokens_per_day = 9000, reset = \"midnight\" }",
+            "5:43 `pipedrive.main.budget.reset`: `midnight` is no hour of the day; write it as \"00:00 UTC\" or \"06:00 UTC\" | ",
+        ),
+    ] {
+        assert_eq!(lines(&with(budget)), [says]);
+    }
+}

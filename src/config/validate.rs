@@ -243,6 +243,15 @@ fn account(name: &str, account: &AccountConfig, findings: &mut Findings) {
     findings.range(&["pipedrive", name, "timeout"], account.timeout, Span::millis(100), Span::secs(10 * MINUTE));
     findings.range(&["pipedrive", name, "concurrency"], account.concurrency, 1, 256);
     findings.range(&["pipedrive", name, "metadata_ttl"], account.metadata_ttl, Span::secs(1), Span::secs(30 * DAY));
+    if let Some(budget) = &account.budget {
+        let path = ["pipedrive", name, "budget", "tokens_per_day"];
+        findings.range(&path, budget.tokens_per_day, 100, 1_000_000_000);
+        if budget.tokens_per_day > 0 && budget.ordinary() == 0 {
+            let path = ["pipedrive", name, "budget", "reserve"];
+            let d = Diagnostic::error("the whole budget is kept in reserve: no new delivery could begin");
+            findings.add(&path, d.help("write a smaller part, such as \"10%\""));
+        }
+    }
 }
 
 fn domain(name: &str, domain: &str, findings: &mut Findings) {

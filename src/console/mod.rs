@@ -7,6 +7,7 @@
 //! - The same router serves the Unix socket, where the file's mode is the proof.
 //! - Nothing here decides: what changes something goes through the handles of delivery and reload.
 
+mod budget;
 mod causes;
 mod control;
 mod edit;
@@ -24,6 +25,7 @@ mod socket;
 mod types;
 mod versions;
 
+pub use budget::{BudgetList, BudgetQuery};
 pub use causes::CauseList;
 pub use edit::EditRequest;
 pub use forget::{ForgetAnswer, ForgetRequest, SoFar};
@@ -45,6 +47,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::crm::budget::Ledger;
 use crate::delivery;
 use crate::reload;
 use crate::rules::Live;
@@ -66,6 +69,8 @@ pub struct State {
     pub revert: delivery::Revert,
     /// The reloader.
     pub reload: reload::Handle,
+    /// The tokens of the accounts.
+    pub ledger: Ledger,
     /// Counters.
     pub metrics: Metrics,
     /// When the daemon started.
@@ -97,6 +102,7 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/events/discard", post(control::discard))
         .route("/api/events/{id}", get(events::show))
         .route("/api/events/{seq}/{rule}", get(events::show_delivery))
+        .route("/api/budget", get(budget::list))
         .route("/api/causes", get(causes::list))
         .route("/api/ids", post(ids::import))
         .route("/api/forget", post(forget::forget))

@@ -27,7 +27,7 @@ use super::standard::{StandardType, find as standard_field, finding};
 use super::{Account, Address, FieldType, Finding, Lookup, Metadata, OnMany, Term, WireValue, holds};
 use super::{index, mirror};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ApiError, Entity, Id, Kind, Purpose, SearchField, Session};
+use crate::pipedrive::{ApiError, Entity, Id, Kind, Purpose, Request, Saving, SearchField, Session, tokens};
 use crate::store::StoreError;
 
 /// One page; a longer list is left for the search where there is one.
@@ -208,6 +208,7 @@ impl Finder<'_> {
     async fn by_any_way(&self, lookup: &Lookup) -> Result<Option<(&'static str, Vec<Candidate>)>, FindError> {
         let known = self.by_index(lookup).await?;
         if !known.is_empty() {
+            self.spared(lookup, &known, Saving::MatchIndex);
             return Ok(Some(("index", known)));
         }
         if self.is_mirrored(lookup).await? {
@@ -236,6 +237,29 @@ impl Finder<'_> {
         // All of them at once: a list that lacks a field would have to be read again for it.
         let all = mirror::fields(self.kind, self.lookups.iter().chain([lookup]), self.metadata);
         self.account.mirror.vouches(self.account, self.session, self.kind, &all, self.metadata).await
+    }
+
+    /// It is known what a request would have been sent for: what that costs, less what was read to be sure.
+    fn spared(&self, lookup: &Lookup, known: &[Candidate], by: Saving) {
+        let read = known.iter().filter(|(_, entity)| entity.is_some()).count();
+        let single = tokens(&Request::get(format!("{}/1", self.kind.path())));
+        let list = tokens(&Request::get(self.kind.path()));
+        let filters = |link: bool| self.first(lookup, |way, of| (of || !link) && matches!(way, Finding::Filter(..))).is_some();
+        let asked = if self.first(lookup, |way, _| way == Finding::ById).is_some() {
+            single
+        } else if filters(true) {
+            list
+        } else if self.best_search(lookup).is_some() {
+            tokens(&Request::get("/api/v2/itemSearch")) + single
+        } else if filters(false) {
+            list
+        } else {
+            0
+        };
+        let read = single.saturating_mul(u32::try_from(read).unwrap_or(u32::MAX)).min(list);
+        if asked > read {
+            self.session.saved(by, asked - read);
+        }
     }
 
     async fn by_index(&self, lookup: &Lookup) -> Result<Vec<Candidate>, FindError> {

@@ -5,6 +5,7 @@
 
 mod account;
 mod aliased;
+pub mod budget;
 mod changelog;
 mod claims;
 mod converted;

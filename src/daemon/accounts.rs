@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::StartError;
 use crate::config::{AccountConfig, Secret, Writes};
+use crate::crm::budget::Ledger;
 use crate::crm::{Account, Listener, Metadata, forget_all};
 use crate::delivery::{self, Accounts};
 use crate::mock::Mock;
@@ -48,6 +49,14 @@ pub(super) enum Door {
     InProcess(Arc<Mock>),
 }
 
+/// Where what is learned, spent and counted of the accounts is kept.
+#[derive(Clone)]
+pub(super) struct Keeping {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Metrics,
+    pub(super) ledger: Ledger,
+}
+
 /// Makes the accounts of a set; those that did not change stay as they are.
 ///
 /// # Errors
@@ -57,8 +66,7 @@ pub(super) async fn update(
     former_tokens: &BTreeMap<String, Secret>,
     set: &ScriptSet,
     endpoint: &Endpoint,
-    store: &Arc<dyn Store>,
-    metrics: &Metrics,
+    keeping: &Keeping,
 ) -> Result<(), StartError> {
     let before = accounts.read().clone();
     let mut now: BTreeMap<Arc<str>, Arc<Account>> = BTreeMap::new();
@@ -71,12 +79,14 @@ pub(super) async fn update(
         let kept = before.get(name.as_str()).filter(|a| a.config == config && former_tokens.get(name) == token);
         let account = match kept {
             Some(account) => account.clone(),
-            None => make(name, &config, token, endpoint, store, metrics).await?,
+            None => make(name, &config, token, endpoint, keeping).await?,
         };
         // An embedded account that did not start from the file has other keys than it.
         if matches!(endpoint.door, Door::Configured) {
             account.pin_to(set.schemas.get(name).cloned());
         }
+        let rules = set.rules.iter().filter(|rule| rule.config.enabled && *rule.account == **name);
+        keeping.ledger.configure(name, config.budget, rules.map(|rule| rule.config.priority).collect());
         now.insert(Arc::from(name.as_str()), account);
     }
     *accounts.write() = now;
@@ -88,9 +98,9 @@ async fn make(
     config: &AccountConfig,
     token: Option<&Secret>,
     endpoint: &Endpoint,
-    store: &Arc<dyn Store>,
-    metrics: &Metrics,
+    keeping: &Keeping,
 ) -> Result<Arc<Account>, StartError> {
+    let Keeping { store, metrics, ledger } = keeping;
     let wrong = |reason: String| StartError::Account { account: name.to_owned(), reason };
     let (transport, address): (Arc<dyn Transport>, String) = match &endpoint.door {
         // An embedded account begins anew with each process, so after a restart its address is never the former one.
@@ -116,6 +126,7 @@ async fn make(
                 "the account has another address than before: what was learned of the former is forgotten"
             );
         }
+        ledger.forget(name).await?;
         writes.push(Write::ForgetAccount { account: name.to_owned() });
         writes.extend(forget_all(name));
         writes.push(Write::KvPut { space: SPACE.to_owned(), key: name.to_owned(), value: address.into_bytes() });
@@ -128,6 +139,7 @@ async fn make(
         concurrency: config.concurrency,
         account: name.to_owned(),
         metrics: Some(metrics.clone()),
+        purse: Some(ledger.purse(name)),
     };
     let client = Client::new(transport, options);
     let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
@@ -153,8 +165,7 @@ pub(super) struct Follow {
     pub(super) live: Live,
     pub(super) accounts: Accounts,
     pub(super) endpoint: Endpoint,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) metrics: Metrics,
+    pub(super) keeping: Keeping,
     pub(super) delivery: delivery::Handle,
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -175,7 +186,7 @@ pub(super) async fn follow(mut follow: Follow) {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         let set = follow.live.load_full();
-        match update(&follow.accounts, &tokens, &set, &follow.endpoint, &follow.store, &follow.metrics).await {
+        match update(&follow.accounts, &tokens, &set, &follow.endpoint, &follow.keeping).await {
             Ok(()) => tokens.clone_from(&set.tokens),
             Err(error) => tracing::error!(%error, "the accounts could not be changed; they go on as before"),
         }

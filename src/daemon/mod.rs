@@ -17,12 +17,13 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use accounts::{Door, Endpoint};
+use accounts::{Door, Endpoint, Keeping};
 pub use error::StartError;
 pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::config::ServerConfig;
 use crate::console;
+use crate::crm::budget::{Clock, Ledger};
 use crate::delivery::{self, Accounts, Creates, IdImport, Locks, RestoredFrom, Revert, Runtime, Scheduler, Shadows, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
@@ -49,6 +50,7 @@ pub struct Daemon {
     metrics: Metrics,
     pool: Arc<Pool>,
     shadows: Shadows,
+    ledger: Ledger,
     fatal: watch::Receiver<Option<String>>,
     stop_ingest: watch::Sender<bool>,
     stop_delivery: watch::Sender<bool>,
@@ -70,6 +72,14 @@ impl Daemon {
     /// # Errors
     /// When the files are refused and there is no last good set, the store cannot be used, or an address is taken.
     pub async fn start(options: DaemonOptions) -> Result<Self, StartError> {
+        Self::start_at(options, Arc::new(jiff::Timestamp::now)).await
+    }
+
+    /// The same, with the days of the token budgets by this clock.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_at(options: DaemonOptions, days: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         let mocked = options.mock.is_some();
         let unlimited = options.mock.as_ref().is_some_and(|setup| setup.unlimited);
@@ -101,7 +111,9 @@ impl Daemon {
         let metadata: reload::MetadataSource = Arc::new(move || accounts::metadata(&known));
         let started = chosen.start(store.clone(), metrics.clone(), metadata).await;
         let set = started.live.load_full();
-        accounts::update(&accounts, &BTreeMap::new(), &set, &endpoint, &store, &metrics).await?;
+        let ledger = Ledger::open(store.clone(), metrics.clone(), days).await?;
+        let keeping = Keeping { store: store.clone(), metrics: metrics.clone(), ledger: ledger.clone() };
+        accounts::update(&accounts, &BTreeMap::new(), &set, &endpoint, &keeping).await?;
 
         let ingest_addr = options.listen.unwrap_or(set.config.server.listen);
         let admin_addr = options.admin_listen.unwrap_or(set.config.admin.listen);
@@ -134,7 +146,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
         });
         let (delivery, commands) = delivery::Handle::channel();
-        let scheduler = Scheduler::load(runtime, feed, commands, learned).await?;
+        let scheduler = Scheduler::load(runtime, feed, commands, learned, ledger.clone()).await?;
 
         let state = console::State {
             store: store.clone(),
@@ -143,6 +155,7 @@ impl Daemon {
             ids,
             revert,
             reload: started.handle.clone(),
+            ledger: ledger.clone(),
             metrics: metrics.clone(),
             started_at: jiff::Timestamp::now(),
             version: env!("CARGO_PKG_VERSION"),
@@ -168,11 +181,11 @@ impl Daemon {
             live: started.live.clone(),
             accounts: accounts.clone(),
             endpoint,
-            store: store.clone(),
-            metrics: metrics.clone(),
+            keeping,
             delivery: delivery.clone(),
             stopping: stopping.clone(),
         })));
+        rest.push(tokio::spawn(ledger.clone().keep(stopping.clone())));
         rest.push(tokio::spawn(delivery::follow_deletes(
             store.clone(),
             delivery.clone(),
@@ -194,6 +207,7 @@ impl Daemon {
             metrics,
             pool,
             shadows,
+            ledger,
             fatal,
             stop_ingest,
             stop_delivery,
@@ -258,6 +272,12 @@ impl Daemon {
         &self.reload
     }
 
+    /// The tokens of the accounts.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Counters.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
@@ -287,6 +307,9 @@ impl Daemon {
         self.stop_rest.send_replace(true);
         for task in self.rest {
             told("service", task.await);
+        }
+        if let Err(error) = self.ledger.store().await {
+            tracing::warn!(%error, "what was spent of the budgets in the last second could not be stored");
         }
         self.pool.stop();
         self.shadows.stop();

@@ -20,7 +20,7 @@ use super::record::{Effect, StepState};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Address, Carried, Found, Known, Lookup, WireTarget, index};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Purpose};
+use crate::pipedrive::{ApiError, Entity, ErrorKind, Id, Kind, Method, Purpose, Request, Saving, tokens};
 use crate::plan::{self, BodyFor, BodyOutcome, Operation, PlanProblem, Step};
 use crate::store::Write;
 
@@ -307,6 +307,7 @@ impl Executor<'_> {
         if let Some(carried) = self.carried(step, &mut known) {
             self.learn([known.write(&self.account.name, kind, id)]);
             let (changes, line) = ahead::carried(carried);
+            self.spares_write(kind, if changes.is_empty() { Saving::KnownValues } else { Saving::Squash });
             if changes.is_empty() {
                 self.plan_mut().done(at, Effect::Unchanged, Some(id.clone()));
             } else {
@@ -354,6 +355,7 @@ impl Executor<'_> {
             known.note_by(&field, origin);
         }
         if outcome.body.is_empty() {
+            self.spares_write(kind, Saving::KnownValues);
             // What the index knew needs no writing down again.
             if via.is_some_and(|v| v.entity.is_some() || v.aliased) || learned || holds_all {
                 writes.push(known.write(&self.account.name, kind, id));
@@ -450,6 +452,13 @@ impl Executor<'_> {
                 .decided(at, "squash: Pipedrive refused what later events say with it; it was sent by itself".to_owned());
         }
         again
+    }
+
+    /// Notes that an update need not be sent. Where nothing is sent anyway, nothing is spared.
+    fn spares_write(&self, kind: Kind, by: Saving) {
+        if !self.observe {
+            self.session.saved(by, tokens(&Request::new(Method::Patch, kind.path())));
+        }
     }
 
     /// Adds to a step's warnings what is not among them, and notes what its policies decided.

@@ -47,6 +47,8 @@ pub(super) enum Verdict {
     Park { until: Timestamp, wants: Vec<Want>, pinned: bool },
     /// Its rule or account is held; nothing was charged.
     Wait { hold: Hold, pinned: bool },
+    /// Its account's budget had no tokens for it; nothing was charged.
+    Withheld { pinned: bool },
     /// Another delivery is to find out first whether what it sent arrived; nothing was charged.
     GiveWay { run_at: Timestamp, pinned: bool },
     /// Its plan is held, since this set was rolled back to; the lane waits until the hold ends, uncharged.
@@ -140,6 +142,8 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
     runtime.metrics.delivery_attempted(&pending.id.rule, &pending.account);
     let caller =
         Caller::rule(pending.id.rule.clone(), set.rule(&pending.id.rule).map_or(Caller::ORDINARY, |rule| rule.config.priority));
+    // What has begun must end.
+    let caller = if pending.pinned { caller.ending() } else { caller };
     let mut attempt = Attempt {
         pinned: pending.pinned,
         resumed: pending.pinned,
@@ -439,6 +443,9 @@ impl Attempt {
         let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
         writes.extend(self.pin_write());
         self.commit(writes).await?;
+        if trouble.withheld {
+            return Ok(Verdict::Withheld { pinned: self.pinned });
+        }
         let wait = trouble.wait.unwrap_or(match trouble.class {
             FailureClass::Throttled => Duration::from_secs(2),
             _ => MISCONFIGURED_PROBE.min(self.set.config.delivery.retry_max.get()),

@@ -39,6 +39,9 @@ pub(super) async fn resume(scheduler: &mut Scheduler, scope: Scope, now: Timesta
     if scheduler.pauses.get(&scope).is_none() {
         known(&scheduler.runtime, &scope)?;
         let (what, name) = words(&scope);
+        if let Some(waits) = scheduler.budgets.of_scope(&scope, &scheduler.runtime.live.load()) {
+            return Err(ControlError::Refused(format!("{what} `{name}` is paused by nobody: {}", waits.reason)));
+        }
         return Err(ControlError::Refused(format!("{what} `{name}` is not paused")));
     }
     scheduler.runtime.store.commit(vec![Pauses::unstored(&scope)]).await?;

@@ -40,7 +40,11 @@ pub async fn run_to_end(runtime: &Arc<Runtime>, mut pending: Pending, attempts: 
                 pending.first_failed_at = Some(first_failed_at);
                 pending.pinned = pinned;
             }
-            Verdict::Wait { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } | Verdict::Held { .. } => break,
+            Verdict::Wait { .. }
+            | Verdict::Withheld { .. }
+            | Verdict::Park { .. }
+            | Verdict::GiveWay { .. }
+            | Verdict::Held { .. } => break,
             Verdict::StoreFailed { error, .. } => return Err(error),
         }
     }

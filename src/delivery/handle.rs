@@ -51,6 +51,9 @@ pub struct AccountStatus {
     pub observed: u64,
     /// Set when paused.
     pub paused: Option<PauseInfo>,
+    /// When its budget will be spent and who waits before, a sentence; none while it suffices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
     /// How it differs from its schema file: what was renamed or deleted in Pipedrive, and what to do, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<String>,

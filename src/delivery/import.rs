@@ -21,7 +21,7 @@ use super::runtime::Accounts;
 use super::wake::{Wakeup, learned};
 use crate::crm::{Account, Address, Known, Lookup, Term, index, normalise, searchable, values};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ApiError, Entity, Id, Kind, Purpose, Trace};
+use crate::pipedrive::{ApiError, Caller, Entity, Id, Kind, Purpose, Trace};
 use crate::plan;
 use crate::store::StoreError;
 
@@ -104,7 +104,7 @@ impl IdImport {
     /// When the account, the field or its type will not do, or the account's fields cannot be read.
     pub async fn read(&self, account: &str, kind: Kind, field: Option<&str>, pairs: &[IdPair]) -> Result<Imported, ImportError> {
         let account = self.account(account)?;
-        account.ready_metadata(&account.client.session(Trace::default())).await?;
+        account.ready_metadata(&account.client.session(Trace::default()).on_behalf_of(Caller::person())).await?;
         let rows = Rows::read(&account, kind, field, pairs)?;
         Ok(Imported { refused: rows.refused, ..Imported::default() })
     }
@@ -128,7 +128,7 @@ impl IdImport {
     ) -> Result<Imported, ImportError> {
         let account = self.account(account)?;
         let trace = Trace::default();
-        let session = account.client.session(trace.clone());
+        let session = account.client.session(trace.clone()).on_behalf_of(Caller::person());
         account.ready_metadata(&session).await?;
         let rows = Rows::read(&account, kind, field, pairs)?;
         let _criteria = self.locks.acquire(rows.criteria().collect()).await;

@@ -6,6 +6,7 @@
 //!   whose rule is not held; when that one waits for a retry, the lane waits with it.
 //! - Deliveries of a held rule stay where they are, so after the hold they run before newer ones of that rule and key.
 //! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first.
+//! - Deliveries that wait for tokens of the account's budget are held as those of a held rule are ([`tokens`]).
 //! - A parked delivery does not block its lane; when it is due it goes to the front.
 //! - A delivery may have to come after other lanes' tails ([`tails`]): then the deliveries of its rule in its lane wait with it,
 //!   those of other rules go on unless they come after the same tails.
@@ -13,6 +14,7 @@
 //!   a rule and discarding look at all lanes.
 
 mod tails;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::tails::{Tails, Whose};
+pub(crate) use self::tokens::Tokenless;
 use super::clock::moved;
 use crate::store::{DeliveryId, Pending, Seq};
 
@@ -123,6 +126,8 @@ pub(crate) struct Lanes {
     /// Round robin over the accounts.
     turn: usize,
     held_rules: BTreeSet<Arc<str>>,
+    /// By account, whose deliveries wait for tokens.
+    tokenless: BTreeMap<Arc<str>, Tokenless>,
     priorities: HashMap<Arc<str>, u8>,
     rule_pending: BTreeMap<Arc<str>, u64>,
     timers: BTreeSet<(Timestamp, LaneId)>,
@@ -221,7 +226,9 @@ impl Lanes {
     /// or has to come after another lane's.
     pub(crate) fn following(&self, lane_id: LaneId, most: usize) -> Vec<Pending> {
         let lane = self.lane_ref(lane_id);
-        let mut queues: Vec<_> = lane.rules.iter().filter(|(rule, _)| !self.held_rules.contains(rule)).collect();
+        let goes =
+            |(rule, queue): &&(Arc<str>, VecDeque<Entry>)| queue.front().is_some_and(|e| !self.is_held(&lane.account, rule, e));
+        let mut queues: Vec<_> = lane.rules.iter().filter(goes).collect();
         queues.sort_by_key(|(rule, _)| rule.clone());
         let mut heads: Vec<_> = queues.iter().map(|(rule, queue)| (rule, queue.iter().take(most).peekable())).collect();
         let mut following = Vec::new();
@@ -484,8 +491,8 @@ impl Lanes {
     fn runnable_at(&self, id: LaneId) -> Option<Timestamp> {
         let lane = self.lane_ref(id);
         let head = self.head(lane).map(|(_, entry)| entry.run_at.unwrap_or(Timestamp::MIN));
-        let parked =
-            lane.parked.iter().filter(|(rule, _)| !self.held_rules.contains(rule)).filter_map(|(_, entry)| entry.run_at).min();
+        let parked = lane.parked.iter().filter(|(rule, entry)| !self.is_held(&lane.account, rule, entry));
+        let parked = parked.filter_map(|(_, entry)| entry.run_at).min();
         match (head, parked) {
             (Some(head), Some(parked)) => Some(head.min(parked)),
             (head, parked) => head.or(parked),
@@ -496,8 +503,10 @@ impl Lanes {
         lane.rules
             .iter()
             .enumerate()
-            .filter(|(_, (rule, _))| !self.held_rules.contains(rule))
-            .filter_map(|(at, (rule, queue))| Some((at, queue.front().filter(|entry| !self.has_before(lane, rule, entry))?)))
+            .filter_map(|(at, (rule, queue))| {
+                let goes = |entry: &&Entry| !self.is_held(&lane.account, rule, entry) && !self.has_before(lane, rule, entry);
+                Some((at, queue.front().filter(goes)?))
+            })
             .min_by_key(|(_, entry)| (entry.seq, entry.position))
     }
 
@@ -505,7 +514,8 @@ impl Lanes {
     fn start(&mut self, id: LaneId, now: Timestamp) -> Option<Pending> {
         let lane = self.lane_ref(id);
         let due = |entry: &Entry| entry.run_at.is_none_or(|at| at <= now);
-        let parked = lane.parked.iter().enumerate().filter(|(_, (rule, entry))| due(entry) && !self.held_rules.contains(rule));
+        let goes = |rule: &Arc<str>, entry: &Entry| due(entry) && !self.is_held(&lane.account, rule, entry);
+        let parked = lane.parked.iter().enumerate().filter(|(_, (rule, entry))| goes(rule, entry));
         let parked = parked.min_by_key(|(_, (_, entry))| (entry.seq, entry.position)).map(|(at, _)| at);
         let head = self.head(lane).filter(|(_, entry)| due(entry)).map(|(at, _)| at);
         let lane = self.lane_mut(id);

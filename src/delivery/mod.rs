@@ -9,6 +9,7 @@ mod apply;
 mod archived;
 mod attempt;
 mod backfill;
+mod budget;
 mod cause;
 mod change;
 mod clock;

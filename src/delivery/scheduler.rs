@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
 use super::attempt::{self, Ended, Hold, Verdict};
+use super::budget::Budgets;
 use super::clock::WallClock;
 use super::handle::Command;
 use super::hold::HeldPlans;
@@ -26,6 +27,7 @@ use super::wake::{Wakes, Want};
 use super::{PauseInfo, Scope};
 use super::{control, edit};
 use crate::config::{DeliveryConfig, Writes};
+use crate::crm::budget::Ledger;
 use crate::failure::FailureClass;
 use crate::store::{Cause, DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
 use crate::telemetry::{Metrics, how_it_ended};
@@ -55,6 +57,7 @@ pub struct Scheduler {
     learned: mpsc::UnboundedReceiver<Vec<String>>,
     wakes: Wakes,
     pub(super) held_plans: HeldPlans,
+    pub(super) budgets: Budgets,
     running: JoinSet<Ended>,
     under_way: HashMap<TaskId, (LaneId, Pending)>,
     /// What the accounts' `writes` were when last looked at.
@@ -74,6 +77,7 @@ impl Scheduler {
         feed: Feed,
         commands: mpsc::Receiver<Command>,
         learned: mpsc::UnboundedReceiver<Vec<String>>,
+        ledger: Ledger,
     ) -> Result<Self, StoreError> {
         let mut lanes = Lanes::default();
         lanes.set_priorities(priorities(&runtime));
@@ -114,6 +118,7 @@ impl Scheduler {
             learned,
             wakes: Wakes::default(),
             held_plans: HeldPlans::default(),
+            budgets: Budgets::new(ledger),
             running: JoinSet::new(),
             under_way: HashMap::new(),
             writes: BTreeMap::new(),
@@ -121,6 +126,7 @@ impl Scheduler {
             clock: WallClock::new(now),
         };
         scheduler.look_at_writes();
+        scheduler.look_at_budgets(now);
         Ok(scheduler)
     }
 
@@ -137,6 +143,7 @@ impl Scheduler {
                 Some(command) = self.commands.recv() => self.command(command).await,
                 Some(names) = self.learned.recv() => self.wake(&names),
                 () = self.runtime.wakes.somebody_waits() => {}
+                Ok(()) = self.budgets.changes.changed() => self.look_at_budgets(Timestamp::now()),
                 batch = self.feed.recv(), if feed_open => match batch {
                     Some(batch) => self.accept(batch),
                     None => {
@@ -251,7 +258,11 @@ impl Scheduler {
             Verdict::Retry { account_trouble, .. } => *account_trouble,
             Verdict::Wait { hold, .. } => matches!(hold.scope, Scope::Account(_)),
             Verdict::StoreFailed { .. } => true,
-            Verdict::Ended { .. } | Verdict::Park { .. } | Verdict::GiveWay { .. } | Verdict::Held { .. } => false,
+            Verdict::Ended { .. }
+            | Verdict::Park { .. }
+            | Verdict::Withheld { .. }
+            | Verdict::GiveWay { .. }
+            | Verdict::Held { .. } => false,
         };
         if let Some(at) = reached.filter(|_| !troubled) {
             self.account_works(&pending.account, at, now);
@@ -279,6 +290,10 @@ impl Scheduler {
             }
             Verdict::Wait { hold: Hold { scope, info }, pinned } => {
                 self.auto_pause(scope, info, now);
+                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
+            }
+            Verdict::Withheld { pinned } => {
+                self.look_at_budgets(now);
                 Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
             }
             Verdict::GiveWay { run_at, pinned } => {
@@ -452,6 +467,7 @@ impl Scheduler {
             Command::Reloaded => {
                 self.look_at_writes();
                 self.lanes.set_priorities(priorities(&self.runtime));
+                self.look_at_budgets_anew(now);
                 self.held_plans.release(&mut self.lanes, now);
                 for scope in self.pauses.reloaded() {
                     resumed(&self.runtime.metrics, &scope);

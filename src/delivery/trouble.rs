@@ -44,6 +44,8 @@ pub(super) struct Trouble {
     pub(super) give_way: bool,
     /// Its plan waits for a person, who rolled back to this set.
     pub(super) held: Option<Arc<Version>>,
+    /// Our own budget had no tokens for a request.
+    pub(super) withheld: bool,
     /// Pipedrive refused a write as such: an entity that it links to may be gone.
     pub(super) refused: bool,
     /// The script ran into its deadline.
@@ -64,6 +66,7 @@ impl Trouble {
             uncertain: false,
             give_way: false,
             held: None,
+            withheld: false,
             refused: false,
             deadline: false,
             store: None,
@@ -176,7 +179,8 @@ impl From<ApiError> for Trouble {
             FailureClass::Transient | FailureClass::Throttled | FailureClass::Misconfigured => Whose::Account,
         };
         let refused = error.write && matches!(error.kind, ErrorKind::Refused { .. } | ErrorKind::Gone { .. });
-        Self { wait: error.retry_after(), refused, brief: error.brief(), ..Self::new(class, whose, error.to_string()) }
+        let withheld = matches!(error.kind, ErrorKind::Withheld { .. });
+        Self { wait: error.retry_after(), refused, withheld, brief: error.brief(), ..Self::new(class, whose, error.to_string()) }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Caller {
     pub began: Instant,
     /// Takes a turn only when nobody else waits, or in 10 s one.
     pub background: bool,
+    /// It ends what has begun, or a person waits for it: the budget's reserve is there for it.
+    pub must_end: bool,
 }
 
 impl Caller {
@@ -24,18 +26,30 @@ impl Caller {
     /// A rule's delivery, from now on.
     #[must_use]
     pub fn rule(name: Arc<str>, priority: u8) -> Self {
-        Self { rule: Some(name), priority, began: Instant::now(), background: false }
+        Self { rule: Some(name), priority, began: Instant::now(), background: false, must_end: false }
     }
 
     /// Nobody's rule: a command, metadata, housekeeping.
     #[must_use]
     pub fn housekeeping() -> Self {
-        Self { rule: None, priority: Self::ORDINARY, began: Instant::now(), background: false }
+        Self { rule: None, priority: Self::ORDINARY, began: Instant::now(), background: false, must_end: false }
     }
 
     /// Nobody's rule, and nobody waits for it.
     #[must_use]
     pub fn background() -> Self {
         Self { background: true, ..Self::housekeeping() }
+    }
+
+    /// A person's command.
+    #[must_use]
+    pub fn person() -> Self {
+        Self::housekeeping().ending()
+    }
+
+    /// The same, for what must end.
+    #[must_use]
+    pub fn ending(self) -> Self {
+        Self { must_end: true, ..self }
     }
 }

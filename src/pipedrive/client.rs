@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use super::classify::{self, Verdict};
 use super::limiter::{Limiter, PauseReason, Permit, Refused};
-use super::{Answer, ApiError, Caller, ErrorKind, Exchange, Method, Purpose, Request, Session, Trace, Transport, cost};
+use super::{
+    Answer, ApiError, Caller, ErrorKind, Exchange, Method, Purpose, Purse, Request, Saving, Session, Trace, Transport, cost,
+};
 use crate::crash;
 use crate::telemetry::Metrics;
 
@@ -39,11 +41,13 @@ pub struct ClientOptions {
     pub account: String,
     /// Where requests are counted.
     pub metrics: Option<Metrics>,
+    /// Where the tokens come from; none: nobody counts them.
+    pub purse: Option<Arc<dyn Purse>>,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { burst: 20, search_burst: 10, concurrency: 8, account: "main".to_owned(), metrics: None }
+        Self { burst: 20, search_burst: 10, concurrency: 8, account: "main".to_owned(), metrics: None, purse: None }
     }
 }
 
@@ -73,6 +77,7 @@ struct Inner {
     limiter: Arc<Limiter>,
     account: String,
     metrics: Option<Metrics>,
+    purse: Option<Arc<dyn Purse>>,
     /// 429s in a row; those of requests that were under way together are one.
     throttled: Mutex<u32>,
     requests: AtomicU64,
@@ -94,6 +99,7 @@ impl Client {
             limiter: Limiter::new(options.burst, options.search_burst, options.concurrency),
             account: options.account,
             metrics: options.metrics,
+            purse: options.purse,
             throttled: Mutex::new(0),
             requests: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
@@ -131,7 +137,14 @@ impl Client {
         self.0.limiter.lift_pause();
     }
 
-    /// Waits for a turn, sends, records, judges.
+    /// Notes tokens that need not be spent.
+    pub(super) fn saved(&self, caller: &Caller, saving: Saving, tokens: u32) {
+        if let Some(purse) = &self.0.purse {
+            purse.saved(caller, saving, tokens);
+        }
+    }
+
+    /// Waits for a turn, takes the tokens, sends, records, judges.
     pub(super) async fn send(
         &self,
         caller: &Caller,
@@ -150,6 +163,11 @@ impl Client {
             metrics.limiter_waited(&inner.account, queued.elapsed());
         }
 
+        // A turn that is not used goes to the next one.
+        if let Some(purse) = &inner.purse {
+            let taken = purse.take(caller, purpose, cost::tokens(request));
+            taken.map_err(|withheld| fail(ErrorKind::Withheld { reason: withheld.reason, retry_after: withheld.wait }))?;
+        }
         let mut recorder = Recorder::start(inner, trace, request, purpose);
         permit.sent();
         crash::point(crash::BEFORE_SEND);

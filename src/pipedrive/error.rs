@@ -50,6 +50,14 @@ pub enum ErrorKind {
         /// The daily budget rather than the burst window.
         daily: bool,
     },
+    /// Our own budget has no tokens for it: it was not sent.
+    #[error("{reason}")]
+    Withheld {
+        /// The numbers, and when it goes on.
+        reason: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// 403 with an HTML page: the firewall in front of Pipedrive has shut us out.
     #[error("Pipedrive's firewall has shut us out (403 with a web page); waiting {}s", .retry_after.as_secs())]
     Blocked {
@@ -90,7 +98,7 @@ impl ApiError {
         match &self.kind {
             ErrorKind::Transport(e) => e.class(self.write),
             ErrorKind::Refused { .. } | ErrorKind::Gone { .. } => FailureClass::Permanent,
-            ErrorKind::Throttled { .. } | ErrorKind::Blocked { .. } => FailureClass::Throttled,
+            ErrorKind::Throttled { .. } | ErrorKind::Withheld { .. } | ErrorKind::Blocked { .. } => FailureClass::Throttled,
             ErrorKind::Account { .. } => FailureClass::Misconfigured,
             ErrorKind::Server { .. } | ErrorKind::Unreadable { .. } if self.write => FailureClass::UnknownOutcome,
             ErrorKind::Server { .. } | ErrorKind::Unreadable { .. } => FailureClass::Transient,
@@ -101,7 +109,9 @@ impl ApiError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
-            ErrorKind::Throttled { retry_after, .. } | ErrorKind::Blocked { retry_after } => Some(*retry_after),
+            ErrorKind::Throttled { retry_after, .. }
+            | ErrorKind::Withheld { retry_after, .. }
+            | ErrorKind::Blocked { retry_after } => Some(*retry_after),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::entity::{self, Entity, is_deleted};
 use super::observe;
-use super::{ApiError, Caller, Client, ErrorKind, Id, Kind, Method, Purpose, Request, Trace};
+use super::{ApiError, Caller, Client, ErrorKind, Id, Kind, Method, Purpose, Request, Saving, Trace};
 
 /// Largest page; the cost does not depend on it.
 pub const PAGE: usize = 500;
@@ -129,6 +129,11 @@ impl Session {
     #[must_use]
     pub const fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// Notes tokens that need not be spent, on whose behalf it sends.
+    pub fn saved(&self, saving: Saving, tokens: u32) {
+        self.client.saved(&self.caller, saving, tokens);
     }
 
     /// The client.

@@ -72,6 +72,7 @@ pub(super) struct Instruments {
     pub(super) request_out_seconds: Times<2>,
     pub(super) tokens: Count<2>,
     pub(super) tokens_left: Level<1>,
+    pub(super) tokens_needed: Level<1>,
     pub(super) limiter_seconds: Times<1>,
     pub(super) index: Count<3>,
     pub(super) metadata: Count<2>,
@@ -168,7 +169,12 @@ impl Instruments {
                 "From sending to the answer, by account and purpose",
             ),
             tokens: r.count("pipedrive_tokens", "Tokens charged, by account and purpose"),
-            tokens_left: r.level("pipedrive_tokens_left", "Tokens left today as Pipedrive last told, by account"),
+            tokens_left: r.level(
+                "pipedrive_tokens_left",
+                "Tokens left of the account's budget until its reset, without the reserve; only with a budget",
+            ),
+            tokens_needed: r
+                .level("pipedrive_tokens_needed", "Tokens that the account will still spend until the reset at the present rate"),
             limiter_seconds: r.times(network, "pipedrive_limiter_wait", "Time that a request waited for its turn, by account"),
             index: r.count("match_lookups", "Look-ups in the match index, by account, kind and result"),
             metadata: r.count("metadata_refreshes", "Fetches of an account's metadata, by account and result"),

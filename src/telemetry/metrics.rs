@@ -202,9 +202,14 @@ impl Metrics {
         self.0.on.limiter_seconds.get_or_create(&[("account", name(account))]).observe(waited.as_secs_f64());
     }
 
-    /// Pipedrive told how many tokens are left today.
-    pub fn tokens_left(&self, account: &str, left: u64) {
-        self.0.on.tokens_left.get_or_create(&[("account", name(account))]).set(level(left));
+    /// How the tokens of an account stand: left of its budget for ordinary requests, where it has one, and needed until the reset.
+    pub fn budget_stands(&self, account: &str, left: Option<u64>, needed: u64) {
+        let on = &self.0.on;
+        match left {
+            Some(left) => drop(on.tokens_left.get_or_create(&[("account", name(account))]).set(level(left))),
+            None => drop(on.tokens_left.remove(&[("account", name(account))])),
+        }
+        on.tokens_needed.get_or_create(&[("account", name(account))]).set(level(needed));
     }
 
     /// A match was looked up. `result` is a fixed word (`index`, `search`, `miss`, `stale`).

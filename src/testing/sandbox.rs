@@ -245,7 +245,8 @@ fn account(room: &Room, set: &ScriptSet, name: &str, config: &AccountConfig, doo
         Door::Mock { .. } => (u32::MAX, u32::MAX),
         Door::ReadOnly => (config.plan.burst(), ClientOptions::default().search_burst),
     };
-    let options = ClientOptions { burst, search_burst, concurrency: config.concurrency, account: name.to_owned(), metrics: None };
+    let (concurrency, account) = (config.concurrency, name.to_owned());
+    let options = ClientOptions { burst, search_burst, concurrency, account, ..ClientOptions::default() };
     let account = Account::new(name, Client::new(transport, options), room.store(), config, room.metrics.clone());
     if let Door::Mock { metadata: Some(metadata), .. } = door {
         account.set_metadata(Metadata::clone(metadata));

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod binary;
+pub(crate) mod days;
 pub(crate) mod overheard;
 
 use std::io::Write;

@@ -11,6 +11,8 @@ use crate::store::{Appended, Dedupe, DeliveryState, Finish, NewDelivery, NewEven
 
 /// Rules and the accounts that they write to.
 const RULES: [(&str, &str); 3] = [("person", "main"), ("note", "main"), ("deal", "other")];
+/// Their priorities.
+const PRIORITIES: [u8; 3] = [2, 7, 5];
 const KEYS: u8 = 3;
 
 #[derive(Debug, Clone)]
@@ -34,6 +36,11 @@ enum Op {
     HoldAccount {
         account: usize,
         held: bool,
+    },
+    /// An account has no tokens for these.
+    Tokens {
+        account: usize,
+        lacks: Option<(u8, bool)>,
     },
     Discard {
         which: usize,
@@ -71,6 +78,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (any::<usize>(), how).prop_map(|(which, how)| Op::Outcome { which, how }),
         1 => (0..3_usize, any::<bool>()).prop_map(|(rule, held)| Op::Hold { rule, held }),
         1 => (0..2_usize, any::<bool>()).prop_map(|(account, held)| Op::HoldAccount { account, held }),
+        1 => (0..2_usize, proptest::option::of((0..9_u8, any::<bool>()))).prop_map(|(account, lacks)| Op::Tokens { account, lacks }),
         1 => any::<usize>().prop_map(|which| Op::Discard { which }),
         2 => (0..80_i64).prop_map(|by| Op::Tick { by }),
         1 => Just(Op::Crash),
@@ -88,6 +96,7 @@ struct Known {
     run_at: Option<i64>,
     stored_run_at: Option<i64>,
     parked: bool,
+    pinned: bool,
     running: bool,
     ended: Option<DeliveryState>,
 }
@@ -113,6 +122,7 @@ struct Model {
     seq: u64,
     held: [bool; 3],
     held_accounts: [bool; 2],
+    lacks: [Option<(u8, bool)>; 2],
     now: i64,
 }
 
@@ -120,7 +130,7 @@ const ACCOUNTS: [&str; 2] = ["main", "other"];
 
 impl Model {
     /// What may run now: of each lane of an open account that nothing is under way of, what is parked and due before all others, else the
-    /// oldest whose rule is not held, when it is due.
+    /// oldest that is not held, with its rule or for want of tokens, when it is due.
     fn may_run(&self) -> Vec<DeliveryId> {
         let mut may = Vec::new();
         for (account, held) in ACCOUNTS.into_iter().zip(self.held_accounts) {
@@ -129,13 +139,20 @@ impl Model {
                 if held || lane().any(|d| d.running) {
                     continue;
                 }
-                let open = || lane().filter(|d| !self.held[d.rule]);
-                let parked = open().filter(|d| d.parked && d.due(self.now)).min_by_key(|d| (d.seq, d.rule));
-                let head = open().filter(|d| !d.parked).min_by_key(|d| (d.seq, d.rule)).filter(|d| d.due(self.now));
+                let held = |d: &&Known| self.held[d.rule] || self.lacks_tokens(d);
+                let parked = lane().filter(|d| !held(d) && d.parked && d.due(self.now)).min_by_key(|d| (d.seq, d.rule));
+                // Of each rule the oldest, whether it is held or not.
+                let heads = (0..3).filter_map(|rule| lane().filter(|d| !d.parked && d.rule == rule).min_by_key(|d| d.seq));
+                let head = heads.filter(|d| !held(d)).min_by_key(|d| (d.seq, d.rule)).filter(|d| d.due(self.now));
                 may.extend(parked.or(head).map(Known::id));
             }
         }
         may
+    }
+
+    fn lacks_tokens(&self, of: &Known) -> bool {
+        let account = ACCOUNTS.iter().position(|account| *account == of.account()).expect("one of them");
+        self.lacks[account].is_some_and(|(from, begun_too)| PRIORITIES[of.rule] >= from && (begun_too || !of.pinned))
     }
 
     fn get(&mut self, id: &DeliveryId) -> &mut Known {
@@ -165,7 +182,7 @@ impl Run {
         let dir = tempfile::tempdir().expect("a folder");
         let full = Arc::<std::sync::atomic::AtomicBool>::default();
         let store = open(&dir, &full);
-        Self { model: Model::default(), lanes: Lanes::default(), running: Vec::new(), store, full, dir }
+        Self { model: Model::default(), lanes: lanes(), running: Vec::new(), store, full, dir }
     }
 
     async fn op(&mut self, op: Op) -> Result<(), TestCaseError> {
@@ -184,6 +201,10 @@ impl Run {
             Op::HoldAccount { account, held } => {
                 self.model.held_accounts[account] = held;
                 self.lanes.hold_account(&ACCOUNTS[account].into(), held);
+            }
+            Op::Tokens { account, lacks } => {
+                self.model.lacks[account] = lacks;
+                self.lanes.wait_for_tokens(&ACCOUNTS[account].into(), tokenless(lacks), time(self.model.now));
             }
             Op::Discard { which } => self.discard(which).await?,
             Op::Tick { by } => self.model.now += by,
@@ -244,6 +265,7 @@ impl Run {
                 run_at: None,
                 stored_run_at: None,
                 parked: false,
+                pinned: false,
                 running: false,
                 ended: None,
             };
@@ -279,11 +301,11 @@ impl Run {
         let now = self.model.now;
         let known = self.model.get(&pending.id);
         known.running = false;
-        let again = |run_at: i64, attempts: u32| Next::Again {
+        let again = |run_at: i64, known: &Known| Next::Again {
             run_at: Some(time(run_at)),
-            attempts,
+            attempts: known.attempts,
             first_failed_at: None,
-            pinned: false,
+            pinned: known.pinned,
         };
         let next = match how {
             How::Done | How::Dead => {
@@ -299,16 +321,18 @@ impl Run {
                 let (run_at, first_failed_at) = (time(now + 50), time(now));
                 let write = Write::Retry { id: pending.id.clone(), run_at, attempts: known.attempts, first_failed_at };
                 self.store.commit(vec![write]).await.expect("commits");
-                again(now + 50, known.attempts)
+                again(now + 50, known)
             }
             How::Park => {
                 known.parked = true;
                 known.run_at = Some(now + 100);
-                Next::Park { until: time(now + 100), attempts: known.attempts, pinned: false }
+                Next::Park { until: time(now + 100), attempts: known.attempts, pinned: known.pinned }
             }
             How::GiveWay => {
+                known.pinned = true;
+                self.store.commit(vec![Write::Pin { id: pending.id.clone(), plan: b"{}".to_vec() }]).await.expect("commits");
                 known.run_at = Some(now + 10);
-                again(now + 10, known.attempts)
+                again(now + 10, known)
             }
             How::NotStored => {
                 self.full.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -316,7 +340,7 @@ impl Run {
                 assert!(refused.is_err(), "the disk is full");
                 self.full.store(false, std::sync::atomic::Ordering::SeqCst);
                 known.run_at = Some(now + 20);
-                again(now + 20, known.attempts)
+                again(now + 20, known)
             }
         };
         self.lanes.finish(lane, next, time(now));
@@ -342,7 +366,7 @@ impl Run {
     /// What was under way is pending again; when what is not stored was to happen is forgotten.
     async fn crash(&mut self) -> Result<(), TestCaseError> {
         self.running.clear();
-        self.lanes = Lanes::default();
+        self.lanes = lanes();
         let elsewhere = tempfile::tempdir().expect("a folder");
         // The lock goes with the store that holds it.
         drop(std::mem::replace(&mut self.store, open(&elsewhere, &self.full)));
@@ -362,6 +386,9 @@ impl Run {
         for (account, held) in ACCOUNTS.into_iter().zip(self.model.held_accounts) {
             self.lanes.hold_account(&account.into(), held);
         }
+        for (account, lacks) in ACCOUNTS.into_iter().zip(self.model.lacks) {
+            self.lanes.wait_for_tokens(&account.into(), tokenless(lacks), time(self.model.now));
+        }
         Ok(())
     }
 
@@ -372,6 +399,7 @@ impl Run {
         }
         for account in 0..2 {
             self.op(Op::HoldAccount { account, held: false }).await?;
+            self.op(Op::Tokens { account, lacks: None }).await?;
         }
         self.op(Op::Tick { by: 1000 }).await?;
         loop {
@@ -392,6 +420,16 @@ impl Run {
         prop_assert_eq!(stored, expected);
         Ok(())
     }
+}
+
+fn lanes() -> Lanes {
+    let mut lanes = Lanes::default();
+    lanes.set_priorities(RULES.into_iter().zip(PRIORITIES).map(|((rule, _), priority)| (rule.into(), priority)).collect());
+    lanes
+}
+
+fn tokenless(lacks: Option<(u8, bool)>) -> Option<Tokenless> {
+    lacks.map(|(from, begun_too)| Tokenless { from, begun_too })
 }
 
 fn open(dir: &tempfile::TempDir, full: &Arc<std::sync::atomic::AtomicBool>) -> SqliteStore {

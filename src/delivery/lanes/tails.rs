@@ -62,14 +62,15 @@ impl Lanes {
     fn has_earlier(&self, account: &Arc<str>, key: &Arc<str>, whose: Whose<'_>, seq: Seq) -> bool {
         let Some(id) = self.by_key.get(&(account.clone(), key.clone())) else { return false };
         let lane = self.lane_ref(*id);
-        let waits = |name: &Arc<str>| match whose {
+        let waits = |name: &Arc<str>, first: &Entry| match whose {
             Whose::Rule(rule) => name == rule,
-            Whose::Open => !self.held_rules.contains(name),
+            Whose::Open => !self.is_held(account, name, first),
             Whose::Any => true,
         };
-        let running = lane.running.iter().any(|(name, entry)| entry.seq < seq && (waits(name) || whose == Whose::Open));
-        let queued =
-            |(name, queue): &(Arc<str>, VecDeque<Entry>)| queue.front().is_some_and(|first| first.seq < seq) && waits(name);
+        let running = lane.running.iter().any(|(name, entry)| entry.seq < seq && (waits(name, entry) || whose == Whose::Open));
+        let queued = |(name, queue): &(Arc<str>, VecDeque<Entry>)| {
+            queue.front().is_some_and(|first| first.seq < seq && waits(name, first))
+        };
         running || lane.rules.iter().any(queued)
     }
 

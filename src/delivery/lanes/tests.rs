@@ -126,6 +126,36 @@ fn a_held_rule_is_passed_over_and_runs_first_when_it_goes_on() {
 }
 
 #[test]
+fn without_tokens_low_priorities_wait_and_what_has_begun_goes_on() {
+    let mut lanes = Lanes::default();
+    let main: Arc<str> = "main".into();
+    lanes.set_priorities(HashMap::from([("high".into(), 0), ("low".into(), 7)]));
+    lanes.push(delivery(1, "low", "main", "u:1"), at(0));
+    lanes.push(Pending { pinned: true, ..delivery(2, "low", "main", "u:2") }, at(0));
+    lanes.push(delivery(3, "low", "main", "u:2"), at(0));
+    lanes.push(behind(4, "high", "u:3", &["u:1"]), at(0));
+    lanes.push(delivery(5, "high", "main", "u:1"), at(0));
+    lanes.push(delivery(6, "low", "side", "u:1"), at(0));
+    let drain = |lanes: &mut Lanes| {
+        let mut ids = Vec::new();
+        while let Some((lane, id)) = next(lanes, 0) {
+            lanes.finish(lane, Next::Ended, at(0));
+            ids.push(id);
+        }
+        ids.sort();
+        ids
+    };
+    lanes.wait_for_tokens(&main, Some(Tokenless { from: 0, begun_too: true }), at(0));
+    assert_eq!(drain(&mut lanes), ["6/low"], "another account");
+    lanes.wait_for_tokens(&main, Some(Tokenless { from: 0, begun_too: false }), at(0));
+    assert_eq!(drain(&mut lanes), ["2/low"]);
+    lanes.wait_for_tokens(&main, Some(Tokenless { from: 5, begun_too: false }), at(0));
+    assert_eq!(drain(&mut lanes), ["4/high", "5/high"], "nothing waits behind what waits for tokens");
+    lanes.wait_for_tokens(&main, None, at(0));
+    assert_eq!(drain(&mut lanes), ["1/low", "3/low"]);
+}
+
+#[test]
 fn a_parked_delivery_lets_its_lane_go_on_and_wakes_early() {
     let mut lanes = Lanes::default();
     lanes.push(delivery(1, "r", "main", "u:1"), at(0));

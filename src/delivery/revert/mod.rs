@@ -24,7 +24,7 @@ use super::runtime::Accounts;
 use crate::config::Writes;
 use crate::crm::{Account, Known, changelog, index, is_logged};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ApiError, Id, Kind, Purpose, Session, Trace};
+use crate::pipedrive::{ApiError, Caller, Id, Kind, Purpose, Session, Trace};
 use crate::plan::{self, Left, LeftAlone, PutBack, Undo};
 use crate::store::{DeliveryId, Store, StoreError};
 
@@ -213,7 +213,7 @@ impl Revert {
                 account.name
             )));
         }
-        let session = account.client.session(trace.clone());
+        let session = account.client.session(trace.clone()).on_behalf_of(Caller::person());
         let failed = |source| RevertError::Api { place: format!("{kind} {id}"), account: account.name.clone(), source };
         account.ready_metadata(&session).await.map_err(failed)?;
         let _lock = self.locks.acquire(vec![entity_name(&account.name, *kind, id)]).await;

@@ -22,7 +22,9 @@ impl Scheduler {
             accounts[at].running = running;
         }
         for account in &mut accounts {
-            account.paused = self.pauses.get(&Scope::Account(account.name.clone())).cloned();
+            let scope = Scope::Account(account.name.clone());
+            account.paused = self.pauses.get(&scope).cloned().or_else(|| self.budgets.of_scope(&scope, &set));
+            account.budget = self.budgets.outlook(&account.name);
             let known = self.runtime.accounts.read().get(account.name.as_str()).cloned();
             account.mirror = known.as_ref().map(|known| known.mirror.status(known)).unwrap_or_default();
             let changes = known.map(|known| known.schema_changes()).unwrap_or_default();
@@ -39,7 +41,8 @@ impl Scheduler {
             }
         }
         for rule in &mut rules {
-            rule.paused = self.pauses.get(&Scope::Rule(rule.name.clone())).cloned();
+            let scope = Scope::Rule(rule.name.clone());
+            rule.paused = self.pauses.get(&scope).cloned().or_else(|| self.budgets.of_scope(&scope, &set));
             rule.running = self.under_way.values().filter(|(_, pending)| *pending.id.rule == *rule.name).count() as u64;
         }
         let held_account = |name: &str| accounts.iter().any(|a| a.name == name && a.paused.is_some());
@@ -64,6 +67,7 @@ fn idle_account(name: &str) -> AccountStatus {
         writes: None,
         observed: 0,
         paused: None,
+        budget: None,
         schema: Vec::new(),
         mirror: Vec::new(),
     }

@@ -82,7 +82,7 @@ fn wrong_use_is_exit_code_2_with_a_suggestion() {
 fn without_a_daemon_the_socket_is_named_and_what_to_do() {
     let dir = temp_dir();
     write(dir.path(), "rules.toml", "[server]\ndata_dir = \"var\"\n");
-    for args in [&["status"][..], &["events", "list"], &["reload"], &["pause", "rule", "person"]] {
+    for args in [&["status"][..], &["budget"], &["events", "list"], &["reload"], &["pause", "rule", "person"]] {
         let output = in_dir(dir.path(), args);
         assert_eq!(code(&output), 1, "{args:?}");
         let text = err(&output);

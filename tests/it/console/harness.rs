@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pipewright::config::Secret;
 use pipewright::console::{self, State};
+use pipewright::crm::budget::Ledger;
 use pipewright::delivery::{
     AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Edited, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
     RuleStatus, Scope, Wakeup,
@@ -104,7 +105,10 @@ impl Admin {
             }
         });
         let (stop, _) = watch::channel(false);
+        let clock = Arc::new(jiff::Timestamp::now);
+        let ledger = Ledger::open(Arc::clone(&store), Metrics::default(), clock).await.expect("a ledger");
         let state = State {
+            ledger,
             store: Arc::clone(&store),
             live: Arc::new(ArcSwap::from_pointee(set)),
             delivery,
@@ -212,6 +216,7 @@ fn answer(seen: &Seen, command: Command) {
                     writes: None,
                     observed: 0,
                     paused: Some(pause),
+                    budget: None,
                     schema: Vec::new(),
                     mirror: Vec::new(),
                 }],

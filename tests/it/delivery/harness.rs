@@ -14,6 +14,7 @@ use pipewright::store::{DeliveryFilter, DeliveryId, DeliveryRow, DeliveryState, 
 use serde_json::{Value, json};
 
 use crate::support::binary::command_async;
+use crate::support::days::Days;
 use crate::support::{request, temp_dir, wait_or, wait_until, write};
 
 /// A person by user id, named by the event.
@@ -151,6 +152,7 @@ impl Setup {
         let mut rig = Rig {
             dir,
             mock: Mock::new(MockOptions { seed: false, ..MockOptions::unlimited() }),
+            days: Days::at("2026-03-02T08:00:00Z"),
             daemon: None,
             apart: None,
             separate: apart,
@@ -176,6 +178,8 @@ impl Drop for Rig {
 pub(super) struct Rig {
     pub(super) dir: tempfile::TempDir,
     pub(super) mock: Arc<Mock>,
+    /// The clock of the token budgets.
+    pub(super) days: Days,
     daemon: Option<Daemon>,
     apart: Option<tokio::runtime::Runtime>,
     separate: bool,
@@ -200,7 +204,7 @@ impl Rig {
         let daemon = if self.separate {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
             let daemon = wait_until("the store is free again", async || {
-                match runtime.spawn(Daemon::start(setup())).await.expect("no panic") {
+                match runtime.spawn(Daemon::start_at(setup(), self.days.clock())).await.expect("no panic") {
                     Ok(daemon) => Some(daemon),
                     Err(pipewright::daemon::StartError::Store(_)) => None,
                     Err(error) => panic!("{error}"),
@@ -210,7 +214,7 @@ impl Rig {
             self.apart = Some(runtime);
             daemon
         } else {
-            Daemon::start(setup()).await.unwrap_or_else(|e| panic!("{e}"))
+            Daemon::start_at(setup(), self.days.clock()).await.unwrap_or_else(|e| panic!("{e}"))
         };
         self.daemon = Some(daemon);
         wait_until("the account's fields are there", async || {

@@ -1,6 +1,7 @@
 //! Delivery from the event at the door to what stands in Pipedrive: a whole daemon over an embedded Pipedrive that fails on demand.
 
 mod activities;
+mod budget;
 mod by_id;
 mod aliases;
 mod control;

@@ -5,6 +5,7 @@ mod actions;
 mod backtest;
 mod backup;
 mod bad_input;
+mod budget;
 mod causes;
 mod chaos;
 mod commands;
