@@ -212,6 +212,8 @@ impl Finder<'_> {
             return Ok(Some(("index", known)));
         }
         if self.is_mirrored(lookup).await? {
+            // Who read the list has spent for all of them.
+            self.spared(lookup, &[], Saving::Mirror);
             let known = self.by_index(lookup).await?;
             return Ok((!known.is_empty()).then_some(("mirror", known)));
         }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Account;
-use crate::pipedrive::{ApiError, BATCH_FROM, Entity, IDS, Id, Kind, Purpose, Session, is_made_up};
+use crate::pipedrive::{ApiError, BATCH_FROM, Entity, IDS, Id, Kind, Purpose, Saving, Session, is_made_up};
 
 /// How long a read waits for others while there is something else to do.
 const GATHER: Duration = Duration::from_secs(1);
@@ -65,7 +65,11 @@ impl Account {
             };
             drop(waiting);
             match told {
-                Ok(Answer::Entity(entity)) => return Ok(Some(*entity)),
+                Ok(Answer::Entity(entity)) => {
+                    // Who read for all has spent what ten reads cost.
+                    session.saved(Saving::Batch, 1);
+                    return Ok(Some(*entity));
+                }
                 Ok(Answer::Alone) => return session.get(kind, id, purpose).await,
                 Ok(Answer::Failed(error)) => return Err(*error),
                 // Whoever read has been stopped half-way.
