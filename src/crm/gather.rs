@@ -18,6 +18,8 @@ pub struct Gathering {
     scheduler: OnceLock<Arc<Notify>>,
     /// Told when nobody else is under way.
     nobody_else: Notify,
+    /// Told when one more waits.
+    more: Notify,
 }
 
 /// Somebody waits.
@@ -60,16 +62,31 @@ impl Gathering {
     /// Counts one more who waits, until that is dropped.
     pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.more.notify_waiters();
         if let Some(scheduler) = self.scheduler.get() {
             scheduler.notify_one();
         }
         Waiting(self)
     }
 
-    /// Lets others come: until `due`, or until nobody does.
-    pub(super) async fn gather(&self, due: Option<Instant>, alone: impl Future<Output = ()>) {
-        if let Some(due) = due.filter(|_| self.is_scheduled()) {
-            drop(tokio::time::timeout_at(due, alone).await);
+    /// Lets others come: until `due`, until so many wait, or until nobody comes.
+    pub(super) async fn gather(&self, due: Option<Instant>, enough: usize, alone: impl Future<Output = ()>) {
+        let Some(due) = due.filter(|_| self.is_scheduled()) else { return };
+        let come = async {
+            loop {
+                let more = self.more.notified();
+                tokio::pin!(more);
+                more.as_mut().enable();
+                if self.waiting() >= enough {
+                    break;
+                }
+                more.await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            () = alone => {}
+            () = come => {}
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::pipedrive::{ApiError, BATCH_FROM, Entity, IDS, Id, Kind, Purpose, Sav
 /// How long a read waits for others while there is something else to do.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// So many that wait are not made to wait for more.
+const ENOUGH: usize = 50;
+
 /// What whoever read for others tells one of them.
 #[derive(Debug)]
 enum Answer {
@@ -58,7 +61,7 @@ impl Account {
                 biased;
                 told = &mut answer => told,
                 _turn = self.together.turn.lock() => {
-                    self.gathering.gather(Some(Instant::now() + GATHER), alone).await;
+                    self.gathering.gather(Some(Instant::now() + GATHER), ENOUGH, alone).await;
                     self.read_together(session, kind, purpose).await;
                     (&mut answer).await
                 }

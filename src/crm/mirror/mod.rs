@@ -45,7 +45,9 @@ const SKEW: Duration = Duration::from_secs(60);
 /// The list of archived deals is read again at most so often.
 const ARCHIVED_EVERY: Duration = Duration::from_secs(3_600);
 /// Sweeps of a kind begin at least so far apart while there is something else to do.
-const PACE: Duration = Duration::from_secs(10);
+const PACE: Duration = Duration::from_secs(5);
+/// So many that wait are not made to wait for more: a token each.
+const ENOUGH: usize = 16;
 /// What a search costs that a sweep spares.
 const SEARCH: u32 = 20;
 
@@ -124,7 +126,7 @@ impl Mirror {
         }
         if mirror.is_complete(fields) && !mirror.is_fresh(fields, asked) && mirror.is_worth_sweeping(mode) {
             let due = mirror.state.lock().swept.map(|swept| swept + PACE);
-            account.gathering.gather(due, alone).await;
+            account.gathering.gather(due, ENOUGH, alone).await;
             reader.sweep().await?;
         }
         Ok(mirror.is_fresh(fields, asked))
