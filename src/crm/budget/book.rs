@@ -106,6 +106,10 @@ impl Book {
     /// Takes the tokens of a request.
     pub(super) fn take(&mut self, caller: &Caller, purpose: Purpose, tokens: u32, now: Timestamp) -> Result<(), Withheld> {
         self.roll(now);
+        // What nobody waits for has the lowest priority.
+        if let Some(hold) = if caller.background { self.hold(now) } else { None } {
+            return Err(Withheld { reason: hold.reason, wait: hold.until.duration_since(now).unsigned_abs() });
+        }
         let must_end = caller.must_end || purpose == Purpose::Reconcile;
         if let Some(budget) = self.budget {
             let most = if must_end { budget.tokens_per_day } else { budget.ordinary() };

@@ -339,10 +339,13 @@ async fn the_forecast_says_why_rules_wait_and_lets_them_go_when_it_suffices() {
     let waits = desk.ledger.outlook("main").expect("an outlook");
     assert!(waits.ends_with("rules of priority 5 and lower wait already"), "{waits}");
     assert!(desk.ledger.report("main", 0).waiting.is_some());
+    desk.purse().take(&Caller::background(), Purpose::Mirror, 10).expect_err("nobody waits for it");
+    desk.purse().take(&Caller::housekeeping(), Purpose::Metadata, 10).expect("tokens");
     // It was a burst: in two hours nothing of it is left.
     desk.days.pass(2 * 3600);
     assert_eq!(desk.ledger.hold("main"), None);
     assert_eq!(desk.ledger.outlook("main"), None);
+    desk.purse().take(&Caller::background(), Purpose::Mirror, 10).expect("tokens");
 }
 
 #[tokio::test]
