@@ -45,9 +45,9 @@ const SKEW: Duration = Duration::from_secs(60);
 /// The list of archived deals is read again at most so often.
 const ARCHIVED_EVERY: Duration = Duration::from_secs(3_600);
 /// Sweeps of a kind begin at least so far apart while there is something else to do.
-const PACE: Duration = Duration::from_secs(5);
-/// So many that wait are not made to wait for more: a token each.
-const ENOUGH: usize = 16;
+const PACE: Duration = Duration::from_secs(10);
+/// So many that wait are not made to wait for more.
+const ENOUGH: usize = 48;
 /// What a search costs that a sweep spares.
 const SEARCH: u32 = 20;
 
