@@ -8,7 +8,7 @@
 //! - Before the budget is spent, rules with a lower priority wait for those with a higher one: once what is left is only what these will
 //!   need until the reset at their present rate.
 //!
-//! [`Book`] is one account's part, pure, with the time as an argument; [`Ledger`] keeps the books, reads the clock and the store.
+//! A book is one account's part, pure, with the time as an argument; [`Ledger`] keeps the books, reads the clock and the store.
 
 mod book;
 mod day;

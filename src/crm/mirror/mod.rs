@@ -47,7 +47,7 @@ const ARCHIVED_EVERY: Duration = Duration::from_secs(3_600);
 /// Sweeps of a kind begin at least so far apart while there is something else to do.
 const PACE: Duration = Duration::from_secs(10);
 /// So many that wait are not made to wait for more.
-const ENOUGH: usize = 48;
+const ENOUGH: usize = 200;
 /// What a search costs that a sweep spares.
 const SEARCH: u32 = 20;
 
