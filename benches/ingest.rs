@@ -26,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use pipewright::crm::Accounts;
 use pipewright::ingest::{Ingest, decode_text, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
@@ -280,7 +281,8 @@ fn over_http(server: &Runtime, load: &Runtime, batch: usize) -> Row {
         let live: Live = Arc::new(ArcSwap::new(set(&["type = \"identify\"".to_owned()])));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
-        let ingest = Ingest { store: Arc::clone(&store) as _, live, metrics: Metrics::default(), stopping };
+        let ingest =
+            Ingest { store: Arc::clone(&store) as _, live, accounts: Accounts::default(), metrics: Metrics::default(), stopping };
         (store, commits, addr, tokio::spawn(serve(listener, ingest, shutting_down)))
     });
     let row = drive(load, addr, batch, commits);

@@ -37,6 +37,7 @@ mod try_event;
 mod unified;
 mod unpin;
 mod versions;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ enum Command {
     Revert(revert::Revert),
     Status(status::Status),
     Budget(budget::Budget),
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     Reload(reload::Reload),
     #[command(subcommand)]
     Versions(versions::Versions),
@@ -152,6 +155,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Revert(args) => revert::run(args),
         Command::Status(args) => status::run(&args),
         Command::Budget(args) => budget::run(&args),
+        Command::Webhooks(args) => webhooks::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Versions(args) => versions::run(&args),
         Command::Rollback(args) => rollback::run(&args),

@@ -8,7 +8,7 @@ use super::exit::{FOUND, Failure, Outcome};
 use super::output::{self, Table, say, say_json, size, time};
 use crate::config::Writes;
 use crate::console;
-use crate::crm::Standing;
+use crate::crm::{Standing, WebhooksStatus};
 use crate::delivery::{DeliveryStatus, PauseInfo};
 use crate::diagnostic::{Severity, render_all};
 use crate::store::CauseCount;
@@ -150,6 +150,23 @@ fn standing(delivery: &DeliveryStatus) -> String {
     text
 }
 
+/// What Pipedrive tells of an account by itself.
+fn webhooks(account: &str, of: &WebhooksStatus) -> String {
+    let Some(checked) = of.checked_at.filter(|_| of.subscription.is_some()) else {
+        return format!("Webhooks of {account}: not registered yet; run `pipewright webhooks register`\n");
+    };
+    let told = match of.heard_at {
+        Some(at) => {
+            let notices: u64 = of.notices.values().sum();
+            let learned = of.notices.get("learned").copied().unwrap_or_default();
+            format!("{notices} since the start, {learned} of them news, the last at {}", time(at))
+        }
+        None => "none came since the start".to_owned(),
+    };
+    let problem = of.problem.as_ref().map(|problem| format!("; {}", output::printable(problem))).unwrap_or_default();
+    format!("Webhooks of {account}: {told}; Pipedrive had them at {}{problem}\n", time(checked))
+}
+
 fn accounts_and_rules(status: &console::Status) -> String {
     let mut text = String::new();
     let mut accounts = Table::new(["ACCOUNT", "WRITES", "UNFINISHED", "RUNNING", "OBSERVED", "PAUSED"]);
@@ -179,6 +196,9 @@ fn accounts_and_rules(status: &console::Status) -> String {
     }
     for budget in status.delivery.accounts.iter().filter_map(|a| a.budget.as_ref()) {
         text.push_str(&format!("\n{}{} (`pipewright budget`)\n", budget[..1].to_uppercase(), &budget[1..]));
+    }
+    for a in &status.delivery.accounts {
+        text.extend(a.webhooks.as_ref().map(|of| format!("\n{}", webhooks(&a.name, of))));
     }
     for a in status.delivery.accounts.iter().filter(|a| !a.schema.is_empty()) {
         text.push_str(&format!("\nThe account {} is not as its schema file has it:\n", a.name));

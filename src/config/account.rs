@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetConfig, DeclaredFields, MirrorConfig, SecretRef, Span};
+use super::{BudgetConfig, DeclaredFields, MirrorConfig, SecretRef, Span, WebhooksConfig};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -32,6 +32,8 @@ pub struct AccountConfig {
     pub mirror: MirrorConfig,
     /// Tokens a day; none: they are counted, not limited.
     pub budget: Option<BudgetConfig>,
+    /// Where Pipedrive tells what people change; none: nowhere.
+    pub webhooks: Option<WebhooksConfig>,
 }
 
 impl Default for AccountConfig {
@@ -49,6 +51,7 @@ impl Default for AccountConfig {
             metadata_ttl: Span::secs(3600),
             mirror: MirrorConfig::default(),
             budget: None,
+            webhooks: None,
         }
     }
 }

@@ -20,6 +20,7 @@ mod source;
 mod tests;
 mod units;
 mod validate;
+mod webhooks;
 
 pub use account::{AccountConfig, MatchFields, Plan as PipedrivePlan, Writes};
 pub use budget::{BudgetConfig, ResetHour, Share};
@@ -33,6 +34,7 @@ pub use secret::{Readable, Secret, SecretError, SecretRef};
 pub use server::{AdminConfig, MAX_BATCH_EVENTS, ServerConfig};
 pub use source::{AliasPolicy, SourceConfig};
 pub use units::{Bytes, Span};
+pub use webhooks::WebhooksConfig;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::{AccountConfig, Config, MAX_BATCH_EVENTS, Places, RuleConfig, SecretRef, SourceConfig, Span};
+use super::{AccountConfig, Config, MAX_BATCH_EVENTS, Places, RuleConfig, SecretRef, SourceConfig, Span, WebhooksConfig};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// Something that is not right, and the path it stands at.
@@ -252,6 +252,40 @@ fn account(name: &str, account: &AccountConfig, findings: &mut Findings) {
             findings.add(&path, d.help("write a smaller part, such as \"10%\""));
         }
     }
+    if let Some(webhooks) = &account.webhooks {
+        self::webhooks(name, webhooks, findings);
+    }
+}
+
+fn webhooks(name: &str, webhooks: &WebhooksConfig, findings: &mut Findings) {
+    let path = |key| ["pipedrive", name, "webhooks", key];
+    match scheme_and_host(&webhooks.url) {
+        Some((https, host)) => {
+            if !https && !is_local(&host) {
+                let d = Diagnostic::error(format!("`{}` is plain http: Pipedrive sends to https only", webhooks.url));
+                findings.add(
+                    &path("url"),
+                    d.help("let a proxy with a certificate stand before server.listen, and write its https address"),
+                );
+            } else if webhooks.url.trim_end_matches('/').ends_with(&format!("/pipedrive/{name}")) {
+                let d = Diagnostic::error(format!("`/pipedrive/{name}` is added to the URL by itself"));
+                findings.add(&path("url"), d.help("leave it out"));
+            }
+        }
+        None => {
+            let d = Diagnostic::error(format!("`{}` is no base URL", webhooks.url));
+            let help = "write the address at which Pipedrive reaches server.listen, such as \"https://events.acme.com\"";
+            findings.add(&path("url"), d.help(help));
+        }
+    }
+    if webhooks.user.is_empty() || webhooks.user.contains(':') {
+        findings.error(&path("user"), "the user name of Basic authorization is not empty and has no colon");
+    }
+    findings.range(&path("check_every"), webhooks.check_every, Span::secs(10 * MINUTE), Span::secs(3 * DAY));
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 fn domain(name: &str, domain: &str, findings: &mut Findings) {
@@ -268,9 +302,7 @@ fn base_url(name: &str, url: &str, findings: &mut Findings) {
     match scheme_and_host(url) {
         Some((true, _)) => {}
         Some((false, host)) => {
-            let local =
-                host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-            if !local {
+            if !is_local(&host) {
                 let d = Diagnostic::warning("the API token goes over plain http to another machine").help("use https");
                 findings.add(&path, d.code(Code::PlainHttp));
             }

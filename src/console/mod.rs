@@ -24,6 +24,7 @@ mod shadow;
 mod socket;
 mod types;
 mod versions;
+mod webhooks;
 
 pub use budget::{BudgetList, BudgetQuery};
 pub use causes::CauseList;
@@ -41,12 +42,14 @@ pub use types::{
     ReplayRequest, ScopeRequest, Selection, SetStatus, Status, UnmatchedReplay,
 };
 pub use versions::{LIVE_WORD, RollbackRefused, VersionDetail, VersionFiles, VersionList};
+pub use webhooks::{Ended, WebhooksAnswer, WebhooksOf, WebhooksRequest};
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::crm::Accounts;
 use crate::crm::budget::Ledger;
 use crate::delivery;
 use crate::reload;
@@ -65,6 +68,8 @@ pub struct State {
     pub delivery: delivery::Handle,
     /// Where ids of existing records go.
     pub ids: delivery::IdImport,
+    /// The accounts, for their webhooks.
+    pub accounts: Accounts,
     /// Undo.
     pub revert: delivery::Revert,
     /// The reloader.
@@ -114,6 +119,9 @@ pub fn router(state: State, access: Access) -> Router {
         .route("/api/versions/{version}/files", get(versions::files))
         .route("/api/rollback", post(versions::rollback))
         .route("/api/unpin", post(versions::unpin))
+        .route("/api/webhooks/register", post(webhooks::register))
+        .route("/api/webhooks/check", post(webhooks::check))
+        .route("/api/webhooks/remove", post(webhooks::remove))
         .route("/api/pause", post(control::pause))
         .route("/api/resume", post(control::resume))
         .fallback(problem::not_found)

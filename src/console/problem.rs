@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::types::Problem;
+use crate::crm::WebhooksError;
 use crate::delivery::{ControlError, ImportError, RevertError};
 use crate::reload::VersionError;
 use crate::store::StoreError;
@@ -87,6 +88,17 @@ impl From<RevertError> for Failed {
             RevertError::Wrong(_) => StatusCode::BAD_REQUEST,
             RevertError::Api { .. } => StatusCode::BAD_GATEWAY,
             RevertError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<WebhooksError> for Failed {
+    fn from(error: WebhooksError) -> Self {
+        let status = match &error {
+            WebhooksError::NotConfigured(_) | WebhooksError::NotRegistered(_) => StatusCode::CONFLICT,
+            WebhooksError::Api(_) | WebhooksError::Sweep(_) => StatusCode::BAD_GATEWAY,
+            WebhooksError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())
     }

@@ -4,21 +4,23 @@
 //! fetch is made, and not more than one in [`REFRESH_AT_MOST`]; the last fetched metadata is kept in the store with its time, so that a
 //! restart needs Pipedrive no sooner than it would have been asked anyway, and as Pipedrive gave it; what is answered has the names that the schema file pins.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::time::earlier;
 use super::together::Together;
-use super::{Gathering, Metadata, Mirror, SchemaChange, fetch_metadata, pin};
+use super::{Gathering, Metadata, Mirror, SchemaChange, Webhooks, fetch_metadata, pin};
 use crate::config::AccountConfig;
-use crate::pipedrive::{ApiError, Client, Session};
+use crate::pipedrive::{ApiError, Client, Kind, Session};
 use crate::store::{Store, StoreError, Write};
 use crate::telemetry::Metrics;
 
@@ -26,6 +28,9 @@ use crate::telemetry::Metrics;
 pub const REFRESH_AT_MOST: Duration = Duration::from_secs(30);
 /// Where the store keeps fetched metadata; the key is the account's name.
 const SPACE: &str = "metadata";
+
+/// The accounts by name; replaced whole when the configuration changes.
+pub type Accounts = Arc<RwLock<BTreeMap<Arc<str>, Arc<Account>>>>;
 
 /// One account.
 pub struct Account {
@@ -48,6 +53,8 @@ pub struct Account {
     looks: Mutex<Looks>,
     /// Lists that make the match index complete.
     pub mirror: Mirror,
+    /// What Pipedrive tells by itself.
+    pub webhooks: Webhooks,
     /// Deliveries that wait for others, to share a request with them.
     pub gathering: Gathering,
     /// Reads that wait.
@@ -143,6 +150,7 @@ impl Account {
             failed,
             looks,
             mirror: Mirror::default(),
+            webhooks: Webhooks::default(),
             gathering: Gathering::default(),
             together: Together::default(),
             listener: OnceLock::new(),
@@ -153,6 +161,16 @@ impl Account {
     pub fn attach(&self, listener: Listener) {
         self.gathering.attach(listener.waits.clone());
         drop(self.listener.set(listener));
+    }
+
+    /// Since when what was seen of entities of a kind counts, if it does for this long: what was seen before a sweep of that time does, too,
+    /// since the sweep told what others changed.
+    #[must_use]
+    pub fn seen_counts_since(&self, kind: Kind, trusted: Duration) -> Timestamp {
+        if self.mirror.swept_within(kind, trusted) {
+            return Timestamp::MIN;
+        }
+        earlier(Timestamp::now(), trusted)
     }
 
     pub(super) fn learned(&self, writes: &[Write]) {

@@ -8,14 +8,18 @@
 //! - `by` is the event that last said what the field is to hold, whether it had to be sent or not: a replay counts as the event that it
 //!   repeats. So what a replay of an older event would write is known to be old.
 //! - Beside the fields stands what requests have taken along of later deliveries, until those have run.
+//! - What lists and webhooks tell of an entity is kept apart, as [`Sight`]: whoever writes down an outcome meanwhile does not write over
+//!   it. It counts when the values are loaded, as far as it is newer than they are.
 //!
 //! Invariants: only fields that a rule has sent are kept, and match fields that an import of ids found empty, so the size stays that of
-//! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key.
+//! the rules, not of the account; values are in the shape of v2 bodies and answers with custom fields at the root by key; which of two
+//! sights of an entity is newer is told by Pipedrive's own `update_time`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::sight::{Sight, changed_at};
 use crate::pipedrive::{Entity, Id, Kind};
 use crate::store::{DeliveryId, Seq, Store, StoreError, Write};
 
@@ -33,8 +37,17 @@ pub fn held_value(sent: &Value) -> Option<&Value> {
 
 const HELD: &str = "held";
 
+/// What an entity holds in a field, custom ones by key.
+pub(super) fn held_in<'e>(kind: Kind, entity: &'e Entity, field: &str) -> Option<&'e Value> {
+    let custom = if kind.is_v2() { entity.get("custom_fields").and_then(|custom| custom.get(field)) } else { None };
+    custom.or_else(|| entity.get(field))
+}
+
 /// When it was seen, in Unix seconds.
 const AT: &str = "at";
+
+/// When Pipedrive last changed what was seen, in Unix seconds; no field has this key.
+const VERSION: &str = "#version";
 
 /// What requests have taken along of deliveries that have not run yet; no field has this key.
 const CARRIED: &str = "#carried";
@@ -66,9 +79,37 @@ impl Known {
     /// # Errors
     /// When the store fails.
     pub async fn load(store: &dyn Store, account: &str, kind: Kind, id: &Id) -> Result<Self, StoreError> {
-        let bytes = store.known_get(account, kind.as_str(), &id.to_string()).await?;
+        let Some(row) = store.known_get(account, kind.as_str(), &id.to_string()).await? else { return Ok(Self::default()) };
         // Unreadable known values cost a field sent once too often, nothing else.
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(Self).unwrap_or_default())
+        let mut known = Self(serde_json::from_slice(&row.values).unwrap_or_default());
+        if let Some(sight) = row.seen.and_then(|seen| Sight::read(&seen)) {
+            known.update(kind, &sight);
+        }
+        Ok(known)
+    }
+
+    /// Takes over what a list or a webhook has told, as far as it is newer. Of two changes within one second nobody can tell which was
+    /// last: what they tell differently is not known.
+    fn update(&mut self, kind: Kind, sight: &Sight) {
+        let version = self.version();
+        if version.is_some_and(|version| version > sight.version) {
+            return;
+        }
+        let is_later = version != Some(sight.version);
+        for (field, known) in self.0.iter_mut().filter_map(|(field, known)| Some((field, known.as_object_mut()?))) {
+            match sight.tells(kind, field) {
+                Some(value) if known.get("seen") == Some(&value) => {}
+                Some(value) if is_later => {
+                    known.insert("seen".to_owned(), value);
+                    known.insert(AT.to_owned(), sight.at.into());
+                }
+                _ => {
+                    known.remove("seen");
+                    known.remove(AT);
+                }
+            }
+        }
+        self.0.insert(VERSION.to_owned(), sight.version.into());
     }
 
     /// As a map in which what was seen after `since` is marked as `fresh`; for building bodies.
@@ -95,10 +136,16 @@ impl Known {
         map
     }
 
-    /// Whether nothing is known.
+    /// When Pipedrive last changed what was seen, in Unix seconds, where that is known.
+    #[must_use]
+    pub fn version(&self) -> Option<i64> {
+        self.0.get(VERSION)?.as_i64()
+    }
+
+    /// Whether nothing is known of any field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.keys().all(|key| key == VERSION)
     }
 
     /// What was last sent.
@@ -191,12 +238,15 @@ impl Known {
     /// Notes the fields of an answer, of those that a rule has ever sent.
     pub fn note_seen(&mut self, kind: Kind, entity: &Entity, at: Timestamp) {
         for (field, known) in &mut self.0 {
-            let value = if kind.is_v2() { entity.get("custom_fields").and_then(|custom| custom.get(field)) } else { None };
-            let value = value.or_else(|| entity.get(field)).cloned().unwrap_or(Value::Null);
             if let Value::Object(known) = known {
+                let value = held_in(kind, entity, field).cloned().unwrap_or(Value::Null);
                 known.insert("seen".to_owned(), value);
                 known.insert(AT.to_owned(), at.as_second().into());
             }
+        }
+        match changed_at(entity) {
+            Some(version) => drop(self.0.insert(VERSION.to_owned(), version.into())),
+            None => drop(self.0.remove(VERSION)),
         }
     }
 

@@ -24,11 +24,13 @@ mod options;
 mod pin;
 mod reconcile;
 mod schema;
+mod sight;
 pub mod standard;
 mod time;
 mod together;
+mod webhooks;
 
-pub use account::{Account, Learned, Listener, REFRESH_AT_MOST};
+pub use account::{Account, Accounts, Learned, Listener, REFRESH_AT_MOST};
 pub use aliased::{ByAlias, holds_alias, with_aliases};
 pub use changelog::{Logged, changelog, is_logged};
 pub use claims::Claims;
@@ -47,4 +49,9 @@ pub use options::{NewOption, add_to_field, adding_costs, same_name};
 pub use pin::{Became, SchemaChange, pin};
 pub use reconcile::find_unclaimed_create;
 pub use schema::{place_in_schema, read_schema, write_schema};
+pub use sight::Sight;
 pub use standard::{Finding, Standard, StandardType, Writable};
+pub use time::earlier;
+pub use webhooks::{
+    Checked, Heard, NotANotice, Notice, Registered, Webhooks, WebhooksError, WebhooksStatus, keep as keep_webhooks,
+};

@@ -1,5 +1,7 @@
 //! Points in time as Pipedrive writes them: RFC 3339 in v2 and leads, `YYYY-MM-DD HH:MM:SS` (UTC) in notes.
 
+use std::time::Duration;
+
 /// Reads either form.
 pub(super) fn read(text: &str) -> Option<jiff::Timestamp> {
     if let Ok(at) = text.parse() {
@@ -12,6 +14,12 @@ pub(super) fn read(text: &str) -> Option<jiff::Timestamp> {
 /// As `updated_since` wants it: whole seconds, or Pipedrive refuses the request.
 pub(super) fn whole_seconds(at: jiff::Timestamp) -> String {
     jiff::Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// A moment less a time, at least the beginning of time.
+#[must_use]
+pub fn earlier(at: jiff::Timestamp, by: Duration) -> jiff::Timestamp {
+    at.checked_sub(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(jiff::Timestamp::MIN)
 }
 
 #[cfg(test)]

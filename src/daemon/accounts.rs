@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::StartError;
 use crate::config::{AccountConfig, Secret, Writes};
 use crate::crm::budget::Ledger;
-use crate::crm::{Account, Listener, Metadata, forget_all};
-use crate::delivery::{self, Accounts};
+use crate::crm::{Account, Accounts, Listener, Metadata, forget_all, keep_webhooks};
+use crate::delivery;
 use crate::mock::Mock;
 use crate::pipedrive::{Caller, Client, ClientOptions, HttpTransport, Trace, Transport, base_url};
 use crate::rules::{Live, ScriptSet, Version, check};
@@ -145,6 +146,7 @@ async fn make(
     let account = Account::new(name, client, store.clone(), config.clone(), metrics.clone());
     account.attach(endpoint.listener.clone());
     account.mirror.load(&account).await?;
+    account.webhooks.load(&account).await?;
     if is_same {
         account.load_kept_metadata().await?;
     }
@@ -178,6 +180,7 @@ pub(super) async fn follow(mut follow: Follow) {
         // An account that is slow to answer keeps no change waiting: least of all `writes = "off"`.
         let warming = async {
             warm_up(&follow.accounts, &follow.live).await;
+            keep_all_webhooks(&follow.accounts, &follow.live).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -193,6 +196,19 @@ pub(super) async fn follow(mut follow: Follow) {
         follow.delivery.reloaded().await;
         follow.followed.send_replace(set.version.clone());
     }
+}
+
+/// Looks after the webhooks of all accounts, for as long as it is polled.
+async fn keep_all_webhooks(accounts: &Accounts, live: &Live) {
+    let set = live.load_full();
+    let accounts: Vec<Arc<Account>> = accounts.read().values().cloned().collect();
+    let with_password = accounts.iter().filter_map(|account| Some((account, set.webhooks.get(&*account.name)?)));
+    let mut kept: JoinSet<()> = JoinSet::new();
+    for (account, password) in with_password {
+        let (account, password) = (account.clone(), password.clone());
+        kept.spawn(async move { keep_webhooks(&account, &password).await });
+    }
+    while kept.join_next().await.is_some() {}
 }
 
 /// Fetches metadata where there is none, and says what the live set's scripts have wrong about it.

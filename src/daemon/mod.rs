@@ -23,8 +23,9 @@ pub use options::{DaemonOptions, MockDoor, MockSetup};
 
 use crate::config::ServerConfig;
 use crate::console;
+use crate::crm::Accounts;
 use crate::crm::budget::{Clock, Ledger};
-use crate::delivery::{self, Accounts, Creates, IdImport, Locks, RestoredFrom, Revert, Runtime, Scheduler, Shadows, Wakeup};
+use crate::delivery::{self, Creates, IdImport, Locks, RestoredFrom, Revert, Runtime, Scheduler, Shadows, Wakeup};
 use crate::ingest::{self, Ingest};
 use crate::mock::{self, Mock};
 use crate::reload;
@@ -153,6 +154,7 @@ impl Daemon {
             live: started.live.clone(),
             delivery: delivery.clone(),
             ids,
+            accounts: accounts.clone(),
             revert,
             reload: started.handle.clone(),
             ledger: ledger.clone(),
@@ -170,6 +172,7 @@ impl Daemon {
         let ingest = Ingest {
             store: store.clone(),
             live: started.live.clone(),
+            accounts: accounts.clone(),
             metrics: metrics.clone(),
             stopping: ingest_stopping.clone(),
         };

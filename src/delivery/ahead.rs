@@ -14,12 +14,10 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::decide;
 use super::execute::Executor;
-use super::policy::earlier;
 use super::reads::put_on;
 use crate::config::WritePolicy;
 use crate::crm::{Address, Carried, Known, Lookup, WireTarget, WireValue, index};
@@ -241,7 +239,7 @@ impl Executor<'_> {
             return None;
         }
         let trusted = self.attempt.set.rule(&pending.id.rule)?.config.reread_after.get();
-        let known = state.known.as_map_since(earlier(Timestamp::now(), trusted));
+        let known = state.known.as_map_since(self.account.seen_counts_since(state.kind, trusted));
         let present = if made { Some(&state.ahead.body) } else { state.present.as_ref() };
         let purpose = BodyFor::Update { present, known: Some(&known) };
         let outcome = plan::body(step, purpose, &|target| links.get(&key_of(target)).cloned(), &self.metadata).ok()?;

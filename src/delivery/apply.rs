@@ -15,7 +15,6 @@ use super::creates::{Braked, Place};
 use super::execute::{Executor, Via, entity_name};
 use super::links::Links;
 use super::locks;
-use super::policy::earlier;
 use super::record::{Effect, StepState};
 use super::trouble::{Trouble, Whose};
 use crate::crm::{self, Address, Carried, Found, Known, Lookup, WireTarget, index};
@@ -319,7 +318,7 @@ impl Executor<'_> {
         }
         // Without an age limit nothing counts but what is read now.
         let trusted = self.attempt.rule().map_or(Duration::ZERO, |rule| rule.config.reread_after.get());
-        let since = earlier(Timestamp::now(), trusted);
+        let since = self.account.seen_counts_since(kind, trusted);
         let origin = self.attempt.origin();
         let recent = if self.attempt.overwrites() { known.as_map_since(since) } else { known.as_map_of(since, origin) };
         let mut present = via.and_then(|v| v.entity.clone());

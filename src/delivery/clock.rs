@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::policy::earlier;
+use crate::crm::earlier;
 
 /// Less than this is a clock that is steered, not set.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);

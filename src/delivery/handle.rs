@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Writes;
-use crate::crm::MirrorStatus;
+use crate::crm::{MirrorStatus, WebhooksStatus};
 use crate::event::Event;
 use crate::failure::FailureClass;
 use crate::store::{DeliveryId, ReplayOptions, Seq};
@@ -60,6 +60,9 @@ pub struct AccountStatus {
     /// Which lists are kept, and what a look-up costs so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirror: Vec<MirrorStatus>,
+    /// How Pipedrive's webhooks stand; none where `rules.toml` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhooksStatus>,
 }
 
 /// How a rule stands.

@@ -17,9 +17,8 @@ use serde_json::json;
 
 use super::execute::entity_name;
 use super::locks::{Locks, criteria_names};
-use super::runtime::Accounts;
 use super::wake::{Wakeup, learned};
-use crate::crm::{Account, Address, Known, Lookup, Term, index, normalise, searchable, values};
+use crate::crm::{Account, Accounts, Address, Known, Lookup, Term, index, normalise, searchable, values};
 use crate::failure::FailureClass;
 use crate::pipedrive::{ApiError, Caller, Entity, Id, Kind, Purpose, Trace};
 use crate::plan;

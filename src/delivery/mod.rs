@@ -55,7 +55,7 @@ pub use locks::Locks;
 pub use record::{Effect, Record, Resolution, StepRecord, StepState};
 pub use restored::RestoredFrom;
 pub use revert::{Page as RevertPage, Place, Revert, RevertError, Reverted, Wish as RevertWish};
-pub use runtime::{Accounts, Runtime};
+pub use runtime::Runtime;
 pub use scheduler::Scheduler;
 pub use shadow::{ShadowDifference, ShadowEnds, Shadows};
 pub use wake::Wakeup;

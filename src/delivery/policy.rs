@@ -43,11 +43,6 @@ pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 
-/// `now` less a time, at least the beginning of time.
-pub(crate) fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    now.checked_sub(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(Timestamp::MIN)
-}
-
 /// The wait before attempt `attempts + 1`: between half and all of the doubled time.
 pub(crate) fn backoff(first: Duration, max: Duration, attempts: u32, salt: &impl Hash) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(30))).min(max);

@@ -1,9 +1,7 @@
 //! What every attempt works with; one for the whole daemon.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::PlanHold;
@@ -12,14 +10,11 @@ use super::locks::Locks;
 use super::restored::RestoredFrom;
 use super::shadow::Shadows;
 use super::wake::Wakeup;
-use crate::crm::Account;
+use crate::crm::Accounts;
 use crate::rules::Live;
 use crate::script::Pool;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
-
-/// The accounts by name; replaced whole when the configuration changes.
-pub type Accounts = Arc<RwLock<BTreeMap<Arc<str>, Arc<Account>>>>;
 
 /// What every attempt works with.
 pub struct Runtime {

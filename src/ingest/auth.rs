@@ -71,6 +71,13 @@ pub(super) fn basic_user(headers: &HeaderMap) -> Option<String> {
     Some(user)
 }
 
+/// Whether the request carries this user name and password as Basic authorization.
+pub(super) fn is_basic(headers: &HeaderMap, user: &str, password: &Secret) -> bool {
+    let (sent_user, sent) = scheme(headers, "basic").and_then(basic_parts).unwrap_or_default();
+    // Both are compared, whatever the first comparison says.
+    (sent_user == user) & password.is(&sent)
+}
+
 /// Whether the request carries the second proof: as Bearer token or Basic password.
 pub(super) fn proves(headers: &HeaderMap, token: &Secret) -> bool {
     let sent = match (scheme(headers, "bearer"), scheme(headers, "basic")) {

@@ -13,7 +13,7 @@ use super::complaints::Complaints;
 use super::refused::{Answer, Refused};
 use super::request::Request;
 use super::route::Route;
-use super::{Ingest, body, cors, tracking, webhook};
+use super::{Ingest, body, cors, pipedrive, tracking, webhook};
 use crate::failure::FailureClass;
 use crate::headers;
 use crate::store::StoreError;
@@ -56,7 +56,7 @@ impl Door {
         let server = &keys.set.config.server;
         let origin = match route {
             Some(Route::Call(_) | Route::Batch) => cors::allowed(&parts.headers, &server.cors_origins),
-            Some(Route::Webhook(_)) | None => None,
+            Some(Route::Webhook(_) | Route::Pipedrive(_)) | None => None,
         };
 
         let handled = self.handle(&keys, &parts, &mut body, route, origin.as_ref()).await;
@@ -93,7 +93,7 @@ impl Door {
         origin: Option<&HeaderValue>,
     ) -> Result<Answer, Refused> {
         let route = route.ok_or(Refused::NotFound)?;
-        let browser = !matches!(route, Route::Webhook(_));
+        let browser = !matches!(route, Route::Webhook(_) | Route::Pipedrive(_));
         if browser && parts.method == Method::OPTIONS && !keys.set.config.server.cors_origins.is_empty() {
             return cors::preflight(origin);
         }
@@ -108,6 +108,7 @@ impl Door {
             Route::Call(kind) => tracking::call(request, kind).await,
             Route::Batch => tracking::batch(request).await,
             Route::Webhook(source) => webhook::receive(request, &source).await,
+            Route::Pipedrive(account) => pipedrive::receive(request, account).await,
         }
     }
 

@@ -10,7 +10,8 @@
 //! - Unread bodies are drained up to a bound, so that a refused request leaves its connection usable.
 //!
 //! The way of a request: `server` (connections) → `door` (routes, answers) → `body` (limits, gzip) → `tracking` or `webhook` (who
-//! sends, which events) → `decode` (each event) → `accept` (triggers, store).
+//! sends, which events) → `decode` (each event) → `accept` (triggers, store). Pipedrive's own webhooks go from `body` to `pipedrive`, and are no
+//! events.
 
 mod accept;
 mod auth;
@@ -25,6 +26,7 @@ mod ids;
 mod integrations;
 mod json;
 mod ordering;
+mod pipedrive;
 #[doc(hidden)]
 pub mod pure;
 mod refused;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::crm::Accounts;
 use crate::rules::Live;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -59,6 +62,8 @@ pub struct Ingest {
     pub store: Arc<dyn Store>,
     /// Sources, limits and triggers.
     pub live: Live,
+    /// Whom Pipedrive's webhooks are for.
+    pub accounts: Accounts,
     /// What is counted.
     pub metrics: Metrics,
     /// True as soon as the daemon stops: new requests are answered 503.

@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::rejection::Rejection;
+use crate::crm::NotANotice;
 use crate::failure::FailureClass;
 use crate::store::StoreError;
 
@@ -19,7 +20,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     #[error(
-        "nothing is served here; send events to POST /v1/identify, /v1/track, /v1/group, /v1/page, /v1/screen, /v1/alias, /v1/batch or /v1/import, and Segment's webhooks to POST /webhooks/SOURCE"
+        "nothing is served here; send events to POST /v1/identify, /v1/track, /v1/group, /v1/page, /v1/screen, /v1/alias, /v1/batch or /v1/import, Segment's webhooks to POST /webhooks/SOURCE, and Pipedrive's to POST /pipedrive/ACCOUNT"
     )]
     NotFound,
     #[error("this path takes {0} only")]
@@ -38,6 +39,14 @@ pub(super) enum Refused {
     SecondProof,
     #[error("no source of this name takes webhooks; set sources.NAME.webhook_secret")]
     NoWebhook,
+    #[error("no account of this name takes Pipedrive's webhooks; set pipedrive.NAME.webhooks")]
+    NoAccount,
+    #[error("user name or password is wrong; run `pipewright webhooks register` after either was changed in rules.toml")]
+    Password,
+    #[error(transparent)]
+    Notice(#[from] NotANotice),
+    #[error("it is of Pipedrive company {theirs}, and the account is of company {ours}")]
+    Foreign { theirs: i64, ours: i64 },
     #[error("the body is larger than the {limit} bytes that are taken ({key})")]
     TooLarge {
         limit: u64,
@@ -71,7 +80,15 @@ impl Refused {
             Self::Slow | Self::Cut | Self::Stopping => FailureClass::Transient,
             Self::Store(StoreError::Overloaded | StoreError::Behind { .. }) => FailureClass::Throttled,
             Self::Store(error) => error.class(),
-            Self::WriteKey | Self::Signature | Self::SecondProof | Self::NoWebhook | Self::Origin => FailureClass::Misconfigured,
+            Self::WriteKey
+            | Self::Signature
+            | Self::SecondProof
+            | Self::NoWebhook
+            | Self::NoAccount
+            | Self::Password
+            | Self::Notice(_)
+            | Self::Foreign { .. }
+            | Self::Origin => FailureClass::Misconfigured,
             Self::Event(rejection) => rejection.class(),
             Self::NotFound | Self::Method(_) | Self::TooLarge { .. } | Self::Gzip | Self::Encoding | Self::NotABatch => {
                 FailureClass::Permanent
@@ -81,14 +98,16 @@ impl Refused {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::NoWebhook => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoWebhook | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::WriteKey | Self::Signature | Self::SecondProof => StatusCode::UNAUTHORIZED,
+            Self::WriteKey | Self::Signature | Self::SecondProof | Self::Password => StatusCode::UNAUTHORIZED,
             Self::TooLarge { .. } | Self::Event(Rejection::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Gzip | Self::Cut | Self::NotABatch | Self::Event(_) => StatusCode::BAD_REQUEST,
+            Self::Gzip | Self::Cut | Self::NotABatch | Self::Event(_) | Self::Notice(_) | Self::Foreign { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Store(StoreError::Overloaded | StoreError::Behind { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -104,6 +123,10 @@ impl Refused {
             Self::Signature => "invalid_signature",
             Self::SecondProof => "missing_webhook_token",
             Self::NoWebhook => "no_webhook",
+            Self::NoAccount => "no_account",
+            Self::Password => "invalid_password",
+            Self::Notice(_) => "not_a_pipedrive_webhook",
+            Self::Foreign { .. } => "other_company",
             Self::TooLarge { .. } => "body_too_large",
             Self::Gzip => "invalid_gzip",
             Self::Encoding => "unknown_encoding",

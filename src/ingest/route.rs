@@ -13,6 +13,8 @@ pub(super) enum Route<'a> {
     Batch,
     /// Segment's webhook destinations, for this source.
     Webhook(Cow<'a, str>),
+    /// Pipedrive's webhooks, for this account.
+    Pipedrive(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -22,6 +24,9 @@ impl<'a> Route<'a> {
         if let Some(source) = path.strip_prefix("/webhooks/") {
             let source = percent_encoding::percent_decode_str(source).decode_utf8().ok()?;
             return (!source.is_empty()).then_some(Self::Webhook(source));
+        }
+        if let Some(account) = path.strip_prefix("/pipedrive/") {
+            return (!account.is_empty()).then_some(Self::Pipedrive(account));
         }
         Some(match path.strip_prefix("/v1/")? {
             "identify" | "i" => Self::Call(EventType::Identify),
@@ -42,13 +47,14 @@ impl<'a> Route<'a> {
             Self::Call(kind) => kind.as_str(),
             Self::Batch => "batch",
             Self::Webhook(_) => "webhook",
+            Self::Pipedrive(_) => "pipedrive",
         }
     }
 
     /// The methods it takes.
     pub(super) const fn methods(&self) -> &'static str {
         match self {
-            Self::Call(_) | Self::Batch => "POST",
+            Self::Call(_) | Self::Batch | Self::Pipedrive(_) => "POST",
             Self::Webhook(_) => "POST, PUT, PATCH",
         }
     }
@@ -69,7 +75,8 @@ mod tests {
             assert_eq!(Route::of(path), Some(Route::Batch));
         }
         assert_eq!(Route::of("/webhooks/my%20site"), Some(Route::Webhook("my site".into())));
-        for path in ["/", "", "/v1", "/v1/", "/v1/delete", "/v2/track", "/webhooks/", "/webhooks/%ff"] {
+        assert_eq!(Route::of("/pipedrive/main"), Some(Route::Pipedrive("main")));
+        for path in ["/", "", "/v1", "/v1/", "/v1/delete", "/v2/track", "/webhooks/", "/webhooks/%ff", "/pipedrive/"] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }

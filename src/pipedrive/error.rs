@@ -197,6 +197,16 @@ fn without_values(call: &str) -> String {
     format!("{method} {}", parts.collect::<Vec<_>>().join("/"))
 }
 
+/// `{"field": ["what is wrong", ..], ..}`, as webhooks are refused.
+fn by_field(errors: &Value) -> String {
+    let fields = errors.as_object().into_iter().flatten();
+    let texts = |value: &Value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        other => other.as_str().map_or_else(|| other.to_string(), str::to_owned),
+    };
+    fields.map(|(field, wrong)| format!("{field}: {}", texts(wrong))).collect::<Vec<_>>().join("; ")
+}
+
 /// Pipedrive's text of an error body, for a person; personal data may be in it, so it belongs in records, not in logs.
 #[must_use]
 pub(super) fn message_of(body: &Value) -> String {
@@ -204,6 +214,7 @@ pub(super) fn message_of(body: &Value) -> String {
     match (text("error"), text("error_info")) {
         (Some(e), Some(info)) => format!("{e} ({info})"),
         (Some(e), None) => e.to_owned(),
+        _ if body.get("errors").is_some_and(Value::is_object) => by_field(&body["errors"]),
         _ => body.to_string().chars().take(300).collect(),
     }
 }

@@ -18,6 +18,7 @@ mod purse;
 mod session;
 mod trace;
 mod transport;
+mod webhooks;
 
 pub use caller::Caller;
 pub use client::{Client, ClientOptions, ClientStatus};
@@ -32,3 +33,4 @@ pub use purse::{Purse, Saving, Withheld};
 pub use session::{BATCH_FROM, Conversion, ConversionState, IDS, NextPage, PAGE, SearchField, SearchHit, Session};
 pub use trace::{Exchange, Purpose, Trace};
 pub use transport::{Answer, Body, Method, Request, Transport, TransportError};
+pub use webhooks::{NewWebhook, Webhook};

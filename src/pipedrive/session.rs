@@ -438,11 +438,11 @@ fn entity_path(kind: Kind, id: &Id) -> String {
     format!("{}/{id}", kind.path())
 }
 
-fn failed(request: &Request, kind: ErrorKind) -> ApiError {
+pub(super) fn failed(request: &Request, kind: ErrorKind) -> ApiError {
     ApiError { call: request.call(), write: request.method != Method::Get, kind }
 }
 
-fn unreadable(reason: &str) -> ErrorKind {
+pub(super) fn unreadable(reason: &str) -> ErrorKind {
     ErrorKind::Unreadable { status: 200, reason: reason.to_owned() }
 }
 

@@ -26,6 +26,8 @@ pub enum Purpose {
     Mirror,
     /// A person asked for a report.
     Report,
+    /// Whether Pipedrive tells what changes is looked after.
+    Webhooks,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::Metadata => "metadata",
             Self::Mirror => "mirror",
             Self::Report => "report",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -61,6 +61,7 @@ impl ScriptSet {
         let mut secrets = Secrets { options, places: &places, problems: &mut problems, remarks: &mut remarks };
         let sources = secrets.sources(&config);
         let tokens = secrets.tokens(&config);
+        let webhooks = secrets.webhooks(&config);
         // The admin listener resolves its own token when it binds; a broken reference is told now all the same.
         if let Some(token) = &config.admin.token {
             secrets.resolve(token, &["admin", "token"]);
@@ -85,6 +86,7 @@ impl ScriptSet {
             remarks,
             sources,
             tokens,
+            webhooks,
             schemas,
             files,
             program,
@@ -189,5 +191,13 @@ impl Secrets<'_> {
             Some((name.clone(), secret))
         };
         config.pipedrive.iter().filter_map(token).collect()
+    }
+
+    fn webhooks(&mut self, config: &Config) -> BTreeMap<String, Secret> {
+        let password = |(name, account): (&String, &crate::config::AccountConfig)| {
+            let secret = self.resolve(&account.webhooks.as_ref()?.password, &["pipedrive", name, "webhooks", "password"])?;
+            Some((name.clone(), secret))
+        };
+        config.pipedrive.iter().filter_map(password).collect()
     }
 }

@@ -20,6 +20,7 @@ impl ScriptSet {
             remarks: self.remarks.clone(),
             sources: self.sources.clone(),
             tokens: self.tokens.clone(),
+            webhooks: self.webhooks.clone(),
             schemas: self.schemas.clone(),
             files: self.files.clone(),
             program,

@@ -93,6 +93,8 @@ pub struct ScriptSet {
     pub sources: BTreeMap<String, SourceSecrets>,
     /// API tokens by account name.
     pub tokens: BTreeMap<String, Secret>,
+    /// Passwords of Pipedrive's webhooks by account name; accounts without webhooks are left out.
+    pub webhooks: BTreeMap<String, Secret>,
     /// Schema files, read, by account name; accounts without one are left out.
     pub schemas: BTreeMap<String, Arc<Metadata>>,
     /// What it was built from.
@@ -113,7 +115,7 @@ impl ScriptSet {
     /// Whether both sets hold the same secrets: files of secrets change without a change of the set's own files.
     #[must_use]
     pub fn same_secrets(&self, other: &Self) -> bool {
-        self.sources == other.sources && self.tokens == other.tokens
+        self.sources == other.sources && self.tokens == other.tokens && self.webhooks == other.webhooks
     }
 
     /// That it has an account of this name.

@@ -27,8 +27,8 @@ pub use query::{
 };
 pub use shadow::{SHADOW_DIFFERENCES, ShadowCount, ShadowRow, ShadowRun, ShadowVerdict};
 pub use types::{
-    Appended, Dedupe, DeliveryId, DeliveryState, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected, Repeated,
-    Repeats, ReplayOptions, Seq, StoredEvent,
+    Appended, Dedupe, DeliveryId, DeliveryState, KnownRow, NewDelivery, NewEvent, ParseDeliveryIdError, Pending, Rejected,
+    Repeated, Repeats, ReplayOptions, Seq, StoredEvent,
 };
 pub use write::{Cause, Finish, LISTED_REASON, Write};
 
@@ -71,8 +71,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ids that the match index holds for a value. `kind` is [`crate::store`]-opaque text, as are ids.
     async fn index_get(&self, account: &str, kind: &str, field: &str, value: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Known values of an entity (JSON).
-    async fn known_get(&self, account: &str, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Known values of an entity.
+    async fn known_get(&self, account: &str, kind: &str, id: &str) -> Result<Option<KnownRow>, StoreError>;
 
     /// A small named value.
     async fn kv_get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;

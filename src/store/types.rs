@@ -20,6 +20,15 @@ impl fmt::Display for Seq {
     }
 }
 
+/// What is kept of an entity, as documents that the store does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRow {
+    /// Its known values (JSON).
+    pub values: Vec<u8>,
+    /// What was seen of it beside them (JSON), see [`Write::KnownSee`](super::Write::KnownSee).
+    pub seen: Option<Vec<u8>>,
+}
+
 /// A delivery: one event processed by one rule. Written `SEQ/RULE`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

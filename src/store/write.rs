@@ -136,6 +136,20 @@ pub enum Write {
         /// The values.
         values: Vec<u8>,
     },
+    /// Keeps beside the known values of an entity what somebody has seen of it since; of one without known values, or of which something
+    /// newer was seen, nothing.
+    KnownSee {
+        /// Account.
+        account: String,
+        /// Kind.
+        kind: String,
+        /// Pipedrive id.
+        id: String,
+        /// Orders what was seen: its time of change, in seconds.
+        version: i64,
+        /// What was seen (JSON).
+        seen: Vec<u8>,
+    },
     /// Sets a small named value.
     KvPut {
         /// Space.

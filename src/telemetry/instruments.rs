@@ -75,6 +75,7 @@ pub(super) struct Instruments {
     pub(super) tokens_needed: Level<1>,
     pub(super) limiter_seconds: Times<1>,
     pub(super) index: Count<3>,
+    pub(super) webhooks: Count<2>,
     pub(super) metadata: Count<2>,
     // Script sets.
     pub(super) reloads: Count<1>,
@@ -177,6 +178,7 @@ impl Instruments {
                 .level("pipedrive_tokens_needed", "Tokens that the account will still spend until the reset at the present rate"),
             limiter_seconds: r.times(network, "pipedrive_limiter_wait", "Time that a request waited for its turn, by account"),
             index: r.count("match_lookups", "Look-ups in the match index, by account, kind and result"),
+            webhooks: r.count("pipedrive_webhooks", "Webhooks of Pipedrive, by account and what became of them"),
             metadata: r.count("metadata_refreshes", "Fetches of an account's metadata, by account and result"),
             reloads: r.count("reloads", "Script sets read, by result"),
             reload_seconds: r.times(network, "reload_duration", "From reading the files to the swap or the refusal, by result"),

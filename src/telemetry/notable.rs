@@ -76,6 +76,11 @@ impl Metrics {
         tracing::debug!(account, "account metadata fetched");
     }
 
+    /// Pipedrive told of a change; `result` is what became of that.
+    pub fn webhook_heard(&self, account: &str, result: &'static str) {
+        self.0.on.webhooks.get_or_create(&[("account", name(account)), ("result", word(result))]).inc();
+    }
+
     /// An account's metadata could not be fetched; the last known goes on.
     pub fn metadata_refresh_failed(&self, account: &str, class: FailureClass) {
         self.0.on.metadata.get_or_create(&[("account", name(account)), ("result", word("failed"))]).inc();

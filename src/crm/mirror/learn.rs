@@ -1,14 +1,18 @@
-//! What a page of a list tells the match index.
+//! What a page of a list, or a webhook, tells the match index and the known values.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::OfKind;
-use crate::crm::{Address, Metadata, index, time, values};
+use crate::crm::{Address, Metadata, Sight, index, values};
 use crate::pipedrive::{Entity, Id, Kind, is_deleted};
 use crate::store::Write;
+
+/// Seconds after which nothing comes late any more: Pipedrive tries webhooks for three minutes.
+const LATE: i64 = 600;
 
 /// What came of a page.
 pub(super) struct Learned {
@@ -17,12 +21,12 @@ pub(super) struct Learned {
     /// The entities with digests of what they hold.
     pub(super) seen: HashMap<Id, u64>,
     /// The newest change.
-    pub(super) newest: Option<jiff::Timestamp>,
+    pub(super) newest: Option<Timestamp>,
 }
 
 impl OfKind {
     /// Reads a page that was asked for at `asked`. Of each entity the index holds afterwards what it has now in the fields in which it has
-    /// something, unless we wrote to it since.
+    /// something, unless we wrote to it since; and its known values have it beside them.
     pub(super) fn learn(
         &self,
         account: &str,
@@ -32,36 +36,105 @@ impl OfKind {
         page: &[Entity],
         asked: Instant,
     ) -> Learned {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        let now = Timestamp::now();
         let mut learned = Learned { writes: Vec::new(), seen: HashMap::new(), newest: None };
         for entity in page {
             let Some(id) = entity.get("id").and_then(Id::from_json).filter(|id| id.fits(kind)) else { continue };
-            let changed = entity.get("update_time").and_then(serde_json::Value::as_str).and_then(time::read);
+            let sight = Sight::whole(entity, now);
+            let changed = sight.as_ref().and_then(|sight| Timestamp::from_second(sight.version).ok());
             learned.newest = learned.newest.max(changed);
-            if state.wrote.get(&id).is_some_and(|wrote| *wrote >= asked) {
-                continue;
-            }
             if is_deleted(kind, entity) {
-                learned.writes.push(index::forget(account, kind, &id));
+                if !state.has_written(&id, asked) {
+                    learned.writes.push(index::forget(account, kind, &id));
+                }
                 continue;
             }
-            let held = |address| values(kind, address, metadata.type_of(kind, address), entity);
-            let mut held: Vec<(&Address, Vec<String>)> = fields.iter().map(|address| (address, held(address))).collect();
-            let digest = digest(&held);
+            let digest = digest(entity);
             if state.seen.get(&id) != Some(&digest) {
-                // What it holds nothing in may be known here before it is there, by an import of ids.
-                held.retain(|(_, held)| !held.is_empty());
-                let replace = |(address, held): (&Address, _)| index::replace(account, kind, &id, address.key(), held);
-                learned.writes.extend(held.into_iter().map(replace));
+                learned.writes.extend(sight.as_ref().map(|sight| sight.write(account, kind, &id)));
+            }
+            if let Some(sight) = sight {
+                state.newest.note(&id, sight.version);
+            }
+            if state.has_written(&id, asked) {
+                continue;
+            }
+            if state.seen.get(&id) != Some(&digest) {
+                learned.writes.extend(held(account, kind, &id, fields, metadata, entity));
             }
             learned.seen.insert(id, digest);
         }
         learned
     }
+
+    /// What a webhook tells of an entity, for the index; none when something newer was told before.
+    pub(super) fn told(
+        &self,
+        account: &str,
+        kind: Kind,
+        id: &Id,
+        fields: &BTreeSet<Address>,
+        metadata: &Metadata,
+        sight: &Sight,
+    ) -> Option<Vec<Write>> {
+        let mut state = self.state.lock();
+        if state.newest.is_newer(id, sight.version) {
+            return None;
+        }
+        state.newest.note(id, sight.version);
+        state.seen.remove(id);
+        Some(held(account, kind, id, fields, metadata, &sight.entity).collect())
+    }
 }
 
-fn digest(held: &[(&Address, Vec<String>)]) -> u64 {
+/// What it holds in these fields. One in which it holds nothing may be known here before it is there, by an import of ids.
+fn held(
+    account: &str,
+    kind: Kind,
+    id: &Id,
+    fields: &BTreeSet<Address>,
+    metadata: &Metadata,
+    entity: &Entity,
+) -> impl Iterator<Item = Write> {
+    fields.iter().filter_map(move |address| {
+        let held = values(kind, address, metadata.type_of(kind, address), entity);
+        (!held.is_empty()).then(|| index::replace(account, kind, id, address.key(), held))
+    })
+}
+
+fn digest(entity: &Entity) -> u64 {
     let mut hasher = DefaultHasher::new();
-    held.hash(&mut hasher);
+    serde_json::to_string(entity).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
+}
+
+/// The newest changes that were told of late, so that what comes late, out of order, is known to be old.
+#[derive(Debug, Default)]
+pub(super) struct Newest {
+    of: HashMap<Id, i64>,
+    newest: i64,
+    /// How many were left when it was last tidied.
+    kept: usize,
+}
+
+impl Newest {
+    fn note(&mut self, id: &Id, version: i64) {
+        self.newest = self.newest.max(version);
+        if version + LATE < self.newest {
+            return;
+        }
+        let at = self.of.entry(id.clone()).or_insert(version);
+        *at = version.max(*at);
+        // Now and then, so that it stays as small as what changes in that time.
+        if self.of.len() > 2 * self.kept {
+            let newest = self.newest;
+            self.of.retain(|_, version| *version + LATE >= newest);
+            self.kept = self.of.len().max(1_000);
+        }
+    }
+
+    fn is_newer(&self, id: &Id, version: i64) -> bool {
+        self.of.get(id).is_some_and(|newest| *newest > version)
+    }
 }

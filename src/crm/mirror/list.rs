@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::state::{Kept, Standing};
 use super::{ARCHIVED_EVERY, OVERLAP, OfKind, SKEW};
-use crate::crm::{Account, Address, FindError, Metadata, time};
+use crate::crm::time::{self, earlier};
+use crate::crm::{Account, Address, FindError, Metadata};
 use crate::pipedrive::{ApiError, Entity, ErrorKind, Kind, NextPage, PAGE, Purpose, Session};
 
 /// The list of archived deals.
@@ -36,7 +37,7 @@ impl Reader<'_> {
             Standing::Filling { next, archived, since, records } => {
                 (Some(next).filter(|next| !next.is_empty()), archived, since, records)
             }
-            _ => (None, false, ago(Timestamp::now(), SKEW), 0),
+            _ => (None, false, earlier(Timestamp::now(), SKEW), 0),
         };
         let begins = next.is_none() && !archived;
         let (page, mut follows) = match self.page(archived, &[("sort_by", "id".to_owned())], next.map(NextPage::cursor)).await {
@@ -77,17 +78,18 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads what has changed since the last sweep.
-    pub(super) async fn sweep(&self) -> Result<(), FindError> {
+    /// Reads what has changed since the last sweep, or since an earlier moment at which changes were missed.
+    pub(super) async fn sweep(&self, missed_since: Option<Timestamp>) -> Result<(), FindError> {
         let asked = Instant::now();
         let spent = self.spent();
         let mut kept = self.kept();
         let Standing::Complete { since, records } = kept.standing else { return Ok(()) };
+        let from_when = missed_since.map_or(since, |missed| since.min(earlier(missed, OVERLAP)));
         let with_archived = self.kind == Kind::Deal
             && self.mirror.state.lock().archived.is_none_or(|read| asked.duration_since(read) >= ARCHIVED_EVERY);
         let (mut newest, mut seen) = (since, HashMap::new());
         for archived in [false, true].into_iter().filter(|archived| !archived || with_archived) {
-            let filters = [("updated_since", time::whole_seconds(since)), ("sort_by", "update_time".to_owned())];
+            let filters = [("updated_since", time::whole_seconds(from_when)), ("sort_by", "update_time".to_owned())];
             let mut from = None;
             loop {
                 let (page, follows) = self.page(archived, &filters, from).await?;
@@ -104,7 +106,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let moved = ago(newest, OVERLAP).max(since);
+        let moved = earlier(newest, OVERLAP).max(since);
         if moved > since {
             kept.standing = Standing::Complete { since: moved, records };
             self.mirror.keep(self.account, self.kind, kept, Vec::new()).await?;
@@ -138,10 +140,6 @@ impl Reader<'_> {
         let path = if archived { ARCHIVED } else { self.kind.path() };
         self.session.list_page(path, filters, PAGE, from.as_ref(), Purpose::Mirror).await
     }
-}
-
-fn ago(at: Timestamp, by: std::time::Duration) -> Timestamp {
-    at.checked_sub(SignedDuration::try_from(by).unwrap_or_default()).unwrap_or(at)
 }
 
 fn is_refused(error: &ApiError) -> bool {

@@ -24,17 +24,19 @@ mod state;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::index::is_indexed;
 use super::standard::finding;
-use super::{Account, Address, FindError, Finding, Lookup, Metadata};
+use super::{Account, Address, FindError, Finding, Lookup, Metadata, Sight};
 use crate::config::MirrorMode;
 use crate::pipedrive::{Id, Kind, Session};
 use crate::store::{StoreError, Write};
 
+use learn::Newest;
 use state::Kept;
 pub use state::{Standing, forget_all, forget_list};
 
@@ -80,9 +82,18 @@ struct State {
     seen: HashMap<Id, u64>,
     /// When we wrote to what since the page under way was asked for.
     wrote: HashMap<Id, Instant>,
+    /// The newest changes that were told of.
+    newest: Newest,
     /// Tokens that searches have cost since the last sweep, and what the last sweep cost.
     searched: u32,
     last_cost: u32,
+}
+
+impl State {
+    /// Whether we have written to an entity since then.
+    fn has_written(&self, id: &Id, since: Instant) -> bool {
+        self.wrote.get(id).is_some_and(|wrote| *wrote >= since)
+    }
 }
 
 impl Mirror {
@@ -127,7 +138,7 @@ impl Mirror {
         if mirror.is_complete(fields) && !mirror.is_fresh(fields, asked) && mirror.is_worth_sweeping(mode) {
             let due = mirror.state.lock().swept.map(|swept| swept + PACE);
             account.gathering.gather(due, ENOUGH, alone).await;
-            reader.sweep().await?;
+            reader.sweep(None).await?;
         }
         Ok(mirror.is_fresh(fields, asked))
     }
@@ -181,6 +192,35 @@ impl Mirror {
             }
         }
         Ok(())
+    }
+
+    /// Asks for all that has changed since a moment at which changes were missed, of the kinds whose lists were read.
+    ///
+    /// # Errors
+    /// When a request or the store fails.
+    pub async fn catch_up(&self, account: &Account, session: &Session, missed_since: Timestamp) -> Result<(), FindError> {
+        let metadata = account.ready_metadata(session).await?;
+        for (mirror, kind) in self.kinds.iter().zip(MIRRORED).filter(|(_, kind)| mode(account, *kind) != MirrorMode::Off) {
+            mirror.load(account, kind).await?;
+            let _turn = mirror.turn.lock().await;
+            list::Reader { account, session, kind, mirror, metadata: &metadata }.sweep(Some(missed_since)).await?;
+        }
+        Ok(())
+    }
+
+    /// What a webhook tells of an entity, for the match index; none when something newer was told before.
+    pub(super) fn told(&self, account: &Account, kind: Kind, id: &Id, sight: &Sight, metadata: &Metadata) -> Option<Vec<Write>> {
+        let Some(mirror) = self.of(kind) else { return Some(Vec::new()) };
+        let mut fields = usual(account, kind, metadata);
+        fields.extend(mirror.state.lock().kept.iter().flat_map(|kept| kept.fields.clone()));
+        mirror.told(&account.name, kind, id, &fields, metadata, sight)
+    }
+
+    /// Whether a sweep began within this time that has ended: what was seen of entities of the kind and is still known is what they held
+    /// then, since what others changed was told by it.
+    #[must_use]
+    pub fn swept_within(&self, kind: Kind, time: Duration) -> bool {
+        self.of(kind).is_some_and(|mirror| mirror.state.lock().swept.is_some_and(|swept| swept.elapsed() < time))
     }
 
     /// How the mirrors stand.

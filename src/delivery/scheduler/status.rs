@@ -27,6 +27,7 @@ impl Scheduler {
             account.budget = self.budgets.outlook(&account.name);
             let known = self.runtime.accounts.read().get(account.name.as_str()).cloned();
             account.mirror = known.as_ref().map(|known| known.mirror.status(known)).unwrap_or_default();
+            account.webhooks = known.as_ref().and_then(|known| known.webhooks.status(known));
             let changes = known.map(|known| known.schema_changes()).unwrap_or_default();
             account.writes = self.writes.get(account.name.as_str()).copied();
             account.observed = self.observed.get(account.name.as_str()).copied().unwrap_or_default();
@@ -70,6 +71,7 @@ fn idle_account(name: &str) -> AccountStatus {
         budget: None,
         schema: Vec::new(),
         mirror: Vec::new(),
+        webhooks: None,
     }
 }
 

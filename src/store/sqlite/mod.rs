@@ -64,8 +64,8 @@ use self::window::Window;
 use self::writer::{Cache, Keep, Writer};
 use super::{
     Aliases, Appended, CauseCount, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, Feed, IndexedEntity,
-    NewEvent, OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store, StoreError,
-    StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    KnownRow, NewEvent, OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, Seq, ShadowCount, ShadowRow, Store,
+    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use crate::config::{MAX_BATCH_EVENTS, RetentionConfig};
 
@@ -324,7 +324,7 @@ impl Store for SqliteStore {
         self.read(move |conn| readers::index(conn, &key[0], &key[1], &key[2], &key[3])).await
     }
 
-    async fn known_get(&self, account: &str, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn known_get(&self, account: &str, kind: &str, id: &str) -> Result<Option<KnownRow>, StoreError> {
         let key = [account, kind, id].map(str::to_owned);
         self.read(move |conn| readers::known(conn, &key[0], &key[1], &key[2])).await
     }

@@ -203,6 +203,11 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
              ON CONFLICT (account, kind, id) DO UPDATE SET known = excluded.known",
             params![names.id(conn, account)?, names.id(conn, kind)?, id, values],
         ),
+        Write::KnownSee { account, kind, id, version, seen } => run(
+            "UPDATE known SET seen = ?5, seen_version = ?4
+             WHERE account = ?1 AND kind = ?2 AND id = ?3 AND (seen_version IS NULL OR seen_version <= ?4)",
+            params![names.id(conn, account)?, names.id(conn, kind)?, id, version, seen],
+        ),
         Write::KvPut { space, key, value } => run(
             "INSERT INTO kv (space, key, value) VALUES (?1, ?2, ?3)
              ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::codes::{Trouble, from_seq, to_count, to_keys, to_repeats, to_seq, to_state, to_time};
 use super::names::{self, Labels};
 use super::open::Paths;
-use crate::store::{DeliveryId, OutcomeCount, Pending, Seq, StoreError, StoredEvent};
+use crate::store::{DeliveryId, KnownRow, OutcomeCount, Pending, Seq, StoreError, StoredEvent};
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -179,12 +179,12 @@ pub(super) fn index(conn: &Connection, account: &str, kind: &str, field: &str, v
     .collect()
 }
 
-pub(super) fn known(conn: &Connection, account: &str, kind: &str, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(super) fn known(conn: &Connection, account: &str, kind: &str, id: &str) -> rusqlite::Result<Option<KnownRow>> {
     conn.prepare_cached(
-        "SELECT known FROM known WHERE account = (SELECT id FROM names WHERE name = ?1)
+        "SELECT known, seen FROM known WHERE account = (SELECT id FROM names WHERE name = ?1)
            AND kind = (SELECT id FROM names WHERE name = ?2) AND id = ?3",
     )?
-    .query_row([account, kind, id], |row| row.get(0))
+    .query_row([account, kind, id], |row| Ok(KnownRow { values: row.get(0)?, seen: row.get(1)? }))
     .optional()
 }
 

@@ -9,7 +9,8 @@
 pub(super) const APPLICATION_ID: i32 = 0x5057_5254;
 
 /// In order; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS, REPLAYS, CAUSES];
+pub(super) const MIGRATIONS: &[&str] =
+    &[INITIAL, AFTER, RELEASED, WAITING, ALIASES, AS_OF, OUTCOMES, SHADOWS, REPLAYS, CAUSES, SEEN];
 
 /// Which other lanes' tails a delivery waits for: a JSON array of ordering keys; null for none.
 const AFTER: &str = "ALTER TABLE pending ADD COLUMN after TEXT;";
@@ -76,6 +77,12 @@ CREATE INDEX events_replays ON events (replay_seq) WHERE replay_seq IS NOT NULL;
 const CAUSES: &str = "
 CREATE TABLE causes (id TEXT PRIMARY KEY, class TEXT NOT NULL, what TEXT NOT NULL) WITHOUT ROWID;
 ALTER TABLE runs ADD COLUMN cause TEXT;
+";
+
+/// What lists and webhooks have told of an entity since its known values were written, and the time of that change in seconds.
+const SEEN: &str = "
+ALTER TABLE known ADD COLUMN seen BLOB;
+ALTER TABLE known ADD COLUMN seen_version INTEGER;
 ";
 
 const INITIAL: &str = "

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pipewright::config::Secret;
 use pipewright::console::{self, State};
+use pipewright::crm::Accounts;
 use pipewright::crm::budget::Ledger;
 use pipewright::delivery::{
-    AccountStatus, Accounts, Command, ControlError, DeliveryStatus, Edited, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
+    AccountStatus, Command, ControlError, DeliveryStatus, Edited, Handle, IdImport, Locks, PauseInfo, Replayed, Revert,
     RuleStatus, Scope, Wakeup,
 };
 use pipewright::diagnostic::Diagnostic;
@@ -113,6 +114,7 @@ impl Admin {
             live: Arc::new(ArcSwap::from_pointee(set)),
             delivery,
             revert: Revert::new(Arc::clone(&store), Accounts::default(), Locks::default()),
+            accounts: Accounts::default(),
             ids: IdImport::new(Accounts::default(), Locks::default(), Wakeup::channel().0),
             reload: handle,
             metrics: Metrics::default(),
@@ -219,6 +221,7 @@ fn answer(seen: &Seen, command: Command) {
                     budget: None,
                     schema: Vec::new(),
                     mirror: Vec::new(),
+                    webhooks: None,
                 }],
                 rules: vec![RuleStatus { name: "person".to_owned(), pending: 3, running: 0, paused: by_person }],
                 ..DeliveryStatus::default()

@@ -37,4 +37,5 @@ mod store_trouble;
 mod together;
 mod unknown;
 mod values;
+mod webhooks;
 mod writes;

@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use parking_lot::Mutex;
 use pipewright::config::RetentionConfig;
+use pipewright::crm::Accounts;
 use pipewright::ingest::{Ingest, serve};
 use pipewright::rules::{BuildOptions, Live, ScriptSet, SetFiles};
 use pipewright::script::Sources;
 use pipewright::store::{
-    Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, NewEvent,
-    OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, ReplayOptions, Seq, ShadowCount, ShadowRow, Store, StoreError,
-    StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
+    Aliases, Appended, Dedupe, DeliveryFilter, DeliveryId, DeliveryRow, Erase, Erased, EventRow, IndexedEntity, KnownRow,
+    NewEvent, OutcomeCount, Pending, Rejected, RejectedRow, RejectedText, ReplayOptions, Seq, ShadowCount, ShadowRow, Store,
+    StoreError, StoreStats, StoredEvent, UnmatchedCount, UnmatchedFilter, Write,
 };
 use pipewright::telemetry::Metrics;
 use serde_json::Value;
@@ -132,7 +133,13 @@ impl<S: Store> Door<S> {
         let metrics = Metrics::default();
         let (stopping, stopping_rx) = watch::channel(false);
         let (shutdown, shutdown_rx) = watch::channel(false);
-        let ingest = Ingest { store: store.clone(), live: live.clone(), metrics: metrics.clone(), stopping: stopping_rx };
+        let ingest = Ingest {
+            store: store.clone(),
+            live: live.clone(),
+            accounts: Accounts::default(),
+            metrics: metrics.clone(),
+            stopping: stopping_rx,
+        };
         let served = tokio::spawn(serve(listener, ingest, shutdown_rx));
         Self { addr, store, live, metrics, stopping, shutdown, served }
     }
@@ -342,7 +349,7 @@ impl Store for Kept {
     async fn index_get(&self, _: &str, _: &str, _: &str, _: &str) -> Result<Vec<String>, StoreError> {
         Err(StoreError::Closed)
     }
-    async fn known_get(&self, _: &str, _: &str, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn known_get(&self, _: &str, _: &str, _: &str) -> Result<Option<KnownRow>, StoreError> {
         Err(StoreError::Closed)
     }
     async fn kv_get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -255,7 +255,7 @@ async fn a_backup_of_an_older_version_is_restored_and_brought_up_to_date_at_the_
     let (_opened, _elsewhere, file) = backed_up(100).await;
     rusqlite::Connection::open(&file)
         .expect("opens")
-        .execute_batch("DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; PRAGMA user_version = 6;")
+        .execute_batch("ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; PRAGMA user_version = 6;")
         .expect("writes");
     let dir = TempDir::new().expect("a directory");
     assert_eq!(put_back(&file, &dir).expect("restores").held.schema, 6);
