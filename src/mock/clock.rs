@@ -45,9 +45,21 @@ impl Clock {
     pub(super) fn advance(&self, by: Duration) {
         *self.moved_ms.lock() += i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     }
+
+    /// Waits until it has run to a moment. A clock that stands still never does by itself, nor does it to no moment at all.
+    pub(super) async fn reach(&self, moment: Option<i64>) {
+        match (moment, self.started) {
+            (Some(ms), Some(_)) => {
+                let left = u64::try_from(ms - self.now_ms()).unwrap_or(0);
+                tokio::time::sleep(Duration::from_millis(left)).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
 }
 
-fn timestamp(ms: i64) -> Timestamp {
+/// A moment.
+pub(super) fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

@@ -6,6 +6,7 @@ use super::call::Call;
 use super::clock;
 use super::common::not_blank;
 use super::reply::{Handled, Reply, Version, v1};
+use super::table::Object;
 use super::world::{ME, User, World};
 
 fn user(world: &World, user: &User) -> Value {
@@ -31,6 +32,39 @@ fn user(world: &World, user: &User) -> Value {
         "is_you": user.id == ME,
         "is_deleted": false,
     })
+}
+
+/// A user as webhooks show it.
+pub(super) fn plain_user(user: &User) -> Object {
+    let mut object = Object::new();
+    for (key, value) in [
+        ("id", json!(user.id)),
+        ("name", json!(user.name)),
+        ("email", json!(user.email)),
+        ("active_flag", json!(user.active)),
+        ("is_admin", json!(user.admin)),
+    ] {
+        object.insert(key.to_owned(), value);
+    }
+    object
+}
+
+/// Adds a user, or changes one.
+pub(super) fn set_user(world: &mut World, id: u64, fields: &Object) {
+    let at = world.users.iter().position(|u| u.id == id).unwrap_or_else(|| {
+        world.users.push(User { id, name: String::new(), email: String::new(), active: true, admin: false });
+        world.users.len() - 1
+    });
+    let user = &mut world.users[at];
+    for (key, value) in fields {
+        match (key.as_str(), value) {
+            ("name", Value::String(name)) => user.name.clone_from(name),
+            ("email", Value::String(email)) => user.email.clone_from(email),
+            ("active_flag", Value::Bool(active)) => user.active = *active,
+            ("is_admin", Value::Bool(admin)) => user.admin = *admin,
+            _ => {}
+        }
+    }
 }
 
 /// GET `/users`.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Mock;
 use super::call::Call;
 use super::fault::{Fault, Faults};
+use super::hooks::{self, Author};
 use super::limits::{Allowance, Limits, Verdict, Window};
 use super::log::{Log, MockExchange};
 use super::reply::{Reply, not_found, unauthorized, v1};
@@ -201,31 +202,43 @@ fn exchange(mock: &Mock, request: &Request, proof: Proof<'_>) -> Answer {
             (reply, Some(error))
         }
     };
+    let told = hooks::commit(&mut inner.world, Author::token(), now, mock.keep_log);
     // Within the same lock, so that the log has the order in which things happened.
     let exchange = Exchanged { status: Some(reply.status), error: error.as_deref(), tokens: operation.tokens };
     record(inner, mock.keep_log, request, now, &exchange);
     drop(guard);
+    if told {
+        mock.stir();
+    }
     let mut answer = answer_of(reply);
     answer.headers.extend(rate_headers(window));
     answer
 }
 
-/// Carries a request out beside limits, faults and log.
-pub(super) fn aside(mock: &Mock, request: &Request) -> Answer {
+/// Carries a request out beside limits, faults and log; as somebody else than the token's user when nobody is named.
+pub(super) fn aside(mock: &Mock, request: &Request, author: Option<Author>) -> Answer {
     let request = &*split(request);
     let (operation, values) = match routed(request) {
         Ok(found) => found,
         Err(reply) => return answer_of(reply),
     };
+    let now = mock.clock.now_ms();
     let call = Call {
         operation,
         values,
         query: &request.query,
         body: request.body.as_ref(),
-        now: mock.clock.now_ms(),
+        now,
         conversion_polls: mock.conversion_polls,
     };
-    let reply = call.run(&mut mock.inner.lock().world).unwrap_or_else(|refusal| refusal);
+    let mut inner = mock.inner.lock();
+    let reply = call.run(&mut inner.world).unwrap_or_else(|refusal| refusal);
+    let author = author.unwrap_or_else(|| Author::someone_else(&inner.world));
+    let told = hooks::commit(&mut inner.world, author, now, mock.keep_log);
+    drop(inner);
+    if told {
+        mock.stir();
+    }
     answer_of(reply)
 }
 

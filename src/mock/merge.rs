@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::common::id_of;
 use super::entity::Entity;
+use super::hooks::{self, Subject};
 use super::records::{remove, stamp};
 use super::reply::{Handled, Reply, Version, bad_request};
 use super::table::Row;
@@ -21,6 +22,7 @@ pub(super) fn merge(world: &mut World, call: &Call<'_>, entity: Entity) -> Handl
     let (Some(dropped), Some(kept)) = (table.alive(from).cloned(), table.alive(into).cloned()) else {
         return Err(call.missing());
     };
+    hooks::merging(world, Subject::Record(entity, from), Subject::Record(entity, into));
     let mut kept = combine(kept, &dropped);
     stamp(entity, &mut kept, false, call.now);
     world.put(entity, kept, call.now);

@@ -20,6 +20,7 @@ mod entity;
 mod fault;
 mod field_routes;
 mod from_schema;
+mod hooks;
 mod index;
 mod lead;
 mod limits;
@@ -48,9 +49,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 pub use clock::ClockStart;
 pub use fault::{Fault, FaultMatch, Hold};
+pub use hooks::{Author, ChangeSource, MockWebhook, WebhookEnd, WebhookOrder};
 pub use log::MockExchange;
 pub use server::serve;
 
@@ -130,6 +133,8 @@ pub struct Mock {
     keep_log: usize,
     conversion_polls: u32,
     identity: uuid::Uuid,
+    /// Stirred when there may be something for whoever sends webhooks, or waits for them.
+    stirred: watch::Sender<()>,
 }
 
 fn kind(path: &str) -> Option<Entity> {
@@ -164,6 +169,7 @@ impl Mock {
             keep_log: options.keep_log,
             conversion_polls: options.conversion_polls,
             identity: uuid::Uuid::new_v4(),
+            stirred: watch::Sender::new(()),
         })
     }
 
@@ -184,6 +190,7 @@ impl Mock {
     /// Moves the mock's time forward.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.stir();
     }
 
     /// Sets how long search does not see a write.
@@ -335,7 +342,7 @@ impl Mock {
     /// Carries a request out as another of the account's users would: no limits, no tokens, no faults, not in the log.
     #[must_use]
     pub fn aside(&self, request: &Request) -> Answer {
-        engine::aside(self, request)
+        engine::aside(self, request, None)
     }
 
     /// Changes a record as another of the account's users would.

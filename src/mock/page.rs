@@ -18,7 +18,7 @@ use crate::headers::names_this_machine;
 /// Rows of a table on the page: the newest.
 const SHOWN: usize = 200;
 
-/// Answers `/`, `/mock`, `/mock/log`, `/mock/state` and `/mock/{kind}`.
+/// Answers `/`, `/mock`, `/mock/log`, `/mock/webhooks`, `/mock/state` and `/mock/{kind}`.
 pub(super) fn answer(mock: &Mock, peer: SocketAddr, asked: &Parts) -> Response<Full<Bytes>> {
     if !peer.ip().is_loopback() {
         return plain(StatusCode::FORBIDDEN, "only from this machine");
@@ -34,8 +34,11 @@ pub(super) fn answer(mock: &Mock, peer: SocketAddr, asked: &Parts) -> Response<F
         None => typed(StatusCode::OK, "text/html; charset=utf-8", html(mock)),
         Some("" | "state") => json(&state(mock)),
         Some("log") => json(&json!(mock.log())),
+        Some("webhooks") => json(&json!(mock.webhook_log())),
         Some(kind) if Entity::ALL.iter().any(|e| e.path() == kind) => json(&Value::Array(mock.entities(kind))),
-        Some(_) => plain(StatusCode::NOT_FOUND, "try /mock/state, /mock/log, /mock/persons and the other kinds\n"),
+        Some(_) => {
+            plain(StatusCode::NOT_FOUND, "try /mock/state, /mock/log, /mock/webhooks, /mock/persons and the other kinds\n")
+        }
     }
 }
 
@@ -86,7 +89,7 @@ fn html(mock: &Mock) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Mock Pipedrive</title><style>{STYLE}</style></head><body><h1>Mock Pipedrive</h1>\
          <p>{} requests, {} tokens. Nothing here leaves this machine; it is gone when the mock stops.</p>\
-         <p>As JSON: <code>/mock/persons</code>, <code>/mock/log</code>, <code>/mock/state</code></p>",
+         <p>As JSON: <code>/mock/persons</code>, <code>/mock/log</code>, <code>/mock/webhooks</code>, <code>/mock/state</code></p>",
         state["requests"], state["tokens"]["spent"]
     );
     for (entity, columns) in [

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::clock;
 use super::common::{id_of, not_blank};
+use super::hooks::{self, Subject};
 use super::list::{cursor_text, limit, read_cursor};
 use super::reply::{Handled, Reply, Version, bad_request};
 use super::table::Object;
@@ -18,6 +19,10 @@ const fn map(world: &World, stages: bool) -> &BTreeMap<u64, Object> {
 
 const fn map_mut(world: &mut World, stages: bool) -> &mut BTreeMap<u64, Object> {
     if stages { &mut world.stages } else { &mut world.pipelines }
+}
+
+const fn subject(stages: bool, id: u64) -> Subject {
+    if stages { Subject::Stage(id) } else { Subject::Pipeline(id) }
 }
 
 fn alive(object: &Object) -> bool {
@@ -70,6 +75,7 @@ pub(super) fn insert(world: &mut World, stages: bool, body: &Object, now: i64) -
 
 /// Adds one with an id of its own, behind the others of its pipeline.
 pub(super) fn insert_as(world: &mut World, stages: bool, id: u64, body: &Object, now: i64) {
+    hooks::touch(world, subject(stages, id));
     let mine = |o: &&Object| !stages || o.get("pipeline_id") == body.get("pipeline_id");
     let order = map(world, stages).values().filter(mine).count() + 1;
     let mut object = if stages {
@@ -108,6 +114,7 @@ pub(super) fn update(world: &mut World, call: &Call<'_>, stages: bool) -> Handle
     let body = call.object();
     check(world, &body)?;
     let id = call.number()?;
+    hooks::touch(world, subject(stages, id));
     let Some(object) = map_mut(world, stages).get_mut(&id).filter(|o| alive(o)) else { return Err(call.missing()) };
     object.extend(body);
     object.insert("update_time".to_owned(), clock::v2_time(call.now).into());
@@ -117,6 +124,7 @@ pub(super) fn update(world: &mut World, call: &Call<'_>, stages: bool) -> Handle
 /// DELETE.
 pub(super) fn delete(world: &mut World, call: &Call<'_>, stages: bool) -> Handled {
     let id = call.number()?;
+    hooks::touch(world, subject(stages, id));
     let Some(object) = map_mut(world, stages).get_mut(&id).filter(|o| alive(o)) else { return Err(call.missing()) };
     object.insert("is_deleted".to_owned(), true.into());
     Ok(Reply::data(json!({ "id": id })))

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::engine::{self, Ending, Proof};
-use super::{Mock, page};
+use super::{Mock, hooks, page};
 use crate::headers;
 use crate::pipedrive::{Answer, Body, Request};
 
@@ -28,9 +28,12 @@ const BODY_MAX: usize = 8 * 1024 * 1024;
 #[error("the connection is cut")]
 struct CutConnection;
 
-/// Serves the mock until `shutdown` turns true or its sender is gone.
+/// Serves the mock, and sends its webhooks, until `shutdown` turns true or its sender is gone.
 pub async fn serve(listener: TcpListener, mock: Arc<Mock>, mut shutdown: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
+    // Dropped with this future, which ends it.
+    let mut sending = tokio::task::JoinSet::new();
+    sending.spawn(hooks::run(Arc::clone(&mock), shutdown.clone()));
     let mut stopped = shutdown.clone();
     let mut stop = std::pin::pin!(async move {
         // An error means that the sender is gone, which ends the mock as well.

@@ -1,4 +1,4 @@
-//! Subscriptions of Pipedrive's own webhooks: kept and listed; the mock sends none.
+//! Subscriptions of Pipedrive's own webhooks over the API; [`super::hooks`] sends what they ask for.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn ok(status: u16, data: Option<Value>) -> Reply {
 
 /// GET.
 pub(super) fn list(world: &World) -> Reply {
-    ok(200, Some(world.webhooks.values().cloned().map(Value::Object).collect()))
+    ok(200, Some(world.hooks.subscriptions.values().map(|s| Value::Object(s.shown.clone())).collect()))
 }
 
 /// POST.
@@ -35,15 +35,14 @@ pub(super) fn create(world: &mut World, call: &Call<'_>) -> Handled {
     if !url.starts_with("https://") && !url.starts_with("http://") {
         return Err(refuse(400, &json!({ "subscription_url": ["invalid or non-reachable URL"] })));
     }
-    if world.webhooks.len() >= MAX {
+    if world.hooks.subscriptions.values().filter(|s| s.is_active()).count() >= MAX {
         return Err(refuse(422, &json!({ "limit": [format!("at most {MAX} webhooks per user")] })));
     }
     let user = body.get("user_id").cloned().unwrap_or_else(|| ME.into());
     if !user.as_u64().is_some_and(|id| world.is_active_user(id)) {
         return Err(refuse(400, &json!({ "user_id": ["not found"] })));
     }
-    let id = world.next_webhook;
-    world.next_webhook += 1;
+    let id = world.hooks.take_id();
     let webhook = json!({
         "id": id,
         "company_id": world.company.0,
@@ -66,13 +65,13 @@ pub(super) fn create(world: &mut World, call: &Call<'_>) -> Handled {
         "name": text("name"),
     });
     if let Value::Object(object) = &webhook {
-        world.webhooks.insert(id, object.clone());
+        world.hooks.subscribe(id, object.clone());
     }
     Ok(ok(201, Some(webhook)))
 }
 
 /// DELETE.
 pub(super) fn delete(world: &mut World, call: &Call<'_>) -> Handled {
-    let found = call.id().parse().ok().and_then(|id: u64| world.webhooks.remove(&id));
-    found.map(|_| ok(200, None)).ok_or_else(|| refuse(404, &json!({ "id": ["not found"] })))
+    let found = call.id().parse().is_ok_and(|id: u64| world.hooks.unsubscribe(id));
+    found.then(|| ok(200, None)).ok_or_else(|| refuse(404, &json!({ "id": ["not found"] })))
 }

@@ -9,6 +9,7 @@ use super::changelog::Changelog;
 use super::clock;
 use super::definitions::FieldSet;
 use super::entity::Entity;
+use super::hooks::{self, Hooks, Subject};
 use super::index::SearchIndex;
 use super::table::{Object, Row, Table};
 
@@ -50,8 +51,7 @@ pub(super) struct World {
     pub(super) default_currency: String,
     /// The company's id and its subdomain.
     pub(super) company: (i64, String),
-    pub(super) webhooks: BTreeMap<u64, Object>,
-    pub(super) next_webhook: u64,
+    pub(super) hooks: Hooks,
     pub(super) conversions: HashMap<Uuid, Conversion>,
     pub(super) index: SearchIndex,
     pub(super) changelog: Changelog,
@@ -94,8 +94,7 @@ impl World {
             .to_vec(),
             default_currency: DEFAULT_CURRENCY.to_owned(),
             company: (COMPANY_ID, COMPANY_DOMAIN.to_owned()),
-            webhooks: BTreeMap::new(),
-            next_webhook: 1,
+            hooks: Hooks::default(),
             conversions: HashMap::new(),
             index: SearchIndex::default(),
             changelog: Changelog::default(),
@@ -131,6 +130,7 @@ impl World {
     /// Stores a record, and queues it for the search index.
     pub(super) fn put(&mut self, entity: Entity, row: Row, now: i64) {
         let id = row.id;
+        hooks::touch(self, Subject::Record(entity, id));
         self.table_mut(entity).put(row);
         self.reindex(entity, id, now);
         if entity == Entity::Note {

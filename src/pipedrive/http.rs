@@ -85,26 +85,10 @@ impl HttpTransport {
             (http::header::ACCEPT, HeaderValue::from_static("application/json")),
         ]);
 
-        // The provider is the process's; whoever was first has set the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
+        let builder = plain_client(&url, timeout)
             .default_headers(headers)
             .user_agent(concat!("pipewright/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .timeout(timeout)
-            .connect_timeout(CONNECT.min(timeout))
-            .pool_idle_timeout(Duration::from_secs(50))
-            .tcp_nodelay(true);
-        if is_loopback(&host) {
-            builder = builder.no_proxy();
-        }
-        if url.scheme() == "http" {
-            // Trusts nobody: the machine may have no certificates, and plain HTTP needs none.
-            let nobody = rustls::RootCertStore::empty();
-            let tls = rustls::ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth();
-            builder = builder.tls_backend_preconfigured(tls);
-        }
+            .timeout(timeout);
         let client = builder.build().map_err(|e| HttpTransportError::Setup(chain(&e)))?;
         Ok(Self { client, base: url.as_str().trim_end_matches('/').to_owned(), host: format!("{host}{port}"), timeout })
     }
@@ -118,6 +102,28 @@ impl HttpTransport {
             TransportError::Cut(chain(error))
         }
     }
+}
+
+/// A client for one host that follows no redirect and repeats nothing.
+pub(crate) fn plain_client(url: &reqwest::Url, connect: Duration) -> reqwest::ClientBuilder {
+    // The provider is the process's; whoever was first has set the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT.min(connect))
+        .pool_idle_timeout(Duration::from_secs(50))
+        .tcp_nodelay(true);
+    if url.host_str().is_some_and(is_loopback) {
+        builder = builder.no_proxy();
+    }
+    if url.scheme() == "http" {
+        // Trusts nobody: the machine may have no certificates, and plain HTTP needs none.
+        let nobody = rustls::RootCertStore::empty();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth();
+        builder = builder.tls_backend_preconfigured(tls);
+    }
+    builder
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -25,6 +25,7 @@ pub use client::{Client, ClientOptions, ClientStatus};
 pub use cost::{is_search, tokens};
 pub use entity::{Entity, is_deleted};
 pub use error::{ApiError, ErrorKind};
+pub(crate) use http::plain_client;
 pub use http::{HttpTransport, HttpTransportError, MAX_BODY, base_url};
 pub use kind::{Id, Kind, ParseIdError};
 pub use limiter::PauseReason;

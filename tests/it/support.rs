@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod binary;
 pub(crate) mod days;
 pub(crate) mod overheard;
+pub(crate) mod receiver;
 
 use std::io::Write;
 use std::net::SocketAddr;

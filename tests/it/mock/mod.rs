@@ -7,6 +7,7 @@ mod records;
 mod search;
 mod strictness;
 mod v1;
+mod webhooks;
 
 use std::sync::Arc;
 
