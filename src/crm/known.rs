@@ -96,6 +96,9 @@ impl Known {
             return;
         }
         let is_later = version != Some(sight.version);
+        if sight.own && !is_later {
+            return;
+        }
         for (field, known) in self.0.iter_mut().filter_map(|(field, known)| Some((field, known.as_object_mut()?))) {
             match sight.tells(kind, field) {
                 Some(value) if known.get("seen") == Some(&value) => {}

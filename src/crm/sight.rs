@@ -23,6 +23,9 @@ pub struct Sight {
     pub entity: Entity,
     /// Whether it is all that the entity holds.
     pub whole: bool,
+    /// Told of a change that our token's user made over the API: of two changes within one second, most likely the one that is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
 }
 
 impl Sight {
@@ -32,14 +35,14 @@ impl Sight {
         let version = changed_at(entity)?;
         let held = entity.iter().filter(|(_, value)| !value.is_null());
         let entity = held.map(|(field, value)| (field.clone(), value.clone())).collect();
-        Some(Self { version, at: at.as_second(), entity, whole: true })
+        Some(Self { version, at: at.as_second(), entity, whole: true, own: false })
     }
 
     /// What a webhook of this time tells in the API's shape.
     #[must_use]
-    pub fn part(entity: Entity, sent: Timestamp, at: Timestamp) -> Self {
+    pub fn part(entity: Entity, sent: Timestamp, at: Timestamp, own: bool) -> Self {
         let version = changed_at(&entity).unwrap_or_else(|| sent.as_second());
-        Self { version, at: at.as_second(), entity, whole: false }
+        Self { version, at: at.as_second(), entity, whole: false, own }
     }
 
     /// As the store has it; none of what another version wrote.

@@ -57,7 +57,7 @@ pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, St
             let mut entity = shape::entity(*kind, data, &metadata);
             entity.entry("id").or_insert_with(|| id.to_json());
             let at = Timestamp::now();
-            let sight = Sight::part(entity, notice.at, at);
+            let sight = Sight::part(entity, notice.at, at, is_own);
             let known = Known::load(&*account.store, &account.name, *kind, id).await?;
             match known.version() {
                 Some(version) if version > sight.version => return Ok(Heard::Old),
