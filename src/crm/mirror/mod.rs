@@ -31,9 +31,9 @@ use tokio::time::Instant;
 
 use super::index::is_indexed;
 use super::standard::finding;
-use super::{Account, Address, FindError, Finding, Lookup, Metadata, Sight};
+use super::{Account, Address, FindError, Finding, Lookup, Metadata, Sight, index};
 use crate::config::MirrorMode;
-use crate::pipedrive::{Id, Kind, Session};
+use crate::pipedrive::{Entity, Id, Kind, Session};
 use crate::store::{StoreError, Write};
 
 use learn::Newest;
@@ -208,12 +208,23 @@ impl Mirror {
         Ok(())
     }
 
-    /// What a webhook tells of an entity, for the match index; none when something newer was told before.
-    pub(super) fn told(&self, account: &Account, kind: Kind, id: &Id, sight: &Sight, metadata: &Metadata) -> Option<Vec<Write>> {
+    /// What a webhook tells of an entity, for the match index: what the fields held that hold something else now, and what it holds. None when
+    /// something newer was told before.
+    pub(super) fn told(
+        &self,
+        account: &Account,
+        kind: Kind,
+        id: &Id,
+        (before, now): (&Entity, &Sight),
+        metadata: &Metadata,
+    ) -> Option<Vec<Write>> {
         let Some(mirror) = self.of(kind) else { return Some(Vec::new()) };
         let mut fields = usual(account, kind, metadata);
         fields.extend(mirror.state.lock().kept.iter().flat_map(|kept| kept.fields.clone()));
-        mirror.told(&account.name, kind, id, &fields, metadata, sight)
+        let mut writes = mirror.told(&account.name, kind, id, &fields, metadata, now)?;
+        let fields: Vec<Address> = fields.into_iter().collect();
+        writes.extend(index::follow(&account.name, kind, id, &fields, Some(before), &now.entity, metadata));
+        Some(writes)
     }
 
     /// Whether a sweep began within this time that has ended: what was seen of entities of the kind and is still known is what they held

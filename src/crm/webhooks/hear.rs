@@ -69,7 +69,9 @@ pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, St
                 // It comes minutes late, and what was told meanwhile a restart may have forgotten: a sweep tells what is true now.
                 account.webhooks.missed_since(Timestamp::from_second(sight.version).unwrap_or(notice.at));
             } else {
-                let Some(index) = account.mirror.told(account, *kind, id, &sight, &metadata) else { return Ok(Heard::Old) };
+                let before = notice.previous.as_ref().map(|before| shape::entity(*kind, before, &metadata)).unwrap_or_default();
+                let told = account.mirror.told(account, *kind, id, (&before, &sight), &metadata);
+                let Some(index) = told else { return Ok(Heard::Old) };
                 writes.extend(index);
             }
             writes

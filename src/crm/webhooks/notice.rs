@@ -37,6 +37,8 @@ pub struct Notice {
     pub(super) merged_into: Option<Id>,
     /// The values now; none of what is gone.
     pub(super) data: Option<Map<String, Value>>,
+    /// What the fields held before that hold something else now.
+    pub(super) previous: Option<Map<String, Value>>,
 }
 
 /// Why a body is not taken.
@@ -56,6 +58,8 @@ struct Body {
     meta: Meta,
     #[serde(default)]
     data: Option<Map<String, Value>>,
+    #[serde(default)]
+    previous: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -107,7 +111,7 @@ impl Notice {
         if !version.starts_with("2.") {
             return Err(wrong(format!("`meta.version` is {version}; `pipewright webhooks register` makes one of version 2.0")));
         }
-        let Body { meta, data } = Body::deserialize(body).map_err(|e| wrong(e.to_string()))?;
+        let Body { meta, data, previous } = Body::deserialize(body).map_err(|e| wrong(e.to_string()))?;
         let happened = match meta.action.as_str() {
             "create" => Happened::Created,
             "change" => Happened::Changed,
@@ -141,6 +145,7 @@ impl Notice {
             attempt: meta.attempt,
             merged_into,
             data,
+            previous,
         })
     }
 }

@@ -58,6 +58,13 @@ async fn what_people_do_is_known_when_the_next_event_comes() {
     rig.run("u2", json!({ "name": "Other", "email": "bob@acme.com" })).await;
     assert_ne!(rig.person("u2")["id"], bob, "{:?}", calls(&rig));
 
+    // And when it is taken away, it finds him no more.
+    rig.mock.advance(std::time::Duration::from_secs(5));
+    rig.by_hand("person", &bob, json!({ "emails": [] }));
+    learned(&rig).await;
+    rig.run("u3", json!({ "name": "Third", "email": "bob@globex.com" })).await;
+    assert_ne!(rig.person("u3")["id"], bob);
+
     // Two that are one are told as one.
     let twin = rig.aside("/api/v2/persons", json!({ "name": "Twin" }))["id"].clone();
     let merge = pipewright::pipedrive::Request::new(Method::Put, format!("/api/v1/persons/{bob}/merge"));
