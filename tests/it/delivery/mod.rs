@@ -35,6 +35,7 @@ mod shadow;
 mod squash;
 mod store_trouble;
 mod together;
+mod told;
 mod unknown;
 mod values;
 mod writes;
