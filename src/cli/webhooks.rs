@@ -22,11 +22,26 @@ Examples:
 Accounts that have `webhooks` under [pipedrive.NAME] in rules.toml are meant: the address at which Pipedrive reaches server.listen, and a \
 password. The running daemon does it, and looks once in check_every whether Pipedrive has them still. `pipewright status` shows what came; docs/webhooks.md.")]
 pub(super) enum Webhooks {
-    /// Ask Pipedrive to tell of all changes; once, however often it is run (10 tokens to look, 10 to register)
+    /// Ask Pipedrive to tell of all changes; once, however often it is run
+    #[command(after_help = "\
+Example:
+  pipewright webhooks register
+
+10 tokens to look for those that are there, 10 to register. After a change of url, user or password in rules.toml run it again.")]
     Register(Which),
-    /// Look whether Pipedrive has them still (10 tokens); make them anew and ask for what was missed when it has not
+    /// Look whether Pipedrive has them still; make them anew and ask for what was missed when it has not
+    #[command(after_help = "\
+Example:
+  pipewright webhooks check --account main
+
+10 tokens; 10 more to make them anew, and 10 for each kind whose changes are asked for.")]
     Check(Which),
-    /// End them (10 tokens to look, 6 for each)
+    /// End them
+    #[command(after_help = "\
+Example:
+  pipewright webhooks remove
+
+10 tokens to look for them, 6 for each.")]
     Remove(Which),
 }
 

@@ -378,7 +378,10 @@ fn start_mock(
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(Arc<Mock>, Option<SocketAddr>), StartError> {
     match setup.door {
-        MockDoor::InProcess => Ok((setup.mock, None)),
+        MockDoor::InProcess => {
+            tasks.push(tokio::spawn(mock::send_webhooks(setup.mock.clone(), stopping)));
+            Ok((setup.mock, None))
+        }
         MockDoor::Http(addr) => {
             let listener = bind("the embedded Pipedrive (--mock-listen)", addr)?;
             let addr = local(&listener)?;

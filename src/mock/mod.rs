@@ -53,7 +53,7 @@ use tokio::sync::watch;
 
 pub use clock::ClockStart;
 pub use fault::{Fault, FaultMatch, Hold};
-pub use hooks::{Author, ChangeSource, MockWebhook, WebhookEnd, WebhookOrder};
+pub use hooks::{Author, ChangeSource, MockWebhook, WebhookEnd, WebhookOrder, run as send_webhooks};
 pub use log::MockExchange;
 pub use server::serve;
 

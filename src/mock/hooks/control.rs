@@ -119,7 +119,8 @@ impl Mock {
     }
 
     /// Waits until every webhook that could be sent by now was answered or given up. What is held back, and what is to be tried
-    /// again later, is not waited for. Only a mock that is served sends webhooks.
+    /// again later, is not waited for. Only a mock that is served sends webhooks. To be called before [`Mock::advance`]: how long a
+    /// retry waits is counted from the answer.
     pub async fn webhooks_settled(&self) {
         let mut stirred = self.stirred.subscribe();
         loop {

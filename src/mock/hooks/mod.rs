@@ -21,7 +21,7 @@ pub use change::{Author, ChangeSource};
 pub(super) use change::{Subject, commit, merging, touch};
 pub use control::WebhookOrder;
 pub use log::{MockWebhook, WebhookEnd};
-pub(super) use send::run;
+pub use send::run;
 
 use super::table::Object;
 use body::Event;

@@ -1,4 +1,4 @@
-//! Sends webhooks while the mock is served.
+//! Sends webhooks while the mock is served, or while a daemon has it in its own process.
 //!
 //! Invariants: one request at a time for each subscription; no redirect is followed, nothing is repeated but by the lane's own
 //! rules; a send that is broken off counts as never begun.
@@ -21,8 +21,8 @@ const AGENT: &str = "Pipedrive Webhooks";
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Sends until `stop` turns true or its sender is gone.
-pub(in crate::mock) async fn run(mock: Arc<Mock>, mut stop: watch::Receiver<bool>) {
+/// Sends a mock's webhooks until `stop` turns true or its sender is gone. [`serve`](crate::mock::serve) does it by itself.
+pub async fn run(mock: Arc<Mock>, mut stop: watch::Receiver<bool>) {
     let mut stirred = mock.stirred.subscribe();
     let mut clients = HashMap::new();
     let mut posts = JoinSet::new();

@@ -4,8 +4,9 @@ use pipewright::mock::MockExchange;
 use pipewright::pipedrive::Method;
 use serde_json::{Value, json};
 
-use super::harness::{Rig, Setup, pipewright};
-use crate::support::write;
+use super::harness::{PERSON, Rig, Setup, pipewright};
+use crate::support::receiver::Receiver;
+use crate::support::{in_time, write};
 
 const SCRIPT: &str = r#"
 fn handle(event) {
@@ -95,4 +96,21 @@ async fn our_own_changes_come_back_and_take_nothing_away() {
     assert_eq!((calls(&rig), rig.mock.count("persons")), (Vec::<String>::new(), 20), "all that was seen is known still");
     let heard: Value = json!(rig.account_status().await.webhooks.expect("webhooks").notices);
     assert_eq!(heard.get("other"), None, "{heard}");
+}
+
+#[tokio::test]
+async fn what_the_daemon_writes_is_told_as_the_tokens_and_what_people_edit_as_theirs() {
+    let rig = Setup::person(PERSON).start().await;
+    let receiver = Receiver::start().await;
+    let body = json!({ "subscription_url": receiver.url("/"), "event_action": "*", "event_object": "person", "name": "us" });
+    rig.aside("/v1/webhooks", body);
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    let person = rig.person("u1")["id"].clone();
+    rig.by_hand("persons", &person, json!({ "name": "Countess" }));
+    in_time("the webhooks are answered", rig.mock.webhooks_settled()).await;
+    let all = receiver.take();
+    let by = |i: usize| (all[i].told(), all[i].body["meta"]["user_id"].clone(), all[i].body["meta"]["change_source"].clone());
+    assert_eq!(by(0), (format!("create person {person}"), json!("1"), json!("api")));
+    assert_eq!(by(1), (format!("change person {person}"), json!("2"), json!("app")));
+    assert_eq!(rig.calls(Method::Post, "/webhooks").len(), 0);
 }

@@ -1,6 +1,8 @@
 //! What tests can have done to webhooks, and that they end with the server.
 
-use pipewright::mock::{WebhookEnd, WebhookOrder, serve};
+use std::sync::Arc;
+
+use pipewright::mock::{WebhookEnd, WebhookOrder, send_webhooks, serve};
 use pipewright::pipedrive::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -87,7 +89,7 @@ async fn sending_ends_with_the_server_and_begins_with_the_next_one() {
     rig.edit_persons(1);
     let receiver = &rig.receiver;
     wait_until("it is on its way", async || (receiver.count() == 1).then_some(())).await;
-    let mock = std::sync::Arc::clone(&rig.served.mock);
+    let mock = Arc::clone(&rig.served.mock);
     let Rig { served, receiver } = rig;
     in_time("the server ends", served.stop()).await;
     assert_eq!(mock.webhook_log(), [], "broken off, so it does not count");
@@ -96,11 +98,25 @@ async fn sending_ends_with_the_server_and_begins_with_the_next_one() {
 
     let (listener, _) = loopback().await;
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve(listener, std::sync::Arc::clone(&mock), stopped));
+    let serving = tokio::spawn(serve(listener, Arc::clone(&mock), stopped));
     in_time("the webhooks are answered", mock.webhooks_settled()).await;
     assert_eq!(receiver.told(), ["change person 1", "change person 2"]);
     stop.send_replace(true);
     in_time("the server ends", serving).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_mock_in_the_same_process_sends_without_a_server() {
+    let Rig { served, receiver } = Rig::start(["change.person"]).await;
+    let mock = Arc::clone(&served.mock);
+    served.stop().await;
+    assert_eq!(mock.edit("persons", 1, super::object(&json!({ "job_title": "1" }))).status, 200);
+    let (stop, stopped) = watch::channel(false);
+    let sending = tokio::spawn(send_webhooks(Arc::clone(&mock), stopped));
+    in_time("the webhooks are answered", mock.webhooks_settled()).await;
+    assert_eq!(receiver.told(), ["change person 1"]);
+    drop(stop);
+    in_time("it ends with who may stop it", sending).await.expect("no panic");
 }
 
 #[tokio::test]
