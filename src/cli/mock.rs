@@ -20,8 +20,7 @@ Example:
   pipewright mock --listen 127.0.0.1:9000
   curl -H 'x-api-token: mock' http://127.0.0.1:9000/api/v2/persons
 
-It is in memory: what is written is gone when it ends. It sends webhooks to those who subscribe with POST /v1/webhooks, and
-/mock/webhooks shows what became of them.")]
+It is in memory: what is written is gone when it ends. It sends webhooks to those who subscribe with POST /v1/webhooks, and /mock/webhooks shows what became of them.")]
 pub(super) struct Mock {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
