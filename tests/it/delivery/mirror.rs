@@ -209,3 +209,39 @@ async fn without_a_mirror_the_search_is_asked() {
     rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
     assert_eq!((lists(&rig).len(), rig.calls(Method::Get, "earch").len()), (0, 2));
 }
+
+const DIFFERS: &str = "write = \"differs\"\nreread_after = \"1h\"";
+
+#[tokio::test]
+async fn what_people_changed_is_told_by_the_sweep_of_another() {
+    let rig = Setup::new().rule_with("person", "type = \"identify\"", TWO, DIFFERS).mirrored().start().await;
+    rig.mock.set_search_lag(BLIND);
+    let ada = async || {
+        rig.mock.clear_log();
+        rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+        log(&rig)
+    };
+    ada().await;
+    let id = rig.person("u1")["id"].clone();
+    // A list says which of two changes is newer by whole seconds.
+    rig.mock.advance(Duration::from_secs(5));
+    rig.by_hand("person", &id, json!({ "name": "Countess" }));
+    assert_eq!(ada().await, [""; 0], "nobody has told yet, and what was seen is trusted for an hour");
+    rig.run("u2", json!({ "name": "Bob" })).await;
+    assert_eq!(ada().await, [format!("PATCH /api/v2/persons/{id}")], "and nothing had to be read");
+    assert_eq!(rig.person("u1")["name"], "Ada");
+}
+
+#[tokio::test]
+async fn what_was_seen_before_a_sweep_is_as_good_as_of_the_sweep() {
+    for (mirrored, read) in [(true, 0), (false, 1)] {
+        let setup = Setup::new().rule_with("person", "type = \"identify\"", TWO, DIFFERS);
+        let rig = if mirrored { setup.mirrored().start().await } else { setup.start().await };
+        rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+        let id = rig.person("u1")["id"].to_string();
+        super::writes::age(&rig, 7_200).await;
+        rig.mock.clear_log();
+        rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+        assert_eq!(rig.calls(Method::Get, &format!("/persons/{id}")).len(), read, "{:?}", log(&rig));
+    }
+}

@@ -53,7 +53,7 @@ async fn always_sends_without_looking() {
 }
 
 /// Makes what was last seen of the person so old.
-async fn age(rig: &Rig, seconds: i64) {
+pub(super) async fn age(rig: &Rig, seconds: i64) {
     let id = rig.person("u1")["id"].to_string();
     let known = rig.store().known_get("main", "person", &id).await.expect("the store reads").expect("known values");
     let mut known: Value = serde_json::from_slice(&known.values).expect("JSON");
