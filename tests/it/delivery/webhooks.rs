@@ -232,6 +232,20 @@ fn handle(event) {
 }
 
 #[tokio::test]
+async fn what_comes_late_after_a_restart_is_told_from_what_we_know() {
+    let mut rig = rig().await;
+    rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+    let ada = rig.person("u1")["id"].clone();
+    rig.restart().await;
+    rig.mock.set_search_lag(BLIND);
+    let before = json!([{ "label": "work", "value": "former@acme.com", "primary": true }]);
+    tell(&rig, &told(&rig, "change", &ada, json!({ "name": "Ada", "emails": before, "update_time": later(-600) }))).await;
+    assert_eq!(notices(&rig).await, json!({ "old": 1 }));
+    rig.run("u2", json!({ "name": "Another", "email": "former@acme.com" })).await;
+    assert_ne!(rig.person("u2")["id"], ada);
+}
+
+#[tokio::test]
 async fn news_of_one_second_are_not_put_in_an_order() {
     let more = "write = \"differs\"\nreread_after = \"1h\"";
     let rig = Setup::new().rule_with("person", "type = \"identify\"", TWO, more).account(HOOKS).start().await;

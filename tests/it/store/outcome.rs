@@ -1,7 +1,7 @@
 //! What becomes of deliveries; match index, known values, small named values.
 
 use pipewright::store::{
-    DeliveryFilter, DeliveryId, DeliveryState, Finish, LISTED_REASON, NewDelivery, Seq, Store, StoreError, Write,
+    DeliveryFilter, DeliveryId, DeliveryState, Finish, KnownRow, LISTED_REASON, NewDelivery, Seq, Store, StoreError, Write,
 };
 
 use super::support::{Opened, add, all_pending, at, event, finish, id, open};
@@ -248,6 +248,28 @@ async fn the_match_index_forgets_an_entity_by_its_reverse() {
     let [account, kind, field, value, id] = ["main", "person", "email", "ada@acme.com", "2"].map(str::to_owned);
     opened.store.commit(vec![Write::IndexRemove { account, kind, field, value, id }]).await.expect("commits");
     assert_eq!(get("email", "ada@acme.com").await.expect("reads"), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_seen_stands_beside_known_values_and_the_newer_stays() {
+    let opened = open();
+    let names = |id: &str| ["main", "person", id].map(str::to_owned);
+    let known = |values: &[u8]| {
+        let [account, kind, id] = names("1");
+        Write::KnownPut { account, kind, id, values: values.to_vec() }
+    };
+    let see = |id: &str, version: i64, seen: &[u8]| {
+        let [account, kind, id] = names(id);
+        Write::KnownSee { account, kind, id, version, seen: seen.to_vec() }
+    };
+    let row = async || opened.store.known_get("main", "person", "1").await.expect("reads").expect("a row");
+    opened.store.commit(vec![known(b"a"), see("1", 7, b"seven"), see("2", 7, b"nobody's")]).await.expect("commits");
+    assert_eq!(row().await, KnownRow { values: b"a".to_vec(), seen: Some(b"seven".to_vec()) });
+    assert_eq!(opened.store.known_get("main", "person", "2").await.expect("reads"), None, "nothing is known of it");
+    opened.store.commit(vec![see("1", 6, b"six"), known(b"b")]).await.expect("commits");
+    assert_eq!(row().await, KnownRow { values: b"b".to_vec(), seen: Some(b"seven".to_vec()) });
+    opened.store.commit(vec![see("1", 7, b"seven again")]).await.expect("commits");
+    assert_eq!(row().await.seen.as_deref(), Some(&b"seven again"[..]));
 }
 
 #[tokio::test]
