@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::sqlite::{Fault, OpenOptions, SqliteStore};
-use crate::store::{Appended, Dedupe, DeliveryState, Finish, NewDelivery, NewEvent, Store, StoreError, Write};
+use crate::store::{Appended, Dedupe, DeliveryState, Finish, NewDelivery, NewEvent, Seq, Store, StoreError, Write};
 
 /// Rules and the accounts that they write to.
 const RULES: [(&str, &str); 3] = [("person", "main"), ("note", "main"), ("deal", "other")];

@@ -1,9 +1,9 @@
 //! Delivery from the event at the door to what stands in Pipedrive: a whole daemon over an embedded Pipedrive that fails on demand.
 
 mod activities;
+mod aliases;
 mod budget;
 mod by_id;
-mod aliases;
 mod control;
 mod conversions;
 mod converted;
@@ -36,6 +36,7 @@ mod squash;
 mod store_trouble;
 mod together;
 mod told;
+mod turns;
 mod unknown;
 mod values;
 mod webhooks;
