@@ -19,6 +19,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aliased::{ByAlias, also};
@@ -36,19 +37,22 @@ const FIRST_PAGE: usize = 500;
 const LONGEST_LIST: usize = 5_000;
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Found {
     /// The entity.
     Hit {
         /// Which.
         id: Id,
-        /// As read on the way; none when the index knew.
+        /// As read on the way; none when the index knew. It is not kept: what is there is read again.
+        #[serde(skip)]
         entity: Option<Entity>,
         /// Index of the look-up that hit.
         lookup: usize,
         /// Others that the look-up fits as well, in the order of preference.
+        #[serde(default)]
         others: Vec<Id>,
         /// Set when not the value of the look-up was found, but another id of the same user.
+        #[serde(default)]
         alias: Option<ByAlias>,
     },
     /// Nothing fits any look-up.

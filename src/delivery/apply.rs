@@ -132,12 +132,15 @@ impl Executor<'_> {
     }
 
     /// The rule's limit of creates, unless nothing is sent.
-    fn create_limit(&self) -> Option<u32> {
+    pub(super) fn create_limit(&self) -> Option<u32> {
         self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour).filter(|_| !self.observe)
     }
 
     /// Holds the rule when it has created in the last hour what it may.
-    fn brake(&self) -> Result<Option<Place>, Trouble> {
+    pub(super) fn brake(&mut self) -> Result<Option<Place>, Trouble> {
+        if let Some(place) = self.place.take() {
+            return Ok(Some(place));
+        }
         let Some(limit) = self.create_limit() else { return Ok(None) };
         let (rule, now) = (&self.attempt.pending.id.rule, Timestamp::now());
         match self.attempt.runtime.creates.begin(rule, limit, now) {
@@ -261,6 +264,7 @@ impl Executor<'_> {
                 Sent::Gone => {
                     // True also when only observing; and the index must have forgotten it before it is asked again.
                     self.attempt.outbox.push(index::forget(&self.account.name, kind, &id));
+                    self.plan_mut().steps[at].forget_found();
                     self.attempt.commit(Vec::new()).await?;
                     if matches!(step.operation, Operation::Update { target: WireTarget::Id(_), .. }) {
                         return self.missed(at, step, kind, &WireTarget::Id(id));

@@ -16,7 +16,7 @@ use super::decide::{self, Decided};
 use super::execute::Executor;
 use super::locks::Held;
 use super::pinned::PinnedPlan;
-use super::policy::later;
+use super::policy::{earlier, later};
 use super::record::Replaced;
 use super::replay::Replay;
 use super::restored::Unknown;
@@ -265,6 +265,11 @@ impl Attempt {
         })
     }
 
+    /// On whose behalf it sends.
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Calls to an account on behalf of its rule, recorded in its trace.
     pub(super) fn session(&self, account: &Account) -> Session {
         account.client.session(self.trace.clone()).on_behalf_of(self.caller.clone())
@@ -282,8 +287,10 @@ impl Attempt {
         self.number = self.next_number().await?;
         let bytes = self.runtime.store.pinned(&self.pending.id).await?;
         let bytes = bytes.ok_or_else(|| Trouble::permanent("its pinned plan is missing from the store"))?;
-        let plan: PinnedPlan = serde_json::from_slice(&bytes)
+        let mut plan: PinnedPlan = serde_json::from_slice(&bytes)
             .map_err(|e| Trouble::permanent(format!("its pinned plan cannot be read ({e}); replay it to plan it anew")))?;
+        let now = Timestamp::now();
+        plan.forget_found_before(earlier(now, decide::MEMO_AGE), now);
         self.reads = plan.reads.clone();
         self.logs = plan.logs.clone();
         self.plan = Some(plan);

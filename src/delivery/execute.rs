@@ -12,12 +12,11 @@ mod resolve;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 pub(super) use self::found::{Via, described};
 pub(super) use self::resolve::{Linked, linked};
 use super::apply::Making;
 use super::attempt::{Attempt, End};
+use super::creates::Place;
 use super::links::Links;
 use super::locks::{self, Held};
 use super::pinned::PinnedPlan;
@@ -37,14 +36,14 @@ pub(super) struct Executor<'a> {
     pub(super) stored: &'a StoredEvent,
     pub(super) metadata: Arc<Metadata>,
     pub(super) observe: bool,
-    /// What the matches came to before the first write, by step.
-    found: Vec<Option<(Found, Timestamp)>>,
     /// When it only observes: links that it would wait for. They stand open under made-up ids.
     awaited: Vec<(Kind, Vec<Lookup>)>,
     /// The step whose lost create this attempt has looked for in vain.
     pub(super) looked_for: Option<usize>,
     /// A request that took others' values along was refused: no other one does.
     pub(super) alone: bool,
+    /// A place for a create that was to be had before it was looked for.
+    pub(super) place: Option<Place>,
 }
 
 /// How many of the first waits an unknown outcome is left to land, before it is looked for again.
@@ -61,10 +60,10 @@ impl<'a> Executor<'a> {
             stored,
             metadata: account.metadata(),
             observe,
-            found: Vec::new(),
             awaited: Vec::new(),
             looked_for: None,
             alone: false,
+            place: None,
         }
     }
 
@@ -126,7 +125,10 @@ impl<'a> Executor<'a> {
         if self.observe {
             return Ok(());
         }
-        Ok(self.attempt.pin().await?)
+        self.attempt.pin().await?;
+        // What has begun must end.
+        self.session = self.session.clone().on_behalf_of(self.attempt.caller().clone());
+        Ok(())
     }
 
     /// Pins the plan unless it is pinned.
@@ -143,10 +145,11 @@ impl<'a> Executor<'a> {
 
     async fn step(&mut self, at: usize) -> Result<(), Trouble> {
         let step = self.plan().steps[at].step.clone();
-        let links = Links::resolve(self, &step).await?;
+        let links = Links::resolve(self, at, &step).await?;
         let followed = self.follow_leads(at, &step, &links).await?;
         match self.carry_out(at, &followed, &links).await {
             Err(refusal) if refusal.refused => {
+                self.plan_mut().steps[at].forget_found();
                 let (step, links) = match self.leads_anew(at, &step, &links).await? {
                     Some(followed) => (followed, links),
                     None => match self.relink(at, &followed, &links).await? {

@@ -50,6 +50,7 @@ impl Attempt {
         self.commit(writes).await?;
         // Not before: an attempt that follows would look for a plan that the store has not got.
         self.pinned = true;
+        self.caller = self.caller.clone().ending();
         self.shadow();
         Ok(())
     }

@@ -20,10 +20,14 @@ impl Executor<'_> {
         lookups: &[Lookup],
         on_many: OnMany,
     ) -> Result<(Found, Timestamp), Trouble> {
-        let earlier = self.found.get_mut(at).and_then(Option::take);
+        let earlier = self.plan().steps[at].found.clone();
         let when = earlier.as_ref().map_or_else(Timestamp::now, |(_, when)| *when);
         let found = match earlier {
-            None => self.find(kind, lookups, on_many).await?,
+            None => {
+                let step = self.plan().steps[at].step.clone();
+                self.place_first(&step, kind, lookups).await?;
+                self.find(kind, lookups, on_many).await?
+            }
             Some((earlier, _)) => match (crm::find_known(self.account, &self.session, kind, lookups, on_many).await?, earlier) {
                 // What the index knows now by a criterion at least as strong is newer than what was found before.
                 (known @ Found::Hit { .. }, Found::Miss) => known,

@@ -1,6 +1,7 @@
 //! Before the first write: what all matches and links of a plan come to.
 //!
-//! Invariants: what hangs on no reference is resolved here, all of it or nothing is written; what it links to and is not there yet is waited
+//! Invariants: what can be known to have to wait is not looked up: links that are not there yet, a create for which the rule has no place, and
+//! criteria of which another delivery finds out what it created come first. What hangs on no reference is resolved here, all of it or nothing is written; what it links to and is not there yet is waited
 //! for outside the lane, while there is time.
 
 use std::time::Duration;
@@ -10,6 +11,8 @@ use jiff::Timestamp;
 use super::Executor;
 use crate::crm::{self, Found, Lookup, OnMany, Term, WireTarget, WireValue};
 use crate::delivery::attempt::End;
+use crate::delivery::locks;
+use crate::delivery::pinned::FoundLink;
 use crate::delivery::policy::later;
 use crate::delivery::trouble::Trouble;
 use crate::delivery::wake::Want;
@@ -22,18 +25,18 @@ impl Executor<'_> {
         self.metadata = self.account.ready_metadata(&self.session).await?;
         self.look_at_taken().await?;
         let steps: Vec<Step> = self.plan().steps.iter().map(|s| s.step.clone()).collect();
-        self.found = Vec::with_capacity(steps.len());
+        self.give_way_to_doubts(&steps).await?;
         for (at, step) in steps.iter().enumerate() {
-            let found = match &step.operation {
-                Operation::Upsert { kind, lookups } => Some((*kind, lookups)),
-                Operation::Update { kind, target: WireTarget::Lookups(lookups) }
-                | Operation::Delete { kind, target: WireTarget::Lookups(lookups) } => Some((*kind, lookups)),
-                _ => None,
-            };
-            let found = match found {
+            if let Some(park) = self.check_links(step, &steps[..at]).await? {
+                return Ok(Some(park));
+            }
+        }
+        for (at, step) in steps.iter().enumerate() {
+            let found = match step.operation.kind().zip(matched(step)) {
                 Some((kind, lookups)) if !lookups.is_empty() => {
                     // Before it is read: a write that another delivery begins meanwhile may not be in the answer.
                     let when = Timestamp::now();
+                    self.place_first(step, kind, lookups).await?;
                     Some((self.find(kind, lookups, step.on_many).await?, when))
                 }
                 _ => None,
@@ -41,12 +44,41 @@ impl Executor<'_> {
             if let Some((found, _)) = &found {
                 self.note_found(at, found, &step.operation);
             }
-            self.found.push(found);
-            if let Some(park) = self.check_links(step, &steps[..at]).await? {
-                return Ok(Some(park));
-            }
+            self.plan_mut().steps[at].found = found;
         }
         Ok(None)
+    }
+
+    /// Another delivery may be creating by the same criteria or under the same key: its answer is waited for as for a lock, and what has to be
+    /// found out is left to it.
+    async fn give_way_to_doubts(&self, steps: &[Step]) -> Result<(), Trouble> {
+        let (locks, me) = (&self.attempt.runtime.locks, &self.attempt.pending.id);
+        let account = &self.account.name;
+        for step in steps.iter().filter(|_| !self.observe) {
+            let Some(kind) = step.operation.kind() else { continue };
+            let lookups = crm::with_aliases(self.account, kind, matched(step).unwrap_or_default(), &self.metadata);
+            let key = step.key.iter().map(|key| locks::key_name(account, kind, key));
+            let names: Vec<String> = locks::criteria_names(account, kind, &lookups).chain(key).collect();
+            if locks.are_doubtful(&names, me) {
+                let held = locks.acquire(names).await;
+                if locks.is_doubtful(&held, me) {
+                    return Err(Trouble::gives_way());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the rule's places for creates are scarce, one is taken before it is looked for what may have to be created.
+    pub(super) async fn place_first(&mut self, step: &Step, kind: Kind, lookups: &[Lookup]) -> Result<(), Trouble> {
+        let creates = matches!(step.operation, Operation::Upsert { .. }) && self.place.is_none();
+        if !creates || !self.attempt.runtime.creates.are_scarce(&self.attempt.pending.id.rule) {
+            return Ok(());
+        }
+        if matches!(crm::find_known(self.account, &self.session, kind, lookups, step.on_many).await?, Found::Miss) {
+            self.place = self.brake()?;
+        }
+        Ok(())
     }
 
     /// Parks the delivery when a linked entity is not there yet and there is time left to wait for it. One that only observes goes on with
@@ -59,12 +91,14 @@ impl Executor<'_> {
         let mut wanted = Vec::new();
         let mut omitted = Vec::new();
         let mut open = Vec::new();
-        for Linked { field, kind, lookups, wait } in linked(step) {
+        for (place, Linked { field, kind, lookups, wait }) in linked(step).enumerate() {
             // What an earlier action makes sure of will be there.
             if lookups.is_empty() || before.iter().any(|earlier| makes(earlier, kind, lookups)) {
                 continue;
             }
-            if !matches!(self.find_link(kind, lookups).await?, Found::Miss) {
+            let at = Timestamp::now();
+            if let Some(id) = self.find_link(kind, lookups).await?.id() {
+                self.plan_mut().steps[before.len()].links.push(FoundLink { place, id: id.clone(), at });
                 continue;
             }
             self.attempt.absent.extend(lookups.iter().map(|lookup| (kind, lookup.clone())));
@@ -112,6 +146,22 @@ impl Executor<'_> {
         self.find(kind, lookups, OnMany::Oldest).await
     }
 
+    /// The entity that a step's link leads to now: what the index knows, else what was found before the first write.
+    pub(in crate::delivery) async fn link_now(
+        &self,
+        at: usize,
+        place: usize,
+        kind: Kind,
+        lookups: &[Lookup],
+    ) -> Result<Option<Id>, Trouble> {
+        let earlier = self.plan().steps[at].links.iter().find(|link| link.place == place);
+        let found = match earlier {
+            None => self.find_link(kind, lookups).await?,
+            Some(_) => crm::find_known(self.account, &self.session, kind, lookups, OnMany::Oldest).await?,
+        };
+        Ok(found.id().or(earlier.map(|link| &link.id)).cloned())
+    }
+
     /// When it only observes: the made-up id of what a link would be waited for, or of what an earlier action would have created. Nothing
     /// comes into being, so neither is to be looked for.
     pub(in crate::delivery) fn made_up(&self, kind: Kind, lookups: &[Lookup]) -> Option<Id> {
@@ -144,6 +194,16 @@ pub(in crate::delivery) fn linked(step: &Step) -> impl Iterator<Item = Linked<'_
         }
         _ => None,
     })
+}
+
+/// The criteria that a step finds its entity by, before anything is written.
+fn matched(step: &Step) -> Option<&[Lookup]> {
+    match &step.operation {
+        Operation::Upsert { lookups, .. }
+        | Operation::Update { target: WireTarget::Lookups(lookups), .. }
+        | Operation::Delete { target: WireTarget::Lookups(lookups), .. } => Some(lookups),
+        _ => None,
+    }
 }
 
 /// The index keys that would end the wait for these look-ups.

@@ -13,6 +13,7 @@ mod deals;
 mod erasure;
 mod failures;
 mod harness;
+mod held_back;
 mod holding;
 mod identity;
 mod kinds;
