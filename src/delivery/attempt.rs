@@ -64,6 +64,8 @@ pub(super) enum Verdict {
 pub(super) struct Ended {
     pub(super) verdict: Verdict,
     pub(super) reached: Option<Timestamp>,
+    /// Its plan has had its tries from the reserve of the budget: from now on it waits for tokens as what has not begun does.
+    pub(super) worn: bool,
 }
 
 /// What to hold, and why.
@@ -174,7 +176,8 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
     // A page of the firewall is no answer of Pipedrive's either; it ends in a pause, which is not lifted by what came before it.
     let let_in = |status: u16| status < 500 && !(401..=403).contains(&status) && status != 429;
     let reached = attempt.trace.exchanges().iter().rev().find(|e| e.status.is_some_and(let_in)).map(|e| e.at);
-    Ended { verdict, reached }
+    let worn = attempt.plan.as_ref().is_some_and(PinnedPlan::is_worn);
+    Ended { verdict, reached, worn }
 }
 
 impl Attempt {
@@ -291,6 +294,9 @@ impl Attempt {
             .map_err(|e| Trouble::permanent(format!("its pinned plan cannot be read ({e}); replay it to plan it anew")))?;
         let now = Timestamp::now();
         plan.forget_found_before(earlier(now, decide::MEMO_AGE), now);
+        if plan.is_worn() {
+            self.caller = self.caller.clone().worn();
+        }
         self.reads = plan.reads.clone();
         self.logs = plan.logs.clone();
         self.plan = Some(plan);

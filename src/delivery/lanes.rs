@@ -119,6 +119,7 @@ impl Lanes {
             first_failed_at: pending.first_failed_at,
             pinned: pending.pinned,
             tried: pending.tried,
+            worn: false,
             released_at: pending.released_at,
         };
         self.waiting += u64::from(entry.run_at.is_some());

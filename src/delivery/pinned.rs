@@ -30,7 +30,14 @@ pub(crate) struct PinnedPlan {
     /// What the script logged.
     #[serde(default)]
     pub(crate) logs: Vec<LogLine>,
+    /// Attempts that had it pinned, sent something, and did not end it.
+    #[serde(default)]
+    pub(crate) tries: u32,
 }
+
+/// So many tries of a pinned plan may use the reserve of the budget. One that fails oftener is not about to end: it would use up what others
+/// need to end.
+pub(super) const RESERVED_TRIES: u32 = 5;
 
 /// A step and how far it has come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,7 +100,12 @@ impl PinnedPlan {
                 links: Vec::new(),
             })
             .collect();
-        Self { version, pinned_at: now, steps, reads, logs }
+        Self { version, pinned_at: now, steps, reads, logs, tries: 0 }
+    }
+
+    /// Whether it has had its tries from the reserve.
+    pub(crate) const fn is_worn(&self) -> bool {
+        self.tries >= RESERVED_TRIES
     }
 
     /// Forgets what was found before this time, or after `now` by a clock that was wrong. What may have been created since is looked for

@@ -26,6 +26,9 @@ impl Attempt {
         if self.pending.tried {
             self.replaced = Replaced::by(self.number, &self.runtime.store.records(&self.pending.id).await?);
         }
+        if let Some(plan) = self.plan.as_mut().filter(|_| self.pinned && !self.trace.exchanges().is_empty()) {
+            plan.tries += 1;
+        }
         let now = Timestamp::now();
         match result {
             Ok(End::State(state, reason)) => {
@@ -46,8 +49,9 @@ impl Attempt {
             }
             Err(trouble) if trouble.give_way => {
                 let run_at = later(now, self.set.config.delivery.retry_first.get());
-                let writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now);
-                self.commit(writes.into()).await?;
+                let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
+                writes.extend(self.pin_write());
+                self.commit(writes).await?;
                 Ok(Verdict::GiveWay { run_at, pinned: self.pinned })
             }
             Err(trouble) => self.trouble(trouble, now).await,

@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) first_failed_at: Option<Timestamp>,
     pub(super) pinned: bool,
     pub(super) tried: bool,
+    /// Its plan has had its tries from the reserve.
+    pub(super) worn: bool,
     pub(super) released_at: Option<Timestamp>,
 }
 

@@ -23,12 +23,12 @@ const STORE_RETRY: Duration = Duration::from_secs(2);
 
 impl Scheduler {
     pub(super) async fn ended(&mut self, ended: Result<(TaskId, Ended), JoinError>) {
-        let (task, Ended { verdict, reached }) = match ended {
+        let (task, Ended { verdict, reached, worn }) = match ended {
             Ok((task, verdict)) => (task, verdict),
             Err(error) => {
                 let task = error.id();
                 let Some((_, pending)) = self.under_way.get(&task) else { return };
-                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: None })
+                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: None, worn: false })
             }
         };
         let Some((lane, pending)) = self.under_way.remove(&task) else { return };
@@ -104,6 +104,9 @@ impl Scheduler {
                 Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
             }
         };
+        if worn {
+            self.lanes.wear(lane);
+        }
         self.lanes.finish(lane, next, now);
         // What it waits for may have come before it was known to wait.
         for want in parked.into_iter().flatten() {

@@ -194,6 +194,37 @@ async fn a_plan_that_has_begun_ends_from_the_reserve_while_others_wait() {
 }
 
 #[tokio::test]
+async fn a_plan_that_keeps_failing_has_few_tries_from_the_reserve_and_then_waits_for_the_reset() {
+    let quick = "retry_first = \"10ms\"\nretry_max = \"20ms\"\nmax_attempts = 1000\n";
+    // 102 for the fields and 25 for the person leave 8 and a reserve of 135.
+    let budget = "budget = { tokens_per_day = 270, reserve = \"50%\" }";
+    let rig = Setup::person(TWO_STEPS).delivery(quick).account(budget).start().await;
+    let deals = FaultMatch { method: Some(Method::Post), ..FaultMatch::always("/api/v2/deals") };
+    rig.mock.fail_matching(deals, Fault::NoConnection);
+    let id = rig.identify("u1", json!({ "name": "Ada" })).await;
+    let record = rig.outcome(&id, "wait").await;
+    assert!(record["reason"].as_str().expect("a reason").contains("the reserve of 135 is for what must end"), "{record:#}");
+    spent(&rig).await;
+    let limits = report(&rig).budget.expect("a budget");
+    assert_eq!((limits.left, limits.left_with_reserve), (0, 270 - 102 - 25 - 5 * 5), "five tries");
+    let attempts = attempts(&rig);
+    assert_eq!(attempts, 6, "the last one sent nothing");
+    // Also after a restart, where only the store knows.
+    let mut rig = rig;
+    rig.restart().await;
+    let record = rig.outcome(&id, "wait").await;
+    spent(&rig).await;
+    assert_eq!(report(&rig).budget.map(|limits| limits.left_with_reserve), Some(limits.left_with_reserve), "{record:#}");
+
+    rig.days.set("2026-03-03T00:00:00Z");
+    let (day, id) = (&rig, &id);
+    wait_until("it tries with the new day's tokens", async || (report(day).today.spent.tokens > 0).then_some(())).await;
+    rig.mock.clear_faults();
+    rig.settled().await;
+    assert_eq!((rig.row(id).await.state, rig.mock.count("deals")), (DeliveryState::Done, 1));
+}
+
+#[tokio::test]
 async fn when_all_is_spent_what_has_begun_waits_as_well() {
     let rig = Setup::person(TWO_STEPS).account("budget = { tokens_per_day = 200, reserve = \"0%\" }").start().await;
     users(&rig, 0..12).await;
