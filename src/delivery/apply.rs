@@ -207,6 +207,13 @@ impl Executor<'_> {
             self.attempt.runtime.locks.claims.answered(account, kind, &self.attempt.pending.id, &id);
         }
         let mut writes = self.index_puts(kind, &id, lookups);
+        // Who looked by what the index does not hold, before it was there, looks again.
+        let unknown =
+            lookups.iter().filter(|lookup| !self.observe && self.index_puts(kind, &id, std::slice::from_ref(*lookup)).is_empty());
+        for lookup in unknown {
+            locks::criteria_names(account, kind, std::slice::from_ref(lookup))
+                .for_each(|name| self.attempt.runtime.locks.written(name));
+        }
         writes.extend(self.follow_emails(kind, &id, None, entity));
         if let Some(key) = &step.key {
             writes.push(index::put(account, kind, &id, locks::KEY_FIELD, key));
@@ -274,8 +281,8 @@ impl Executor<'_> {
                     };
                     let warning = format!("the {kind} {id} is not in Pipedrive any more; it was looked for anew");
                     self.plan_mut().steps[at].warnings.push(warning);
-                    let when = Timestamp::now();
-                    match self.find(kind, lookups, step.on_many).await? {
+                    let (found, when) = self.find_dated(kind, lookups, step.on_many).await?;
+                    match found {
                         Found::Hit { id: found, lookup, entity, alias, .. } => {
                             // One entity lock at a time: the gone one's is let go first.
                             self.attempt.held.pop();

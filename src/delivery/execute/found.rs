@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::Executor;
 use crate::crm::{self, Found, Lookup, Metadata, OnMany, WireTarget};
+use crate::delivery::locks;
 use crate::delivery::record::{Resolution, StepState};
 use crate::delivery::trouble::Trouble;
-use crate::pipedrive::{Id, Kind};
+use crate::pipedrive::{Caller, Id, Kind};
 use crate::plan::{OnEmpty, OnMiss, Operation, Step};
 
 impl Executor<'_> {
@@ -20,29 +21,59 @@ impl Executor<'_> {
         lookups: &[Lookup],
         on_many: OnMany,
     ) -> Result<(Found, Timestamp), Trouble> {
-        let earlier = self.plan().steps[at].found.clone();
-        let when = earlier.as_ref().map_or_else(Timestamp::now, |(_, when)| *when);
-        let found = match earlier {
+        let (mut found, mut when) = match self.plan().steps[at].found.clone() {
             None => {
                 let step = self.plan().steps[at].step.clone();
                 self.place_first(&step, kind, lookups).await?;
-                self.find(kind, lookups, on_many).await?
+                self.find_dated(kind, lookups, on_many).await?
             }
-            Some((earlier, _)) => match (crm::find_known(self.account, &self.session, kind, lookups, on_many).await?, earlier) {
-                // What the index knows now by a criterion at least as strong is newer than what was found before.
-                (known @ Found::Hit { .. }, Found::Miss) => known,
-                (known @ Found::Hit { .. }, earlier) if known.strength() <= earlier.strength() && known.id() != earlier.id() => {
-                    known
-                }
-                (_, earlier) => earlier,
-            },
+            Some((earlier, when)) => {
+                let known = crm::find_known(self.account, &self.session, kind, lookups, on_many).await?;
+                let found = match (known, earlier) {
+                    // What the index knows now by a criterion at least as strong is newer than what was found before.
+                    (known @ Found::Hit { .. }, Found::Miss) => known,
+                    (known @ Found::Hit { .. }, earlier)
+                        if known.strength() <= earlier.strength() && known.id() != earlier.id() =>
+                    {
+                        known
+                    }
+                    (_, earlier) => earlier,
+                };
+                (found, when)
+            }
         };
+        if found == Found::Miss && self.made_since(kind, lookups, when) {
+            // Nor is a list enough that was asked for before that.
+            let began = tokio::time::Instant::now();
+            self.session = self.session.clone().on_behalf_of(Caller { began, ..self.session.caller().clone() });
+            (found, when) = self.find_dated(kind, lookups, on_many).await?;
+        }
         let operation = self.plan().steps[at].step.operation.clone();
         self.note_found(at, &found, &operation);
         Ok((found, when))
     }
 
-    pub(in crate::delivery) async fn find(&self, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
+    /// What is found, and not before which it was so: a list that is shared may have been asked for a moment ago.
+    pub(in crate::delivery) async fn find_dated(
+        &self,
+        kind: Kind,
+        lookups: &[Lookup],
+        on_many: OnMany,
+    ) -> Result<(Found, Timestamp), Trouble> {
+        // Before it is read: a write that another delivery begins meanwhile may not be in the answer.
+        let (when, sent) = (Timestamp::now(), self.session.trace().count());
+        let found = self.find(kind, lookups, on_many).await?;
+        let shared = self.session.trace().shared_after(sent);
+        Ok((found, shared.map_or(when, |at| at.min(when))))
+    }
+
+    /// Whether something was created since by criteria that the index does not hold, such as links: it has to be looked for anew.
+    fn made_since(&self, kind: Kind, lookups: &[Lookup], when: Timestamp) -> bool {
+        let locks = &self.attempt.runtime.locks;
+        locks::criteria_names(&self.account.name, kind, lookups).any(|name| locks.written_since(&name, when))
+    }
+
+    async fn find(&self, kind: Kind, lookups: &[Lookup], on_many: OnMany) -> Result<Found, Trouble> {
         Ok(crm::find(self.account, &self.session, kind, lookups, on_many).await?)
     }
 

@@ -34,10 +34,8 @@ impl Executor<'_> {
         for (at, step) in steps.iter().enumerate() {
             let found = match step.operation.kind().zip(matched(step)) {
                 Some((kind, lookups)) if !lookups.is_empty() => {
-                    // Before it is read: a write that another delivery begins meanwhile may not be in the answer.
-                    let when = Timestamp::now();
                     self.place_first(step, kind, lookups).await?;
-                    Some((self.find(kind, lookups, step.on_many).await?, when))
+                    Some(self.find_dated(kind, lookups, step.on_many).await?)
                 }
                 _ => None,
             };
@@ -143,7 +141,7 @@ impl Executor<'_> {
         if lookups.iter().all(|lookup| absent.iter().any(|(of, known)| *of == kind && known == lookup)) {
             return Ok(crm::find_known(self.account, &self.session, kind, lookups, OnMany::Oldest).await?);
         }
-        self.find(kind, lookups, OnMany::Oldest).await
+        Ok(self.find_dated(kind, lookups, OnMany::Oldest).await?.0)
     }
 
     /// The entity that a step's link leads to now: what the index knows, else what was found before the first write.

@@ -6,7 +6,7 @@ use pipewright::store::{DeliveryState, Write};
 use serde_json::{Value, json};
 
 use super::harness::{PERSON, Rig, Setup};
-use crate::support::{post_json, wait_until};
+use crate::support::post_json;
 
 /// Writes the trait `step` to whoever the event is about.
 const STEPS: &str = r#"

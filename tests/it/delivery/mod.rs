@@ -33,6 +33,7 @@ mod reads;
 mod refused;
 mod replays;
 mod shadow;
+mod shared_lists;
 mod squash;
 mod store_trouble;
 mod together;
