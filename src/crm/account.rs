@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::lists::Lists;
 use super::time::earlier;
 use super::together::Together;
 use super::{Gathering, Metadata, Mirror, SchemaChange, Webhooks, fetch_metadata, pin};
@@ -59,6 +60,7 @@ pub struct Account {
     pub gathering: Gathering,
     /// Reads that wait.
     pub(super) together: Together,
+    pub(super) lists: Lists,
     /// Who schedules its deliveries.
     listener: OnceLock<Listener>,
 }
@@ -153,6 +155,7 @@ impl Account {
             webhooks: Webhooks::default(),
             gathering: Gathering::default(),
             together: Together::default(),
+            lists: Lists::default(),
             listener: OnceLock::new(),
         }
     }

@@ -10,10 +10,12 @@ use serde_json::Value;
 use super::standard::find as standard_field;
 use super::{Account, Address, Lookup, Metadata, Term, WireValue, holds, normalise, same_name};
 use crate::event::canonical_id;
+use serde::{Deserialize, Serialize};
+
 use crate::pipedrive::{Entity, Kind};
 
 /// That a criterion was met by another id of the same user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByAlias {
     /// What was found.
     pub other: String,

@@ -11,7 +11,7 @@ use super::index;
 use super::known::{Known, held_value};
 use super::standard::{find as standard_field, finding};
 use super::{Account, Address, FindError, Finding, Found, Lookup, Metadata, OnMany, Term, find, normalise};
-use crate::pipedrive::{Entity, Id, Kind, Purpose, Session};
+use crate::pipedrive::{Entity, Id, Kind, Session};
 use crate::store::{Store, StoreError, Write};
 
 /// The index field of deals under which the id of the lead that they were stands.
@@ -113,7 +113,7 @@ pub async fn find_deal_of_lead(account: &Account, session: &Session, lead: &Id, 
     let persons = kin.persons.iter().map(|id| ("person_id", id));
     for (filter, id) in persons.chain(kin.organizations.iter().map(|id| ("org_id", id))) {
         let filters = [(filter, id.to_string()), ("include_fields", "source_lead_id".to_owned())];
-        let deals = session.list(Kind::Deal, &filters, LONGEST_LIST, Purpose::Lookup).await?;
+        let deals = account.list(session, Kind::Deal, &filters, LONGEST_LIST).await?;
         let deal = deals.iter().find(|deal| deal.get("source_lead_id").and_then(Id::from_json).as_ref() == Some(lead));
         if let Some(deal) = deal.and_then(|deal| deal.get("id")).and_then(Id::from_json) {
             store.commit(became_deal(account, lead, &deal).await?).await?;

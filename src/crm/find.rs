@@ -8,6 +8,8 @@
 //! | search by e-mail, phone, custom field, title, name, address | | 20 + 1 a candidate |
 //! | list by owner, stage, pipeline, status | nothing better | 10 a page |
 //!
+//! Who asks for the same list at the same time shares it ([`super::lists`]).
+//!
 //! Invariants:
 //! - Look-ups are tried strictly in order; a weaker one is never asked before a stronger one has missed, under the other ids of its user,
 //!   too ([`super::aliased`]).
@@ -18,7 +20,9 @@
 //!   its outcome, and its criteria are locked until then.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aliased::{ByAlias, also};
@@ -36,19 +40,22 @@ const FIRST_PAGE: usize = 500;
 const LONGEST_LIST: usize = 5_000;
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Found {
     /// The entity.
     Hit {
         /// Which.
         id: Id,
-        /// As read on the way; none when the index knew.
+        /// As read on the way; none when the index knew. It is not kept: what is there is read again.
+        #[serde(skip)]
         entity: Option<Entity>,
         /// Index of the look-up that hit.
         lookup: usize,
         /// Others that the look-up fits as well, in the order of preference.
+        #[serde(default)]
         others: Vec<Id>,
         /// Set when not the value of the look-up was found, but another id of the same user.
+        #[serde(default)]
         alias: Option<ByAlias>,
     },
     /// Nothing fits any look-up.
@@ -314,7 +321,7 @@ impl Finder<'_> {
         if self.first(lookup, |way, link| link && matches!(way, Finding::Filter(..))).is_some() {
             let page = self.list(lookup, FIRST_PAGE).await?;
             if page.len() < FIRST_PAGE {
-                return Ok(self.verified(lookup, page));
+                return Ok(self.verified(lookup, &page));
             }
             if searched.is_none() {
                 return self.long_list(lookup).await;
@@ -351,14 +358,14 @@ impl Finder<'_> {
         Ok(read.into_iter().filter(|(_, entity)| self.all_hold(lookup, entity)).collect())
     }
 
-    async fn list(&self, lookup: &Lookup, max: usize) -> Result<Vec<Entity>, FindError> {
+    async fn list(&self, lookup: &Lookup, max: usize) -> Result<Arc<[Entity]>, FindError> {
         let mut filters = Vec::new();
         for term in &lookup.0 {
             if let Finding::Filter(name, _) = self.way(term) {
                 filters.push((name, term.value.clone()));
             }
         }
-        Ok(self.session.list(self.kind, &filters, max, Purpose::Lookup).await?)
+        Ok(self.account.list(self.session, self.kind, &filters, max).await?)
     }
 
     async fn long_list(&self, lookup: &Lookup) -> Result<Vec<(Id, Entity)>, FindError> {
@@ -366,14 +373,14 @@ impl Finder<'_> {
         if all.len() > LONGEST_LIST {
             return Err(FindError::TooLong(self.kind));
         }
-        Ok(self.verified(lookup, all))
+        Ok(self.verified(lookup, &all))
     }
 
-    fn verified(&self, lookup: &Lookup, entities: Vec<Entity>) -> Vec<(Id, Entity)> {
+    fn verified(&self, lookup: &Lookup, entities: &[Entity]) -> Vec<(Id, Entity)> {
         entities
-            .into_iter()
+            .iter()
             .filter(|entity| self.all_hold(lookup, entity))
-            .filter_map(|entity| Some((Id::from_json(entity.get("id")?)?, entity)))
+            .filter_map(|entity| Some((Id::from_json(entity.get("id")?)?, entity.clone())))
             .collect()
     }
 

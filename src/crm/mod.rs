@@ -16,6 +16,7 @@ mod find;
 mod gather;
 pub mod index;
 mod known;
+mod lists;
 mod lookup;
 mod metadata;
 mod mirror;

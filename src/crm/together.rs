@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Account;
-use crate::pipedrive::{ApiError, BATCH_FROM, Entity, IDS, Id, Kind, Purpose, Saving, Session, is_made_up};
+use crate::pipedrive::{ApiError, BATCH_FROM, Entity, IDS, Id, Kind, Purpose, Request, Saving, Session, is_made_up};
 
 /// How long a read waits for others while there is something else to do.
 const GATHER: Duration = Duration::from_secs(1);
@@ -55,6 +56,7 @@ impl Account {
             tokio::pin!(alone);
             alone.as_mut().enable();
             let (sender, mut answer) = oneshot::channel();
+            let asked = Timestamp::now();
             self.together.waiting.lock().entry(kind).or_default().push((id.clone(), sender));
             let waiting = self.gathering.wait();
             let told = tokio::select! {
@@ -71,6 +73,7 @@ impl Account {
                 Ok(Answer::Entity(entity)) => {
                     // Who read for all has spent what ten reads cost.
                     session.saved(Saving::Batch, 1);
+                    session.trace().shared(&Request::get(format!("{}/{id}", kind.path())), purpose, asked, None);
                     return Ok(Some(*entity));
                 }
                 Ok(Answer::Alone) => return session.get(kind, id, purpose).await,

@@ -132,12 +132,15 @@ impl Executor<'_> {
     }
 
     /// The rule's limit of creates, unless nothing is sent.
-    fn create_limit(&self) -> Option<u32> {
+    pub(super) fn create_limit(&self) -> Option<u32> {
         self.attempt.rule().ok().and_then(|rule| rule.config.max_creates_per_hour).filter(|_| !self.observe)
     }
 
     /// Holds the rule when it has created in the last hour what it may.
-    fn brake(&self) -> Result<Option<Place>, Trouble> {
+    pub(super) fn brake(&mut self) -> Result<Option<Place>, Trouble> {
+        if let Some(place) = self.place.take() {
+            return Ok(Some(place));
+        }
         let Some(limit) = self.create_limit() else { return Ok(None) };
         let (rule, now) = (&self.attempt.pending.id.rule, Timestamp::now());
         match self.attempt.runtime.creates.begin(rule, limit, now) {
@@ -204,6 +207,13 @@ impl Executor<'_> {
             self.attempt.runtime.locks.claims.answered(account, kind, &self.attempt.pending.id, &id);
         }
         let mut writes = self.index_puts(kind, &id, lookups);
+        // Who looked by what the index does not hold, before it was there, looks again.
+        let unknown =
+            lookups.iter().filter(|lookup| !self.observe && self.index_puts(kind, &id, std::slice::from_ref(*lookup)).is_empty());
+        for lookup in unknown {
+            locks::criteria_names(account, kind, std::slice::from_ref(lookup))
+                .for_each(|name| self.attempt.runtime.locks.written(name));
+        }
         writes.extend(self.follow_emails(kind, &id, None, entity));
         if let Some(key) = &step.key {
             writes.push(index::put(account, kind, &id, locks::KEY_FIELD, key));
@@ -261,6 +271,7 @@ impl Executor<'_> {
                 Sent::Gone => {
                     // True also when only observing; and the index must have forgotten it before it is asked again.
                     self.attempt.outbox.push(index::forget(&self.account.name, kind, &id));
+                    self.plan_mut().steps[at].forget_found();
                     self.attempt.commit(Vec::new()).await?;
                     if matches!(step.operation, Operation::Update { target: WireTarget::Id(_), .. }) {
                         return self.missed(at, step, kind, &WireTarget::Id(id));
@@ -270,8 +281,8 @@ impl Executor<'_> {
                     };
                     let warning = format!("the {kind} {id} is not in Pipedrive any more; it was looked for anew");
                     self.plan_mut().steps[at].warnings.push(warning);
-                    let when = Timestamp::now();
-                    match self.find(kind, lookups, step.on_many).await? {
+                    let (found, when) = self.find_dated(kind, lookups, step.on_many).await?;
+                    match found {
                         Found::Hit { id: found, lookup, entity, alias, .. } => {
                             // One entity lock at a time: the gone one's is let go first.
                             self.attempt.held.pop();

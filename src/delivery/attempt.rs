@@ -4,8 +4,10 @@
 //! starts it afresh; a pinned plan is resumed at its first unfinished step whatever was reloaded since; what it came to is
 //! committed before it returns.
 
+mod commit;
+mod conclude;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -14,14 +16,14 @@ use super::decide::{self, Decided};
 use super::execute::Executor;
 use super::locks::Held;
 use super::pinned::PinnedPlan;
-use super::policy::{Decision, decide as retry_policy, later};
-use super::record::{self, Record, Replaced};
+use super::policy::{earlier, later};
+use super::record::Replaced;
 use super::replay::Replay;
 use super::restored::Unknown;
 use super::runtime::Runtime;
 use super::shadow::Shadowed;
 use super::trouble::{Trouble, Whose};
-use super::wake::{self, Want};
+use super::wake::Want;
 use super::{PauseInfo, Scope};
 use crate::config::Writes;
 use crate::crm::{Account, Lookup};
@@ -30,7 +32,7 @@ use crate::failure::FailureClass;
 use crate::pipedrive::{Caller, Kind, Session, Trace};
 use crate::rules::{Rule, ScriptSet, Version};
 use crate::script::{LogLine, Read};
-use crate::store::{DeliveryState, Finish, Pending, Seq, StoreError, Write};
+use crate::store::{DeliveryState, Pending, Seq, StoreError, Write};
 
 /// How an attempt ended, for the scheduler.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(super) enum Verdict {
 pub(super) struct Ended {
     pub(super) verdict: Verdict,
     pub(super) reached: Option<Timestamp>,
+    /// Its plan has had its tries from the reserve of the budget: from now on it waits for tokens as what has not begun does.
+    pub(super) worn: bool,
 }
 
 /// What to hold, and why.
@@ -82,10 +86,6 @@ pub(super) enum End {
 
 /// How often a set that was swapped, or a memo that grew old, may start an attempt afresh.
 const FRESH_STARTS: u32 = 5;
-
-/// How long an account or a rule that is set up wrongly is held before one delivery looks whether it was mended; at most
-/// `delivery.retry_max`.
-const MISCONFIGURED_PROBE: Duration = Duration::from_secs(60);
 
 /// An attempt under way.
 pub(super) struct Attempt {
@@ -176,7 +176,8 @@ async fn run_as(runtime: Arc<Runtime>, pending: Pending, probing: bool, patient:
     // A page of the firewall is no answer of Pipedrive's either; it ends in a pause, which is not lifted by what came before it.
     let let_in = |status: u16| status < 500 && !(401..=403).contains(&status) && status != 429;
     let reached = attempt.trace.exchanges().iter().rev().find(|e| e.status.is_some_and(let_in)).map(|e| e.at);
-    Ended { verdict, reached }
+    let worn = attempt.plan.as_ref().is_some_and(PinnedPlan::is_worn);
+    Ended { verdict, reached, worn }
 }
 
 impl Attempt {
@@ -267,6 +268,11 @@ impl Attempt {
         })
     }
 
+    /// On whose behalf it sends.
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Calls to an account on behalf of its rule, recorded in its trace.
     pub(super) fn session(&self, account: &Account) -> Session {
         account.client.session(self.trace.clone()).on_behalf_of(self.caller.clone())
@@ -284,8 +290,13 @@ impl Attempt {
         self.number = self.next_number().await?;
         let bytes = self.runtime.store.pinned(&self.pending.id).await?;
         let bytes = bytes.ok_or_else(|| Trouble::permanent("its pinned plan is missing from the store"))?;
-        let plan: PinnedPlan = serde_json::from_slice(&bytes)
+        let mut plan: PinnedPlan = serde_json::from_slice(&bytes)
             .map_err(|e| Trouble::permanent(format!("its pinned plan cannot be read ({e}); replay it to plan it anew")))?;
+        let now = Timestamp::now();
+        plan.forget_found_before(earlier(now, decide::MEMO_AGE), now);
+        if plan.is_worn() {
+            self.caller = self.caller.clone().worn();
+        }
         self.reads = plan.reads.clone();
         self.logs = plan.logs.clone();
         self.plan = Some(plan);
@@ -316,254 +327,9 @@ impl Attempt {
         Ok(None)
     }
 
-    /// Commits writes together with what was learned, and tells those who wait for it.
-    pub(super) async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
-        let learned = wake::learned(&self.outbox);
-        writes.splice(0..0, self.outbox.iter().cloned());
-        let tells = writes.iter().any(|w| matches!(w, Write::Pin { .. } | Write::Finish(_)));
-        let ends = writes.iter().any(|w| matches!(w, Write::Finish(_)));
-        // What was learned stays until it is stored: the next commit takes it along when this one fails.
-        self.runtime.store.commit(writes).await?;
-        self.outbox.clear();
-        if tells {
-            self.suspect(ends);
-        }
-        // Asked after the commit: who began to wait before sees it told, who begins later finds it in the index.
-        if self.runtime.wakes.awaited() {
-            self.runtime.wakes.tell(learned);
-        }
-        Ok(())
-    }
-
-    /// Nobody else may create by the criteria of a create that the store has as being sent.
-    ///
-    /// It follows the store, not the plan in memory: an answer whose outcome could not be stored is not known to others, who
-    /// would find nothing in the index and nothing in Pipedrive's search yet.
-    fn suspect(&self, ended: bool) {
-        let names = self.plan.as_ref().filter(|_| !ended).and_then(|plan| plan.suspects(&self.pending.account));
-        match names {
-            Some(names) => self.runtime.locks.suspect(names, &self.pending.id),
-            None => self.runtime.locks.cleared(&self.pending.id),
-        }
-    }
-
-    /// Commits what the attempt came to.
-    async fn conclude(&mut self, result: Result<End, Trouble>) -> Result<Verdict, StoreError> {
-        if self.pending.tried {
-            self.replaced = Replaced::by(self.number, &self.runtime.store.records(&self.pending.id).await?);
-        }
-        let now = Timestamp::now();
-        match result {
-            Ok(End::State(state, reason)) => {
-                self.finish(state, reason, None, now).await?;
-                Ok(Verdict::Ended { state, script_failed: false })
-            }
-            Ok(End::Park { until, reason, wants }) => {
-                let writes = self.waits("parked", reason, None, now);
-                self.commit(writes.into()).await?;
-                Ok(Verdict::Park { until, wants, pinned: self.pinned })
-            }
-            Err(ref trouble @ Trouble { held: Some(ref by), .. }) => {
-                let mut writes = self.waits("wait", trouble.reason.clone(), Some(trouble), now).to_vec();
-                writes.extend(self.pin_write());
-                self.commit(writes).await?;
-                tracing::info!(delivery = %self.pending.id, "its plan is held until `pipewright unpin`");
-                Ok(Verdict::Held { by: by.clone() })
-            }
-            Err(trouble) if trouble.give_way => {
-                let run_at = later(now, self.set.config.delivery.retry_first.get());
-                let writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now);
-                self.commit(writes.into()).await?;
-                Ok(Verdict::GiveWay { run_at, pinned: self.pinned })
-            }
-            Err(trouble) => self.trouble(trouble, now).await,
-        }
-    }
-
-    async fn trouble(&mut self, mut trouble: Trouble, now: Timestamp) -> Result<Verdict, StoreError> {
-        if let Some(error @ (StoreError::Failed(_) | StoreError::Closed | StoreError::Unusable { .. })) = trouble.store {
-            return Err(error);
-        }
-        if trouble.deadline && self.ended_at_deadline_before().await? {
-            trouble = trouble.too_slow_again();
-        }
-        let script_failed = trouble.whose == Whose::Rule && trouble.class != FailureClass::Misconfigured;
-        match trouble.class {
-            FailureClass::Throttled => self.wait(trouble, now).await,
-            FailureClass::Misconfigured => self.wait(trouble, now).await,
-            FailureClass::Transient | FailureClass::UnknownOutcome => {
-                let set = self.set.clone();
-                let policy = &set.config.delivery;
-                let first = self.pending.first_failed_at.unwrap_or(now);
-                let decide = |attempts| retry_policy(policy, &self.pending.id, attempts, first, now, trouble.wait);
-                let (mut attempts, mut decision) = (self.pending.attempts + 1, decide(self.pending.attempts + 1));
-                // Looked at where something hangs on it.
-                if (self.probing || decision == Decision::GiveUp) && self.is_outage(&mut trouble).await {
-                    attempts = self.pending.attempts;
-                    if decision == Decision::GiveUp {
-                        decision = Decision::Again(later(now, policy.retry_max.get()));
-                    }
-                }
-                match decision {
-                    Decision::Again(run_at) => {
-                        self.runtime.metrics.delivery_retried(&self.pending.id.rule, trouble.class.as_str());
-                        tracing::info!(delivery = %self.pending.id, class = %trouble.class, error = trouble.brief, %run_at, "will be tried again");
-                        let account_trouble = trouble.whose == Whose::Account;
-                        let mut writes = self.waits("retry", trouble.reason.clone(), Some(&trouble), now).to_vec();
-                        writes.extend(self.pin_write());
-                        writes.push(self.retry_write(run_at, attempts, first));
-                        self.commit(writes).await?;
-                        Ok(Verdict::Retry { run_at, attempts, first_failed_at: first, pinned: self.pinned, account_trouble })
-                    }
-                    Decision::GiveUp => {
-                        let reason = format!("given up after {attempts} attempts: {}", trouble.reason);
-                        trouble.uncertain |= trouble.class == FailureClass::UnknownOutcome;
-                        let state = self.failed_state(&trouble);
-                        self.finish(state, Some(reason), Some(&trouble), now).await?;
-                        Ok(Verdict::Ended { state, script_failed })
-                    }
-                }
-            }
-            FailureClass::Permanent => {
-                let state = self.failed_state(&trouble);
-                self.finish(state, Some(trouble.reason.clone()), Some(&trouble), now).await?;
-                Ok(Verdict::Ended { state, script_failed })
-            }
-        }
-    }
-
-    /// Whether the attempt before this one ended at the script's deadline.
-    async fn ended_at_deadline_before(&self) -> Result<bool, StoreError> {
-        let records = self.runtime.store.records(&self.pending.id).await?;
-        Ok(records.last().is_some_and(|record| record::is_deadline(record)))
-    }
-
-    /// Uncharged: the account or the rule is held, and the delivery stays where it is.
-    async fn wait(&mut self, trouble: Trouble, now: Timestamp) -> Result<Verdict, StoreError> {
-        let mut writes = self.waits("wait", trouble.reason.clone(), Some(&trouble), now).to_vec();
-        writes.extend(self.pin_write());
-        self.commit(writes).await?;
-        if trouble.withheld {
-            return Ok(Verdict::Withheld { pinned: self.pinned });
-        }
-        let wait = trouble.wait.unwrap_or(match trouble.class {
-            FailureClass::Throttled => Duration::from_secs(2),
-            _ => MISCONFIGURED_PROBE.min(self.set.config.delivery.retry_max.get()),
-        });
-        let scope = match trouble.whose {
-            Whose::Rule => Scope::Rule(self.pending.id.rule.to_string()),
-            Whose::Account | Whose::Delivery => Scope::Account(self.pending.account.to_string()),
-        };
-        let info = PauseInfo { reason: trouble.brief, class: Some(trouble.class), since: now, until: Some(later(now, wait)) };
-        Ok(Verdict::Wait { hold: Hold { scope, info }, pinned: self.pinned })
-    }
-
-    fn failed_state(&self, trouble: &Trouble) -> DeliveryState {
-        match &self.plan {
-            _ if trouble.uncertain => DeliveryState::Uncertain,
-            Some(plan) if self.pinned && plan.wrote() => DeliveryState::Partial,
-            _ => DeliveryState::Dead,
-        }
-    }
-
-    async fn finish(
-        &mut self,
-        state: DeliveryState,
-        reason: Option<String>,
-        trouble: Option<&Trouble>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let version = self.version().to_string();
-        let mut writes = vec![self.record(state.as_str(), reason.clone(), trouble, now)];
-        // A plan that is kept says how far it came: what was refused is not in doubt.
-        writes.extend(self.pin_write().filter(|_| state.is_failure()));
-        let cause = trouble.map(|trouble| trouble.cause(state));
-        writes.push(Write::Finish(Finish { id: self.pending.id.clone(), state, at: now, version: Some(version), reason, cause }));
-        self.commit(writes).await?;
-        self.shadow();
-        self.runtime.metrics.delivery_finished(
-            &self.pending.id.rule,
-            state.as_str(),
-            (now.duration_since(self.started_at)).unsigned_abs(),
-        );
-        if let Some(trouble) = trouble {
-            self.runtime.metrics.delivery_failed(&self.pending.id, &self.message_id, state.as_str(), trouble.class);
-        }
-        Ok(())
-    }
-
-    /// What the rule's own script made of the event stands: its shadow may run.
-    fn shadow(&mut self) {
-        if let (Some(shadows), Some(shadowed)) = (&self.runtime.shadows, self.shadowed.take()) {
-            shadows.run(shadowed);
-        }
-    }
-
     /// Why nothing was sent by an attempt that only observed.
     pub(super) const fn why_observed(&self) -> &'static str {
         // Only what has no daemon around it cannot wait.
         if self.patient { "writes are off for this account: nothing was sent" } else { "a dry run: nothing was sent" }
-    }
-
-    fn version(&self) -> &Version {
-        self.plan.as_ref().map_or(&self.set.version, |plan| &plan.version)
-    }
-
-    fn retry_write(&self, run_at: Timestamp, attempts: u32, first_failed_at: Timestamp) -> Write {
-        Write::Retry { id: self.pending.id.clone(), run_at, attempts, first_failed_at }
-    }
-
-    /// The pinned plan as it stands, when it is pinned.
-    pub(super) fn pin_write(&self) -> Option<Write> {
-        self.plan.as_ref().filter(|_| self.pinned).map(|plan| self.pin_of(plan))
-    }
-
-    /// Pins the plan as it stands.
-    pub(super) async fn pin(&mut self) -> Result<(), StoreError> {
-        let writes = self.plan.iter().map(|plan| self.pin_of(plan)).collect();
-        self.commit(writes).await?;
-        // Not before: an attempt that follows would look for a plan that the store has not got.
-        self.pinned = true;
-        self.shadow();
-        Ok(())
-    }
-
-    fn pin_of(&self, plan: &PinnedPlan) -> Write {
-        Write::Pin { id: self.pending.id.clone(), plan: plan.to_bytes() }
-    }
-
-    /// The record of an attempt that did not end the delivery, and its reason for lists, which read no records.
-    fn waits(&self, outcome: &str, reason: String, trouble: Option<&Trouble>, now: Timestamp) -> [Write; 2] {
-        let waiting = Write::Waiting { id: self.pending.id.clone(), reason: reason.clone() };
-        [self.record(outcome, Some(reason), trouble, now), waiting]
-    }
-
-    fn record(&self, outcome: &str, reason: Option<String>, trouble: Option<&Trouble>, now: Timestamp) -> Write {
-        let exchanges = self.trace.exchanges();
-        let attempt = self.number;
-        let record = Record {
-            version: self.version().clone(),
-            account: self.pending.account.clone(),
-            attempt,
-            started_at: self.started_at,
-            finished_at: now,
-            outcome: outcome.to_owned(),
-            reason,
-            class: trouble.map(|t| t.class),
-            diagnostics: trouble.map(|t| t.diagnostics.clone()).unwrap_or_default(),
-            deadline: trouble.is_some_and(|t| t.deadline),
-            resumed: self.resumed,
-            reads: self.reads.clone(),
-            steps: self.plan.as_ref().map(PinnedPlan::step_records).unwrap_or_default(),
-            tokens: exchanges.iter().map(|e| e.tokens).sum(),
-            replaced: self.replaced,
-            exchanges,
-            logs: self
-                .plan
-                .as_ref()
-                .map_or_else(|| self.logs.clone(), |p| if p.logs.is_empty() { self.logs.clone() } else { p.logs.clone() }),
-        };
-        let record = serde_json::to_vec(&record).expect("a record serialises: its maps have string keys");
-        Write::Record { id: self.pending.id.clone(), attempt, record }
     }
 }

@@ -56,6 +56,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cause_has_the_class_and_what_may_be_said_of_it() {
+        let cause = |trouble: Trouble, state| {
+            let Cause { class, what } = trouble.cause(state);
+            (class, what)
+        };
+        let said = |class: &str, what: &str| (class.to_owned(), what.to_owned());
+        let archived = || Trouble::permanent("the deal 17 is archived");
+        assert_eq!(cause(archived(), DeliveryState::Dead), said("permanent", "the deal # is archived"));
+        assert_eq!(cause(archived(), DeliveryState::Uncertain), said("uncertain", "the deal # is archived"));
+        let given_up =
+            Trouble::permanent("the script gave it up: ada@acme.com").briefly("the script gave it up at scripts/a.rhai:3");
+        assert_eq!(cause(given_up, DeliveryState::Dead), said("permanent", "the script gave it up at scripts/a.rhai:3"));
+    }
+
+    #[test]
     fn ids_go_and_places_and_statuses_stay() {
         for (text, left) in [
             ("PATCH /api/v2/persons/17: refused (400)", "PATCH /api/v2/persons/#: refused (400)"),

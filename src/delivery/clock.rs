@@ -43,6 +43,18 @@ pub(super) fn moved(at: &mut Option<Timestamp>, by: Duration) {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_time_moves_with_the_clock_and_no_time_stays_none() {
+        let mut at = Timestamp::from_second(1_700_003_600).ok();
+        moved(&mut at, Duration::from_secs(3_600));
+        assert_eq!(at, Timestamp::from_second(1_700_000_000).ok());
+        moved(&mut at, Duration::MAX);
+        assert_eq!(at, Some(Timestamp::MIN), "there is none before the first");
+        let mut none = None;
+        moved(&mut none, Duration::from_secs(1));
+        assert_eq!(none, None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn only_a_jump_back_is_told_once_and_by_its_length() {
         let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).expect("in range");

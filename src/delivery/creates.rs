@@ -1,7 +1,8 @@
 //! How many entities each rule has created in the last hour, for `max_creates_per_hour`.
 //!
 //! Invariants: only what was created counts; creates under way keep their place until they are that or are not, so that never more than
-//! the limit are made. Counted in memory only, so a restart begins at zero, and so does a person's `resume`; it is a brake for a rule gone
+//! the limit are made. Where creates had to wait and there is still no room to spare, a place is to be had before anything is looked up for
+//! a create, so that what may not be made costs nothing. Counted in memory only, so a restart begins at zero, and so does a person's `resume`; it is a brake for a rule gone
 //! wild, not a budget.
 
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +24,8 @@ pub struct Creates(Arc<Mutex<HashMap<Arc<str>, Hour>>>);
 struct Hour {
     made: VecDeque<Timestamp>,
     under_way: usize,
+    /// A create found no place, and since then there was none to spare.
+    scarce: bool,
 }
 
 /// Why nothing more may be created now.
@@ -68,13 +71,20 @@ impl Creates {
         if count >= limit {
             // The limit may have been lowered since: several must have grown old.
             let oldest = hour.made.get(count - limit).copied().unwrap_or(now);
+            hour.scarce = true;
             return Err(Braked::Made { count, until: later(oldest, HOUR) });
         }
         if count + hour.under_way >= limit {
             return Err(Braked::UnderWay);
         }
         hour.under_way += 1;
+        hour.scarce &= count + hour.under_way >= limit;
         Ok(Place { creates: self.clone(), rule: rule.clone() })
+    }
+
+    /// Whether a create has waited for a place, and there has been none to spare since.
+    pub(super) fn are_scarce(&self, rule: &str) -> bool {
+        self.0.lock().get(rule).is_some_and(|hour| hour.scarce)
     }
 
     /// Counts one.
@@ -117,6 +127,23 @@ mod tests {
         assert!(make(&creates, &rule, 2, at(3601)).is_err());
         creates.forget("person");
         assert_eq!(make(&creates, &rule, 2, at(3601)), Ok(()));
+    }
+
+    #[test]
+    fn places_are_scarce_from_the_first_that_is_refused_until_there_is_one_to_spare() {
+        let (creates, rule): (Creates, Arc<str>) = (Creates::default(), "person".into());
+        for n in 0..2 {
+            assert_eq!(make(&creates, &rule, 2, at(n * 600)), Ok(()));
+        }
+        assert!(!creates.are_scarce(&rule), "nobody wanted more");
+        assert!(make(&creates, &rule, 2, at(1200)).is_err());
+        assert!(creates.are_scarce(&rule));
+        assert_eq!(make(&creates, &rule, 2, at(3600)), Ok(()));
+        assert!(creates.are_scarce(&rule), "it took the only one");
+        assert_eq!(make(&creates, &rule, 3, at(3600)), Ok(()));
+        assert!(creates.are_scarce(&rule), "so did this one, of three");
+        assert_eq!(make(&creates, &rule, 4, at(7201)), Ok(()));
+        assert!(!creates.are_scarce(&rule));
     }
 
     #[test]

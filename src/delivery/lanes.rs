@@ -5,7 +5,8 @@
 //! - Within a lane, the deliveries of one rule run in the order of their sequence numbers. The next of a lane is the oldest
 //!   whose rule is not held; when that one waits for a retry, the lane waits with it.
 //! - Deliveries of a held rule stay where they are, so after the hold they run before newer ones of that rule and key.
-//! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first.
+//! - Of the lanes of an account that may run, those whose next rule has the lower priority number go first; rules of one priority take
+//!   turns ([`ready`]).
 //! - Deliveries that wait for tokens of the account's budget are held as those of a held rule are ([`tokens`]).
 //! - A parked delivery does not block its lane; when it is due it goes to the front.
 //! - A delivery may have to come after other lanes' tails ([`tails`]): then the deliveries of its rule in its lane wait with it,
@@ -13,19 +14,24 @@
 //! - Taking and finishing a delivery costs the same however deep the backlog is; only holding
 //!   a rule and discarding look at all lanes.
 
+mod counts;
+mod lane;
+mod ready;
 mod tails;
 mod tokens;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub(crate) use self::counts::Counts;
+use self::lane::{Entry, Lane, Place, enter, queue_of};
+use self::ready::Ready;
 use self::tails::{Tails, Whose};
 pub(crate) use self::tokens::Tokenless;
-use super::clock::moved;
-use crate::store::{DeliveryId, Pending, Seq};
+use crate::store::{DeliveryId, Pending};
 
 /// Priority of rules that name none.
 const DEFAULT_PRIORITY: u8 = 5;
@@ -34,70 +40,10 @@ const DEFAULT_PRIORITY: u8 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId(usize);
 
-/// A waiting delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    seq: Seq,
-    position: u32,
-    /// Lanes whose earlier deliveries of the rule go first.
-    after: Vec<Arc<str>>,
-    /// Lanes of which whatever is earlier goes first.
-    behind: Vec<Arc<str>>,
-    attempts: u32,
-    run_at: Option<Timestamp>,
-    first_failed_at: Option<Timestamp>,
-    pinned: bool,
-    tried: bool,
-    released_at: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct Lane {
-    account: Arc<str>,
-    key: Arc<str>,
-    /// Waiting deliveries by rule, oldest first.
-    rules: Vec<(Arc<str>, VecDeque<Entry>)>,
-    /// Parked deliveries: (rule, entry). Few.
-    parked: Vec<(Arc<str>, Entry)>,
-    /// The delivery under way.
-    running: Option<(Arc<str>, Entry)>,
-    place: Place,
-}
-
-impl Lane {
-    fn pending(&self, rule: &Arc<str>, entry: &Entry) -> Pending {
-        Pending {
-            id: DeliveryId { seq: entry.seq, rule: rule.clone() },
-            position: entry.position,
-            account: self.account.clone(),
-            key: self.key.to_string(),
-            after: entry.after.iter().map(|key| key.to_string()).collect(),
-            behind: entry.behind.iter().map(|key| key.to_string()).collect(),
-            attempts: entry.attempts,
-            run_at: entry.run_at,
-            first_failed_at: entry.first_failed_at,
-            pinned: entry.pinned,
-            tried: entry.tried,
-            released_at: entry.released_at,
-        }
-    }
-}
-
-/// Where a lane stands between two turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Nothing to run now: empty, running, or all of its rules held.
-    Idle,
-    /// In its account's queue.
-    Ready,
-    /// In the timers, until then.
-    Timer(Timestamp),
-}
-
 #[derive(Debug, Default)]
 struct AccountQueue {
-    /// Lanes whose next delivery may run, by the priority of its rule: lower numbers go first.
-    ready: BTreeMap<u8, VecDeque<LaneId>>,
+    /// Lanes whose next delivery may run.
+    ready: Ready,
     pending: u64,
     running: u64,
     held: bool,
@@ -105,14 +51,21 @@ struct AccountQueue {
     probe: bool,
 }
 
-impl AccountQueue {
-    fn pop(&mut self) -> Option<LaneId> {
-        let mut first = self.ready.first_entry()?;
-        let lane = first.get_mut().pop_front();
-        if first.get().is_empty() {
-            first.remove();
+/// Which delivery of a lane goes next.
+#[derive(Debug, Clone, Copy)]
+enum Chosen {
+    /// By its place among the parked ones.
+    Parked(usize),
+    /// The oldest of the rule at this place.
+    Head(usize),
+}
+
+impl Chosen {
+    fn rule(self, lane: &Lane) -> &Arc<str> {
+        match self {
+            Self::Parked(at) => &lane.parked[at].0,
+            Self::Head(at) => &lane.rules[at].0,
         }
-        lane
     }
 }
 
@@ -136,25 +89,6 @@ pub(crate) struct Lanes {
     /// By lane, who waits for its tail.
     tails: Tails,
     waiting: u64,
-}
-
-/// How many of what there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
-    /// Lanes with something in them.
-    pub(crate) lanes: u64,
-    /// Deliveries that have not ended.
-    pub(crate) pending: u64,
-    /// Under way.
-    pub(crate) running: u64,
-    /// Lanes whose next delivery may run.
-    pub(crate) ready: u64,
-    /// Deliveries that wait for a retry.
-    pub(crate) waiting: u64,
-    /// Deliveries that wait outside their lane for a link.
-    pub(crate) parked: u64,
-    /// Deliveries of held rules.
-    pub(crate) held: u64,
 }
 
 /// What becomes of the delivery that was under way.
@@ -185,6 +119,7 @@ impl Lanes {
             first_failed_at: pending.first_failed_at,
             pinned: pending.pinned,
             tried: pending.tried,
+            worn: false,
             released_at: pending.released_at,
         };
         self.waiting += u64::from(entry.run_at.is_some());
@@ -205,7 +140,7 @@ impl Lanes {
             if !open || !may_run(name, account.running) {
                 continue;
             }
-            while let Some(lane_id) = self.accounts.get_mut(name).and_then(AccountQueue::pop) {
+            while let Some(lane_id) = self.accounts.get_mut(name).and_then(|account| account.ready.pop()) {
                 // A hold since the lane was queued may have left it without a runnable delivery.
                 self.lane_mut(lane_id).place = Place::Idle;
                 let Some(pending) = self.start(lane_id, now) else {
@@ -349,87 +284,12 @@ impl Lanes {
         self.accounts.entry(account.clone()).or_default().probe = true;
     }
 
-    /// The clock was set back: what waits does so no longer than before.
-    pub(crate) fn set_back(&mut self, by: Duration, now: Timestamp) {
-        for at in 0..self.lanes.len() {
-            let Some(lane) = &mut self.lanes[at] else { continue };
-            let queued = lane.rules.iter_mut().flat_map(|(_, queue)| queue);
-            queued.chain(lane.parked.iter_mut().map(|(_, entry)| entry)).for_each(|entry| moved(&mut entry.run_at, by));
-            self.place(LaneId(at), now);
-        }
-    }
-
-    /// Makes waiting retries of an account due now: what they waited for is over.
-    pub(crate) fn hurry_account(&mut self, account: &str, now: Timestamp) {
-        let due: Vec<LaneId> =
-            self.timers.iter().map(|(_, id)| *id).filter(|id| &*self.lane_ref(*id).account == account).collect();
-        for id in due {
-            let mut hurried = 0;
-            let lane = self.lane_mut(id);
-            for (_, queue) in &mut lane.rules {
-                if let Some(head) = queue.front_mut()
-                    && head.run_at.take().is_some()
-                {
-                    hurried += 1;
-                }
-            }
-            self.waiting = self.waiting.saturating_sub(hurried);
-            self.place(id, now);
-        }
-    }
-
-    /// Makes a delivery that waits in this lane due now.
-    pub(crate) fn hurry(&mut self, lane_id: LaneId, id: &DeliveryId, now: Timestamp) {
-        let Some(lane) = self.lanes.get_mut(lane_id.0).and_then(Option::as_mut) else { return };
-        let queue = lane.rules.iter_mut().find(|(rule, _)| *rule == id.rule).map(|(_, queue)| queue);
-        let Some(entry) = queue.and_then(|queue| queue.iter_mut().find(|entry| entry.seq == id.seq)) else { return };
-        if entry.run_at.take().is_some() {
-            self.waiting = self.waiting.saturating_sub(1);
-            self.place(lane_id, now);
-        }
-    }
-
-    /// When the next timer is due.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
-    /// How many of what there is.
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            lanes: self.by_key.len() as u64,
-            pending: self.accounts.values().map(|a| a.pending).sum(),
-            running: self.accounts.values().map(|a| a.running).sum(),
-            ready: self.accounts.values().map(|a| a.ready.values().map(|q| q.len() as u64).sum::<u64>()).sum(),
-            waiting: self.waiting - self.parked.len() as u64,
-            parked: self.parked.len() as u64,
-            held: self.held_rules.iter().filter_map(|rule| self.rule_pending.get(rule)).sum(),
-        }
-    }
-
-    /// (pending, running) by account.
-    pub(crate) fn by_account(&self) -> impl Iterator<Item = (&Arc<str>, u64, u64)> {
-        self.accounts.iter().map(|(name, a)| (name, a.pending, a.running))
-    }
-
-    /// Pending by rule.
-    pub(crate) fn by_rule(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        self.rule_pending.iter().map(|(name, n)| (name, *n))
-    }
-
     fn lane(&mut self, account: &Arc<str>, key: &str) -> LaneId {
         let key: Arc<str> = Arc::from(key);
         if let Some(id) = self.by_key.get(&(account.clone(), key.clone())) {
             return *id;
         }
-        let lane = Lane {
-            account: account.clone(),
-            key: key.clone(),
-            rules: Vec::new(),
-            parked: Vec::new(),
-            running: None,
-            place: Place::Idle,
-        };
+        let lane = Lane::new(account.clone(), key.clone());
         let id = match self.free.pop() {
             Some(index) => {
                 self.lanes[index] = Some(lane);
@@ -462,7 +322,7 @@ impl Lanes {
         if lane.running.is_some() || lane.place == Place::Ready {
             return;
         }
-        if lane.parked.is_empty() && lane.rules.iter().all(|(_, queue)| queue.is_empty()) {
+        if lane.is_empty() {
             let key = (lane.account.clone(), lane.key.clone());
             self.by_key.remove(&key);
             self.lanes[id.0] = None;
@@ -479,10 +339,12 @@ impl Lanes {
             }
             Some(_) => {
                 let account = lane.account.clone();
-                let rule = self.head(lane).map(|(at, _)| &lane.rules[at].0);
-                let priority = rule.and_then(|rule| self.priorities.get(rule)).copied().unwrap_or(DEFAULT_PRIORITY);
+                // Some(_) above says that there is one.
+                let rule = self.chosen(lane, now).map(|next| next.rule(lane).clone());
+                let Some(rule) = rule else { return };
+                let priority = self.priorities.get(&rule).copied().unwrap_or(DEFAULT_PRIORITY);
                 self.lane_mut(id).place = Place::Ready;
-                self.accounts.entry(account).or_default().ready.entry(priority).or_default().push_back(id);
+                self.accounts.entry(account).or_default().ready.push(priority, &rule, id);
             }
         }
     }
@@ -510,18 +372,22 @@ impl Lanes {
             .min_by_key(|(_, entry)| (entry.seq, entry.position))
     }
 
-    /// Takes the lane's next delivery, when it may run now.
-    fn start(&mut self, id: LaneId, now: Timestamp) -> Option<Pending> {
-        let lane = self.lane_ref(id);
+    /// What of the lane goes next, when it may run now: what was parked goes before all others.
+    fn chosen(&self, lane: &Lane, now: Timestamp) -> Option<Chosen> {
         let due = |entry: &Entry| entry.run_at.is_none_or(|at| at <= now);
         let goes = |rule: &Arc<str>, entry: &Entry| due(entry) && !self.is_held(&lane.account, rule, entry);
         let parked = lane.parked.iter().enumerate().filter(|(_, (rule, entry))| goes(rule, entry));
-        let parked = parked.min_by_key(|(_, (_, entry))| (entry.seq, entry.position)).map(|(at, _)| at);
-        let head = self.head(lane).filter(|(_, entry)| due(entry)).map(|(at, _)| at);
+        let parked = parked.min_by_key(|(_, (_, entry))| (entry.seq, entry.position)).map(|(at, _)| Chosen::Parked(at));
+        parked.or_else(|| self.head(lane).filter(|(_, entry)| due(entry)).map(|(at, _)| Chosen::Head(at)))
+    }
+
+    /// Takes the lane's next delivery, when it may run now.
+    fn start(&mut self, id: LaneId, now: Timestamp) -> Option<Pending> {
+        let next = self.chosen(self.lane_ref(id), now)?;
         let lane = self.lane_mut(id);
-        let (rule, entry) = match (parked, head) {
-            (Some(at), _) => lane.parked.swap_remove(at),
-            (None, Some(at)) => {
+        let (rule, entry) = match next {
+            Chosen::Parked(at) => lane.parked.swap_remove(at),
+            Chosen::Head(at) => {
                 let (rule, queue) = &mut lane.rules[at];
                 let entry = queue.pop_front()?;
                 let rule = rule.clone();
@@ -530,7 +396,6 @@ impl Lanes {
                 }
                 (rule, entry)
             }
-            (None, None) => return None,
         };
         let pending = lane.pending(&rule, &entry);
         let waited = entry.run_at.is_some();
@@ -560,28 +425,6 @@ impl Lanes {
             *count = count.saturating_sub(1);
         }
     }
-}
-
-/// Puts an entry where its number belongs: nearly always at an end.
-fn enter(queue: &mut VecDeque<Entry>, entry: Entry) {
-    let at = match (queue.front(), queue.back()) {
-        (_, None) => 0,
-        (_, Some(last)) if last.seq < entry.seq => queue.len(),
-        (Some(first), _) if entry.seq < first.seq => 0,
-        _ => queue.partition_point(|waiting| waiting.seq < entry.seq),
-    };
-    queue.insert(at, entry);
-}
-
-fn queue_of<'a>(rules: &'a mut Vec<(Arc<str>, VecDeque<Entry>)>, rule: &Arc<str>) -> &'a mut VecDeque<Entry> {
-    let at = match rules.iter().position(|(name, _)| name == rule) {
-        Some(at) => at,
-        None => {
-            rules.push((rule.clone(), VecDeque::new()));
-            rules.len() - 1
-        }
-    };
-    &mut rules[at].1
 }
 
 #[cfg(test)]

@@ -16,15 +16,15 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Resolves the links of a step; look-ups that were done before come from the index.
-    pub(super) async fn resolve(executor: &Executor<'_>, step: &Step) -> Result<Self, Trouble> {
+    /// Resolves the links of a step; what was looked up before the first write is not looked up again.
+    pub(super) async fn resolve(executor: &Executor<'_>, at: usize, step: &Step) -> Result<Self, Trouble> {
         let mut found = Vec::new();
-        for Linked { kind, lookups, .. } in linked(step) {
+        for (place, Linked { kind, lookups, .. }) in linked(step).enumerate() {
             if lookups.is_empty() || found.iter().any(|(_, l, _): &(Kind, Vec<Lookup>, Id)| l == lookups) {
                 continue;
             }
             let id = match executor.made_up(kind, lookups) {
-                None => executor.find_link(kind, lookups).await?.id().cloned(),
+                None => executor.link_now(at, place, kind, lookups).await?,
                 made_up => made_up,
             };
             if let Some(id) = id {
@@ -71,7 +71,7 @@ impl Executor<'_> {
         // True also when only observing; and the index must have forgotten it before it is asked again.
         self.attempt.outbox.extend(gone.iter().map(|(kind, _, id)| index::forget(&account, *kind, id)));
         self.attempt.commit(Vec::new()).await?;
-        let fresh = Links::resolve(self, step).await?;
+        let fresh = Links::resolve(self, at, step).await?;
         for (kind, lookups, id) in gone {
             let found = fresh.id(&WireTarget::Lookups(lookups.clone()));
             if found.is_none() && step.on_missing == OnMissing::Fail {

@@ -74,8 +74,17 @@ impl Locks {
 
     /// Whether another delivery is to find out about one of these names first.
     pub(crate) fn is_doubtful(&self, held: &Held, me: &DeliveryId) -> bool {
+        self.doubts(held.guards.iter().map(|(name, _)| name), me)
+    }
+
+    /// The same for names whose locks are not held: it may be otherwise in a moment.
+    pub(crate) fn are_doubtful(&self, names: &[String], me: &DeliveryId) -> bool {
+        self.doubts(names.iter(), me)
+    }
+
+    fn doubts<'n>(&self, mut names: impl Iterator<Item = &'n String>, me: &DeliveryId) -> bool {
         let doubtful = self.doubtful.lock();
-        !doubtful.is_empty() && held.guards.iter().any(|(name, _)| doubtful.get(name).is_some_and(|by| by != me))
+        !doubtful.is_empty() && names.any(|name| doubtful.get(name).is_some_and(|by| by != me))
     }
 
     /// Whether it is being found out what became of a create by this name.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::locks;
 use super::record::{Effect, Resolution, StepRecord, StepState};
-use crate::crm::Lookup;
+use crate::crm::{Found, Lookup};
 use crate::pipedrive::{Id, Kind};
 use crate::plan::{Change, Operation, Step};
 use crate::rules::Version;
@@ -30,7 +30,14 @@ pub(crate) struct PinnedPlan {
     /// What the script logged.
     #[serde(default)]
     pub(crate) logs: Vec<LogLine>,
+    /// Attempts that had it pinned, sent something, and did not end it.
+    #[serde(default)]
+    pub(crate) tries: u32,
 }
+
+/// So many tries of a pinned plan may use the reserve of the budget. One that fails oftener is not about to end: it would use up what others
+/// need to end.
+pub(super) const RESERVED_TRIES: u32 = 5;
 
 /// A step and how far it has come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +58,31 @@ pub(crate) struct PinnedStep {
     /// What the policies decided, a line each.
     #[serde(default)]
     pub(crate) decisions: Vec<String>,
+    /// What its match came to before the first write, and not before which it was so. It counts for as long as a memo.
+    #[serde(default)]
+    pub(crate) found: Option<(Found, Timestamp)>,
+    /// What its links came to then.
+    #[serde(default)]
+    pub(crate) links: Vec<FoundLink>,
+}
+
+/// What a `by(..)` link of a step leads to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FoundLink {
+    /// Which of the step's links.
+    pub(crate) place: usize,
+    /// The entity.
+    pub(crate) id: Id,
+    /// Not before which it was so.
+    pub(crate) at: Timestamp,
+}
+
+impl PinnedStep {
+    /// It is looked for anew.
+    pub(crate) fn forget_found(&mut self) {
+        self.found = None;
+        self.links.clear();
+    }
 }
 
 impl PinnedPlan {
@@ -64,9 +96,27 @@ impl PinnedPlan {
                 state: StepState::Todo,
                 resolution: None,
                 changes: Vec::new(),
+                found: None,
+                links: Vec::new(),
             })
             .collect();
-        Self { version, pinned_at: now, steps, reads, logs }
+        Self { version, pinned_at: now, steps, reads, logs, tries: 0 }
+    }
+
+    /// Whether it has had its tries from the reserve.
+    pub(crate) const fn is_worn(&self) -> bool {
+        self.tries >= RESERVED_TRIES
+    }
+
+    /// Forgets what was found before this time, or after `now` by a clock that was wrong. What may have been created since is looked for
+    /// whenever it was.
+    pub(crate) fn forget_found_before(&mut self, oldest: Timestamp, now: Timestamp) {
+        let counts = |at: Timestamp| (oldest..=now).contains(&at);
+        for step in &mut self.steps {
+            let in_doubt = matches!(step.state, StepState::Sending { target: None, .. });
+            step.found.take_if(|(_, at)| in_doubt || !counts(*at));
+            step.links.retain(|link| counts(link.at));
+        }
     }
 
     /// The first step that is not done.
@@ -127,6 +177,7 @@ impl PinnedPlan {
     /// Marks a step as done.
     pub(crate) fn done(&mut self, at: usize, effect: Effect, id: Option<Id>) {
         self.steps[at].state = StepState::Done { effect, id };
+        self.steps[at].forget_found();
     }
 
     /// The steps as the decision record shows them.

@@ -89,7 +89,7 @@ impl Replaced {
         }
         let last: Part = serde_json::from_slice(records.last()?).ok()?;
         (last.attempt == number).then(|| {
-            let asked = last.exchanges.iter().filter(|exchange| exchange.purpose != Purpose::Metadata);
+            let asked = last.exchanges.iter().filter(|exchange| exchange.purpose != Purpose::Metadata && !exchange.shared);
             asked.fold(Self { attempts: last.replaced.attempts + 1, ..last.replaced }, |sum, exchange| Self {
                 requests: sum.requests + 1,
                 tokens: sum.tokens + exchange.tokens,

@@ -3,6 +3,9 @@
 //! Invariants: the lanes have one owner, this task; what a delivery came to is in the store before the scheduler hears of it;
 //! stopping is no failed attempt (a delivery that is cut off is found pending at the next start).
 
+mod ended;
+mod holds;
+mod load;
 mod status;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,41 +14,28 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id as TaskId, JoinError, JoinSet};
+use tokio::task::{Id as TaskId, JoinSet};
 
-use super::attempt::{self, Ended, Hold, Verdict};
+pub(super) use self::holds::{hold, paused, resumed};
+use super::Scope;
+use super::attempt::{self, Ended};
 use super::budget::Budgets;
 use super::clock::WallClock;
 use super::handle::Command;
 use super::hold::HeldPlans;
-use super::lanes::{LaneId, Lanes, Next};
+use super::lanes::{LaneId, Lanes};
 use super::pauses::Pauses;
-use super::pinned::PinnedPlan;
-use super::policy::later;
 use super::runtime::Runtime;
-use super::wake::{Wakes, Want};
-use super::{PauseInfo, Scope};
+use super::wake::Wakes;
 use super::{control, edit};
-use crate::config::{DeliveryConfig, Writes};
-use crate::crm::budget::Ledger;
-use crate::failure::FailureClass;
-use crate::store::{Cause, DeliveryId, DeliveryState, Feed, Finish, Pending, StoreError, Write};
-use crate::telemetry::{Metrics, how_it_ended};
-
-/// Longest time between two probes of a troubled account; at most `delivery.retry_max`.
-const LONGEST_PROBE: Duration = Duration::from_secs(300);
-
-/// How long a delivery waits whose outcome could not be stored.
-const STORE_RETRY: Duration = Duration::from_secs(2);
+use crate::config::Writes;
+use crate::store::{DeliveryId, Feed, Pending};
 
 /// For each delivery that may be under way so many more may be that wait for others.
 const WAITING: usize = 7;
 
 /// So many waiting deliveries of a lane are looked at by the one that goes out.
 const AHEAD: usize = 20;
-
-/// How many pending deliveries are read at once at the start.
-const PAGE: usize = 10_000;
 
 /// The scheduler's task.
 pub struct Scheduler {
@@ -68,68 +58,6 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Reads what is pending and builds the lanes. Call it before anything can be appended.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn load(
-        runtime: Arc<Runtime>,
-        feed: Feed,
-        commands: mpsc::Receiver<Command>,
-        learned: mpsc::UnboundedReceiver<Vec<String>>,
-        ledger: Ledger,
-    ) -> Result<Self, StoreError> {
-        let mut lanes = Lanes::default();
-        lanes.set_priorities(priorities(&runtime));
-        let mut after: Option<DeliveryId> = None;
-        let now = Timestamp::now();
-        loop {
-            let page = runtime.store.pending(after.take(), PAGE).await?;
-            let full = page.len() == PAGE;
-            after = page.last().map(|p| p.id.clone());
-            for mut pending in page {
-                // The clock was set back since it failed: nobody can tell how much of its wait is over.
-                if pending.first_failed_at.is_some_and(|at| at > now) {
-                    pending.run_at = None;
-                }
-                if pending.pinned {
-                    suspect(&runtime, &pending).await?;
-                }
-                lanes.push(pending, now);
-            }
-            if !full {
-                break;
-            }
-        }
-        let pauses = Pauses::load(&*runtime.store).await?;
-        for scope in pauses.held() {
-            hold(&mut lanes, &scope, true, now);
-        }
-        let pending = lanes.counts().pending;
-        if pending > 0 {
-            tracing::info!(pending, "going on with what was accepted before");
-        }
-        let mut scheduler = Self {
-            runtime,
-            lanes,
-            pauses,
-            feed,
-            commands,
-            learned,
-            wakes: Wakes::default(),
-            held_plans: HeldPlans::default(),
-            budgets: Budgets::new(ledger),
-            running: JoinSet::new(),
-            under_way: HashMap::new(),
-            writes: BTreeMap::new(),
-            observed: HashMap::new(),
-            clock: WallClock::new(now),
-        };
-        scheduler.look_at_writes();
-        scheduler.look_at_budgets(now);
-        Ok(scheduler)
-    }
-
     /// Runs until `stop` turns true, then waits for what is under way, at most `grace`.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut feed_open = true;
@@ -238,194 +166,6 @@ impl Scheduler {
         self.runtime.metrics.queue_depth(counts.ready, counts.running, counts.waiting, counts.parked, counts.held, counts.lanes);
     }
 
-    async fn ended(&mut self, ended: Result<(TaskId, Ended), JoinError>) {
-        let (task, Ended { verdict, reached }) = match ended {
-            Ok((task, verdict)) => (task, verdict),
-            Err(error) => {
-                let task = error.id();
-                let Some((_, pending)) = self.under_way.get(&task) else { return };
-                (task, Ended { verdict: self.panicked(&pending.clone(), &error).await, reached: None })
-            }
-        };
-        let Some((lane, pending)) = self.under_way.remove(&task) else { return };
-        let now = Timestamp::now();
-        let attempts = pending.attempts;
-        if !self.wakes.is_empty() {
-            self.wakes.forget(&pending.id);
-        }
-        self.held_plans.forget(&pending.id);
-        let troubled = match &verdict {
-            Verdict::Retry { account_trouble, .. } => *account_trouble,
-            Verdict::Wait { hold, .. } => matches!(hold.scope, Scope::Account(_)),
-            Verdict::StoreFailed { .. } => true,
-            Verdict::Ended { .. }
-            | Verdict::Park { .. }
-            | Verdict::Withheld { .. }
-            | Verdict::GiveWay { .. }
-            | Verdict::Held { .. } => false,
-        };
-        if let Some(at) = reached.filter(|_| !troubled) {
-            self.account_works(&pending.account, at, now);
-        }
-        let mut parked = None;
-        let next = match verdict {
-            Verdict::Ended { state, script_failed } => {
-                if state == DeliveryState::Observed {
-                    *self.observed.entry(pending.account.clone()).or_default() += 1;
-                }
-                self.rule_ran(&pending, state, script_failed, now);
-                Next::Ended
-            }
-            Verdict::Retry { run_at, attempts, first_failed_at, pinned, account_trouble } => {
-                if account_trouble {
-                    self.account_trouble(&pending, lane, now);
-                }
-                Next::Again { run_at: Some(run_at), attempts, first_failed_at: Some(first_failed_at), pinned }
-            }
-            Verdict::Park { until, wants, pinned } => {
-                self.wakes.wait(&pending.id, wants.iter().map(Want::name));
-                self.runtime.wakes.set_waiting(self.wakes.len());
-                parked = Some(wants);
-                Next::Park { until, attempts, pinned }
-            }
-            Verdict::Wait { hold: Hold { scope, info }, pinned } => {
-                self.auto_pause(scope, info, now);
-                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
-            }
-            Verdict::Withheld { pinned } => {
-                self.look_at_budgets(now);
-                Next::Again { run_at: None, attempts, first_failed_at: pending.first_failed_at, pinned }
-            }
-            Verdict::GiveWay { run_at, pinned } => {
-                Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
-            }
-            Verdict::Held { by } => {
-                // The hold may have ended, and those that waited been let go, while this one was on its way.
-                let holds = self.runtime.hold.is_for(&by);
-                if holds {
-                    self.held_plans.add(pending.id.clone(), lane);
-                }
-                let run_at = holds.then_some(Timestamp::MAX);
-                Next::Again { run_at, attempts, first_failed_at: pending.first_failed_at, pinned: true }
-            }
-            // The store does not have it as pending: it has ended otherwise, and trying again would end the same.
-            Verdict::StoreFailed { error: error @ StoreError::Refused { .. }, .. } => {
-                tracing::error!(delivery = %pending.id, %error, "the store has no such pending delivery; it is left");
-                self.runtime.locks.cleared(&pending.id);
-                Next::Ended
-            }
-            Verdict::StoreFailed { error, pinned } => {
-                self.runtime.fail(&error);
-                let run_at = later(now, STORE_RETRY);
-                Next::Again { run_at: Some(run_at), attempts, first_failed_at: pending.first_failed_at, pinned }
-            }
-        };
-        self.lanes.finish(lane, next, now);
-        // What it waits for may have come before it was known to wait.
-        for want in parked.into_iter().flatten() {
-            let known = self.runtime.store.index_get(&want.account, &want.kind, &want.field, &want.value).await;
-            if known.is_ok_and(|ids| !ids.is_empty()) {
-                self.wake(&[want.name()]);
-            }
-        }
-    }
-
-    /// The index learned something that parked deliveries wait for.
-    fn wake(&mut self, names: &[String]) {
-        let now = Timestamp::now();
-        for name in names {
-            for id in self.wakes.learned(name) {
-                self.lanes.unpark(&id, now);
-            }
-        }
-        self.runtime.wakes.set_waiting(self.wakes.len());
-    }
-
-    /// A worker panicked: a fault of ours. The delivery must not hold its lane for ever, so it becomes a dead letter.
-    async fn panicked(&self, pending: &Pending, error: &JoinError) -> Verdict {
-        tracing::error!(delivery = %pending.id, error = how_it_ended(error), "a worker failed inside; this is a fault of Pipewright");
-        // It waits for no answer any more.
-        self.runtime.locks.claims.lost(&pending.id);
-        let reason = "internal error while it was processed; see the daemon's log".to_owned();
-        let pinned = self.runtime.store.pinned(&pending.id).await.ok().flatten();
-        let finish = Finish {
-            id: pending.id.clone(),
-            // What was pinned may have been sent in part.
-            state: if pinned.is_some() { DeliveryState::Uncertain } else { DeliveryState::Dead },
-            at: Timestamp::now(),
-            version: None,
-            cause: Some(Cause { class: "internal".to_owned(), what: reason.clone() }),
-            reason: Some(reason),
-        };
-        match self.runtime.store.commit(vec![Write::Finish(finish.clone())]).await {
-            Ok(()) => {
-                self.runtime.locks.cleared(&pending.id);
-                Verdict::Ended { state: finish.state, script_failed: false }
-            }
-            Err(error) => Verdict::StoreFailed { error, pinned: pinned.is_some() },
-        }
-    }
-
-    fn account_works(&mut self, account: &Arc<str>, at: Timestamp, now: Timestamp) {
-        if self.pauses.works(account, at) {
-            resumed(&self.runtime.metrics, &Scope::Account(account.to_string()));
-            hold(&mut self.lanes, &Scope::Account(account.to_string()), false, now);
-            self.lanes.hurry_account(account, now);
-        }
-    }
-
-    fn account_trouble(&mut self, pending: &Pending, lane: LaneId, now: Timestamp) {
-        let lanes = self.runtime.live.load().config.delivery.pause_after_lanes;
-        let probe = probe_times(&self.runtime.live.load().config.delivery);
-        if let Some(info) = self.pauses.trouble(&pending.account, lane, lanes, probe, now) {
-            self.auto_pause(Scope::Account(pending.account.to_string()), info, now);
-        }
-    }
-
-    fn rule_ran(&mut self, pending: &Pending, state: DeliveryState, script_failed: bool, now: Timestamp) {
-        let limit = self.runtime.live.load().config.delivery.pause_rule_after;
-        if let Some(info) = self.pauses.rule_ran(&pending.id.rule, script_failed, limit, now) {
-            tracing::warn!(rule = %pending.id.rule, %state, "the rule keeps failing");
-            self.auto_pause(Scope::Rule(pending.id.rule.to_string()), info, now);
-        }
-    }
-
-    fn auto_pause(&mut self, scope: Scope, info: PauseInfo, now: Timestamp) {
-        // A pause that is renewed by a probe is no news.
-        if self.pauses.get(&scope).is_none() {
-            paused(&self.runtime.metrics, &scope, info.class);
-            tracing::warn!(reason = info.reason, until = info.until.map(tracing::field::display), "the reason of the pause");
-        }
-        hold(&mut self.lanes, &scope, true, now);
-        self.pauses.set(scope, info);
-    }
-
-    /// Pauses whose time has come: throttles end, troubled accounts are probed.
-    fn pauses_due(&mut self) {
-        let now = Timestamp::now();
-        let probe = probe_times(&self.runtime.live.load().config.delivery);
-        for (scope, info) in self.pauses.due(probe.1, now) {
-            match (&scope, info.class.map(|c| c == FailureClass::Throttled)) {
-                (Scope::Account(name), Some(false)) => {
-                    self.lanes.hurry_account(name, now);
-                    self.lanes.probe_account(&Arc::from(name.as_str()));
-                }
-                _ => {
-                    self.pauses.clear(&scope);
-                    resumed(&self.runtime.metrics, &scope);
-                    hold(&mut self.lanes, &scope, false, now);
-                }
-            }
-        }
-    }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        match (self.lanes.next_due(), self.pauses.next_due()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
     async fn command(&mut self, command: Command) {
         let now = Timestamp::now();
         // A person may mean what was accepted a moment ago.
@@ -499,45 +239,6 @@ impl Scheduler {
 
 fn priorities(runtime: &Runtime) -> HashMap<Arc<str>, u8> {
     runtime.live.load().rules.iter().map(|rule| (rule.name.clone(), rule.config.priority)).collect()
-}
-
-/// Counts and logs a pause.
-pub(super) fn paused(metrics: &Metrics, scope: &Scope, class: Option<FailureClass>) {
-    match scope {
-        Scope::Account(name) => metrics.account_paused(name, class),
-        Scope::Rule(name) => metrics.rule_paused(name, class),
-    }
-}
-
-/// Counts and logs that something goes on.
-pub(super) fn resumed(metrics: &Metrics, scope: &Scope) {
-    match scope {
-        Scope::Account(name) => metrics.account_resumed(name),
-        Scope::Rule(name) => metrics.rule_resumed(name),
-    }
-}
-
-/// What was being created when the daemon ended is in doubt until its delivery has looked for it.
-async fn suspect(runtime: &Runtime, pending: &Pending) -> Result<(), StoreError> {
-    let plan = runtime.store.pinned(&pending.id).await?.and_then(|bytes| serde_json::from_slice::<PinnedPlan>(&bytes).ok());
-    if let Some(names) = plan.and_then(|plan| plan.suspects(&pending.account)) {
-        runtime.locks.suspect(names, &pending.id);
-    }
-    Ok(())
-}
-
-/// Shortest and longest time between two probes of a troubled account.
-fn probe_times(config: &DeliveryConfig) -> (Duration, Duration) {
-    let longest = config.retry_max.get().min(LONGEST_PROBE);
-    (config.retry_first.get().saturating_mul(2).min(longest), longest)
-}
-
-/// Holds a scope or lets it go on.
-pub(super) fn hold(lanes: &mut Lanes, scope: &Scope, held: bool, now: Timestamp) {
-    match scope {
-        Scope::Account(name) => lanes.hold_account(&Arc::from(name.as_str()), held),
-        Scope::Rule(name) => lanes.hold_rule(&Arc::from(name.as_str()), held, now),
-    }
 }
 
 /// Returns when the stop is asked for, or nobody is left to ask for it.

@@ -17,6 +17,8 @@ pub struct Caller {
     pub background: bool,
     /// It ends what has begun, or a person waits for it: the budget's reserve is there for it.
     pub must_end: bool,
+    /// It has had its tries from the reserve: it counts as ordinary, whatever it asks for.
+    pub worn: bool,
 }
 
 impl Caller {
@@ -26,13 +28,13 @@ impl Caller {
     /// A rule's delivery, from now on.
     #[must_use]
     pub fn rule(name: Arc<str>, priority: u8) -> Self {
-        Self { rule: Some(name), priority, began: Instant::now(), background: false, must_end: false }
+        Self { rule: Some(name), priority, began: Instant::now(), background: false, must_end: false, worn: false }
     }
 
     /// Nobody's rule: a command, metadata, housekeeping.
     #[must_use]
     pub fn housekeeping() -> Self {
-        Self { rule: None, priority: Self::ORDINARY, began: Instant::now(), background: false, must_end: false }
+        Self { rule: None, priority: Self::ORDINARY, began: Instant::now(), background: false, must_end: false, worn: false }
     }
 
     /// Nobody's rule, and nobody waits for it.
@@ -45,6 +47,12 @@ impl Caller {
     #[must_use]
     pub fn person() -> Self {
         Self::housekeeping().ending()
+    }
+
+    /// The same, when it has tried to end too often.
+    #[must_use]
+    pub fn worn(self) -> Self {
+        Self { worn: true, ..self }
     }
 
     /// The same, for what must end.

@@ -313,6 +313,7 @@ impl<'a> Recorder<'a> {
             error: self.error.take(),
             tokens: self.tokens,
             ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            shared: false,
         });
     }
 }

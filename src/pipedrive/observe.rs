@@ -51,6 +51,7 @@ pub(super) fn answer(trace: &Trace, request: &Request, purpose: Purpose) -> Valu
         error: Some(NOT_SENT.to_owned()),
         tokens: 0,
         ms: 0,
+        shared: false,
     });
     let mut data = match &request.body {
         Some(Value::Object(body)) => body.clone(),

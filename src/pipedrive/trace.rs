@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Method;
+use super::{ApiError, Method, Request};
 
 /// What a request is for, in records, metrics and the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct Exchange {
     pub tokens: u32,
     /// Milliseconds from sending to the answer; waiting for the limiter is not in it.
     pub ms: u64,
+    /// Another delivery sent it, and its answer was shared: it cost nothing here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// Collects the exchanges of one attempt. Clones share the list.
@@ -81,6 +84,34 @@ impl Trace {
     /// Adds an exchange.
     pub fn push(&self, exchange: Exchange) {
         self.0.lock().push(exchange);
+    }
+
+    /// Notes a GET that another delivery has sent, and whose answer it shares.
+    pub fn shared(&self, request: &Request, purpose: Purpose, at: jiff::Timestamp, error: Option<&ApiError>) {
+        self.push(Exchange {
+            at,
+            purpose,
+            method: request.method,
+            path: request.target(),
+            body: None,
+            status: error.is_none().then_some(200),
+            error: error.map(|error| error.kind.to_string()),
+            tokens: 0,
+            ms: 0,
+            shared: true,
+        });
+    }
+
+    /// How many there are so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// When the oldest was sent whose answer was shared, but for the first so many exchanges.
+    #[must_use]
+    pub fn shared_after(&self, count: usize) -> Option<jiff::Timestamp> {
+        self.0.lock().iter().skip(count).filter(|exchange| exchange.shared).map(|exchange| exchange.at).min()
     }
 
     /// All so far, in order of sending.

@@ -268,7 +268,12 @@ fn exchange(item: &Value) -> String {
         text.push_str("  not sent");
     } else {
         text.push_str(&format!("  {}", said("status").unwrap_or_else(|| "no answer".to_owned())));
-        for (key, unit) in [("tokens", " tokens"), ("ms", " ms"), ("purpose", "")] {
+        let shared = item.get("shared") == Some(&Value::Bool(true));
+        let cost: &[_] = if shared { &[] } else { &[("tokens", " tokens"), ("ms", " ms")] };
+        if shared {
+            text.push_str("  shared with another delivery");
+        }
+        for (key, unit) in cost.iter().copied().chain([("purpose", "")]) {
             if let Some(n) = said(key) {
                 text.push_str(&format!("  {n}{unit}"));
             }
@@ -413,6 +418,7 @@ mod tests {
                 not_sent("POST", "/api/v2/deals", json!({"title": "Big", "participants": [{"person_id": awaited}]})),
                 not_sent("PATCH", &format!("/api/v2/deals/{new}"), json!({"org_id": new + 1})),
                 {"method": "GET", "path": "/api/v2/deals/5", "status": 200, "tokens": 1, "ms": 3, "purpose": "lookup"},
+                {"method": "GET", "path": "/api/v2/deals?person_id=5", "status": 200, "tokens": 0, "ms": 0, "purpose": "lookup", "shared": true},
             ],
         });
         for outcome in ["observed", "dead"] {
@@ -427,6 +433,7 @@ mod tests {
                 "POST /api/v2/deals  not sent\n       {\"participants\":[{\"person_id\":\"(not there yet)\"}],\"title\":\"Big\"}\n",
                 "PATCH /api/v2/deals/(new)  not sent\n       {\"org_id\":\"(new)\"}\n",
                 "GET /api/v2/deals/5  200  1 tokens  3 ms  lookup\n",
+                "GET /api/v2/deals?person_id=5  200  shared with another delivery  lookup\n",
             ] {
                 assert!(text.contains(line), "{line:?} is missing in:\n{text}");
             }

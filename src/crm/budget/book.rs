@@ -110,7 +110,7 @@ impl Book {
         if let Some(hold) = if caller.background { self.hold(now) } else { None } {
             return Err(Withheld { reason: hold.reason, wait: hold.until.duration_since(now).unsigned_abs() });
         }
-        let must_end = caller.must_end || purpose == Purpose::Reconcile;
+        let must_end = !caller.worn && (caller.must_end || purpose == Purpose::Reconcile);
         if let Some(budget) = self.budget {
             let most = if must_end { budget.tokens_per_day } else { budget.ordinary() };
             if self.spent.saturating_add(u64::from(tokens)) > most {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::sqlite::{Fault, OpenOptions, SqliteStore};
-use crate::store::{Appended, Dedupe, DeliveryState, Finish, NewDelivery, NewEvent, Store, StoreError, Write};
+use crate::store::{Appended, Dedupe, DeliveryState, Finish, NewDelivery, NewEvent, Seq, Store, StoreError, Write};
 
 /// Rules and the accounts that they write to.
 const RULES: [(&str, &str); 3] = [("person", "main"), ("note", "main"), ("deal", "other")];
@@ -61,6 +61,8 @@ enum How {
     GiveWay,
     /// The store cannot take what it came to.
     NotStored,
+    /// Its plan is pinned, and has had its tries from the reserve.
+    WearOut,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -71,6 +73,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(How::Park),
         1 => Just(How::GiveWay),
         1 => Just(How::NotStored),
+        1 => Just(How::WearOut),
     ];
     prop_oneof![
         4 => (0..24_u8, 1..8_u8, 0..KEYS).prop_map(|(name, rules, key)| Op::Append { name, rules, key }),
@@ -97,6 +100,7 @@ struct Known {
     stored_run_at: Option<i64>,
     parked: bool,
     pinned: bool,
+    worn: bool,
     running: bool,
     ended: Option<DeliveryState>,
 }
@@ -152,7 +156,7 @@ impl Model {
 
     fn lacks_tokens(&self, of: &Known) -> bool {
         let account = ACCOUNTS.iter().position(|account| *account == of.account()).expect("one of them");
-        self.lacks[account].is_some_and(|(from, begun_too)| PRIORITIES[of.rule] >= from && (begun_too || !of.pinned))
+        self.lacks[account].is_some_and(|(from, begun_too)| PRIORITIES[of.rule] >= from && (begun_too || !of.pinned || of.worn))
     }
 
     fn get(&mut self, id: &DeliveryId) -> &mut Known {
@@ -266,6 +270,7 @@ impl Run {
                 stored_run_at: None,
                 parked: false,
                 pinned: false,
+                worn: false,
                 running: false,
                 ended: None,
             };
@@ -328,7 +333,11 @@ impl Run {
                 known.run_at = Some(now + 100);
                 Next::Park { until: time(now + 100), attempts: known.attempts, pinned: known.pinned }
             }
-            How::GiveWay => {
+            How::GiveWay | How::WearOut => {
+                if matches!(how, How::WearOut) {
+                    known.worn = true;
+                    self.lanes.wear(lane);
+                }
                 known.pinned = true;
                 self.store.commit(vec![Write::Pin { id: pending.id.clone(), plan: b"{}".to_vec() }]).await.expect("commits");
                 known.run_at = Some(now + 10);
@@ -372,7 +381,7 @@ impl Run {
         drop(std::mem::replace(&mut self.store, open(&elsewhere, &self.full)));
         self.store = open(&self.dir, &self.full);
         for known in self.model.all.iter_mut().filter(|d| d.ended.is_none()) {
-            (known.running, known.parked, known.run_at) = (false, false, known.stored_run_at);
+            (known.running, known.parked, known.worn, known.run_at) = (false, false, false, known.stored_run_at);
         }
         let stored = self.store.pending(None, 1000).await.expect("reads");
         let said: Vec<(DeliveryId, u32)> = stored.iter().map(|p| (p.id.clone(), p.attempts)).collect();

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::Seq;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + ms).expect("in range")
@@ -153,6 +156,27 @@ fn without_tokens_low_priorities_wait_and_what_has_begun_goes_on() {
     assert_eq!(drain(&mut lanes), ["4/high", "5/high"], "nothing waits behind what waits for tokens");
     lanes.wait_for_tokens(&main, None, at(0));
     assert_eq!(drain(&mut lanes), ["1/low", "3/low"]);
+}
+
+#[test]
+fn a_plan_that_has_had_its_tries_from_the_reserve_waits_for_tokens_like_others() {
+    let mut lanes = Lanes::default();
+    let main: Arc<str> = "main".into();
+    let begun = |seq, key| Pending { pinned: true, ..delivery(seq, "r", "main", key) };
+    lanes.push(begun(1, "u:1"), at(0));
+    lanes.push(begun(2, "u:2"), at(0));
+    lanes.wait_for_tokens(&main, Some(Tokenless { from: 0, begun_too: false }), at(0));
+    let again = Next::Again { run_at: None, attempts: 1, first_failed_at: None, pinned: true };
+    let (lane, id) = next(&mut lanes, 0).expect("what has begun");
+    lanes.wear(lane);
+    lanes.finish(lane, again.clone(), at(0));
+    let (other, next_id) = next(&mut lanes, 0).expect("the other one");
+    lanes.finish(other, again, at(0));
+    assert_eq!((id.as_str(), next_id.as_str()), ("1/r", "2/r"));
+    assert_eq!(next(&mut lanes, 0).expect("only that one goes on").1, "2/r");
+    assert_eq!(next(&mut lanes, 0), None);
+    lanes.wait_for_tokens(&main, None, at(0));
+    assert_eq!(next(&mut lanes, 0).expect("there are tokens").1, "1/r");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Deliveries that wait for tokens of their account's budget.
 //!
 //! Invariants: they stay where they are, as those of a held rule do, so after the wait they run before newer ones of their rule and key;
-//! what has begun (its plan is pinned) goes on, unless nothing at all is left.
+//! what has begun (its plan is pinned) goes on, unless nothing at all is left, or it has had its tries from the reserve.
 
 use std::sync::Arc;
 
@@ -34,6 +34,13 @@ impl Lanes {
         }
     }
 
+    /// The plan of the delivery under way has had its tries from the reserve: it waits for tokens as what has not begun does.
+    pub(crate) fn wear(&mut self, lane: LaneId) {
+        if let Some((_, entry)) = &mut self.lane_mut(lane).running {
+            entry.worn = true;
+        }
+    }
+
     /// Whether a delivery is held: with its rule, or for want of tokens.
     pub(super) fn is_held(&self, account: &Arc<str>, rule: &Arc<str>, entry: &Entry) -> bool {
         self.held_rules.contains(rule) || (!self.tokenless.is_empty() && self.lacks_tokens(account, rule, entry))
@@ -41,7 +48,7 @@ impl Lanes {
 
     fn lacks_tokens(&self, account: &Arc<str>, rule: &Arc<str>, entry: &Entry) -> bool {
         let priority = self.priorities.get(rule).copied().unwrap_or(DEFAULT_PRIORITY);
-        let lacks = |who: &Tokenless| priority >= who.from && (who.begun_too || !entry.pinned);
+        let lacks = |who: &Tokenless| priority >= who.from && (who.begun_too || !entry.pinned || entry.worn);
         self.tokenless.get(account).is_some_and(lacks)
     }
 }

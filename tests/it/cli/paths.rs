@@ -142,7 +142,12 @@ fn a_secret_file_may_lie_anywhere_and_must_be_one() {
         let output = in_dir(&set, &["check"]);
         assert_eq!(code(&output), 0, "{good}: {}", err(&output));
     }
+    write(&set, "longest", &"x".repeat(65_536));
+    write(&set, "longer", &"x".repeat(65_537));
+    write(&set, "rules.toml", &rules("person.rhai", "file:longest"));
+    assert_eq!(code(&in_dir(&set, &["check"])), 0, "65536 bytes are not too many");
     for (bad, said) in [
+        ("longer", "larger than 65536 bytes"),
         ("../nothing", "No such file"),
         ("folder", "directory"),
         ("to\0ken", "NUL"),

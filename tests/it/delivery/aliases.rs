@@ -6,7 +6,7 @@ use pipewright::store::{DeliveryState, Write};
 use serde_json::{Value, json};
 
 use super::harness::{PERSON, Rig, Setup};
-use crate::support::{post_json, wait_until};
+use crate::support::post_json;
 
 /// Writes the trait `step` to whoever the event is about.
 const STEPS: &str = r#"
@@ -289,15 +289,23 @@ async fn rules_that_do_not_share_a_lane_make_one_person_of_both_ids() {
     let rig = Setup::person(PERSON).rule_with("tracked", "type = \"track\"", aside, "order_by = \"messageId\"").start().await;
     alias(&rig, "u", "p").await;
     rig.mock.set_search_lag(BLIND);
-    let hold = Hold::new();
-    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/persons"), Fault::Hold(hold.clone()));
+    // Two look-ups each: both miss before the first one creates.
+    let second_search = || {
+        let hold = Hold::new();
+        let second = FaultMatch { skip: 1, ..FaultMatch::next(Method::Get, "/itemSearch") };
+        rig.mock.fail_matching(second, Fault::Hold(hold.clone()));
+        hold
+    };
+    let first = second_search();
     rig.identify("p", json!({ "name": "P" })).await;
-    hold.reached().await;
+    first.reached().await;
+    let other = second_search();
     rig.track("u", "Seen", json!({})).await;
-    // Two look-ups each: both have missed by now, and the first one holds the criteria.
-    wait_until("both have looked", async || (searches(&rig) == 4).then_some(())).await;
-    hold.release();
+    other.reached().await;
+    first.release();
+    other.release();
     rig.settled().await;
+    assert_eq!(searches(&rig), 4);
     assert_eq!((rig.mock.count("persons"), rig.person("p")["name"].clone()), (1, json!("T")));
 }
 

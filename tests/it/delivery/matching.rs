@@ -68,17 +68,16 @@ async fn two_lanes_that_create_the_same_organization_make_one() {
         "fn handle(event) { organization::upsert(#{ \"Segment Group ID\": event.context.groupId }, #{ name: \"Acme\" }); }";
     let rig = Setup::person(script).start().await;
     rig.mock.set_search_lag(BLIND);
-    let hold = Hold::new();
-    rig.mock.fail_matching(FaultMatch::next(Method::Post, "/api/v2/organizations"), Fault::Hold(hold.clone()));
-    for user in ["u1", "u2", "u3"] {
+    // All of them miss before the first one creates.
+    let holds = [Hold::new(), Hold::new(), Hold::new()];
+    for (user, hold) in ["u1", "u2", "u3"].into_iter().zip(&holds) {
+        rig.mock.fail_matching(FaultMatch::next(Method::Get, "/itemSearch"), Fault::Hold(hold.clone()));
         rig.send(json!({ "type": "identify", "userId": user, "context": { "groupId": "g1" } })).await;
+        hold.reached().await;
     }
-    hold.reached().await;
-    // All have missed by now; the first holds the criterion.
-    crate::support::wait_until("all have looked", async || (rig.calls(Method::Get, "/itemSearch").len() == 3).then_some(()))
-        .await;
-    hold.release();
+    holds.iter().for_each(Hold::release);
     rig.settled().await;
+    assert_eq!(rig.calls(Method::Get, "/itemSearch").len(), 3);
     assert_eq!(rig.mock.count("organizations"), 1);
     assert_eq!(rig.calls(Method::Post, "/api/v2/organizations").len(), 1);
 }

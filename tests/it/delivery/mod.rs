@@ -1,9 +1,9 @@
 //! Delivery from the event at the door to what stands in Pipedrive: a whole daemon over an embedded Pipedrive that fails on demand.
 
 mod activities;
+mod aliases;
 mod budget;
 mod by_id;
-mod aliases;
 mod control;
 mod conversions;
 mod converted;
@@ -13,6 +13,7 @@ mod deals;
 mod erasure;
 mod failures;
 mod harness;
+mod held_back;
 mod holding;
 mod identity;
 mod kinds;
@@ -32,10 +33,12 @@ mod reads;
 mod refused;
 mod replays;
 mod shadow;
+mod shared_lists;
 mod squash;
 mod store_trouble;
 mod together;
 mod told;
+mod turns;
 mod unknown;
 mod values;
 mod webhooks;
