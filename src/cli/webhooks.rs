@@ -75,7 +75,7 @@ impl Which {
             return Ok(say_json(&body)?);
         }
         let lines = done.accounts.iter().map(|of| format!("{}: {}\n", of.account, line(&of.done))).collect::<String>();
-        Ok(say(&format!("{lines}{} tokens\n", done.tokens)).map_err(Failure::from)?)
+        say(&format!("{lines}{} tokens\n", done.tokens)).map_err(Failure::from)
     }
 }
 
