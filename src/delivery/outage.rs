@@ -1,6 +1,6 @@
 //! Whether Pipedrive is out of reach, or only this delivery fails.
 //!
-//! Invariants: what an outage costs is charged to nobody, so a delivery that does nothing but wait for Pipedrive is never given up; what fails
+//! Invariants: what an outage costs is charged to nobody, attempts and time, so a delivery that does nothing but wait for Pipedrive is never given up; what fails
 //! while Pipedrive answers others is charged, so that it cannot hold its lane past the policy.
 
 use super::attempt::Attempt;

@@ -72,12 +72,13 @@ impl Attempt {
             FailureClass::Transient | FailureClass::UnknownOutcome => {
                 let set = self.set.clone();
                 let policy = &set.config.delivery;
-                let first = self.pending.first_failed_at.unwrap_or(now);
+                let mut first = self.pending.first_failed_at.unwrap_or(now);
                 let decide = |attempts| retry_policy(policy, &self.pending.id, attempts, first, now, trouble.wait);
                 let (mut attempts, mut decision) = (self.pending.attempts + 1, decide(self.pending.attempts + 1));
                 // Looked at where something hangs on it.
                 if (self.probing || decision == Decision::GiveUp) && self.is_outage(&mut trouble).await {
-                    attempts = self.pending.attempts;
+                    // Nor is what came before: its end may fail a request and answer the next, and that is the delivery's first failure.
+                    (attempts, first) = (0, now);
                     if decision == Decision::GiveUp {
                         decision = Decision::Again(later(now, policy.retry_max.get()));
                     }

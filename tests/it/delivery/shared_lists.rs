@@ -16,7 +16,12 @@ fn handle(event) {
 "#;
 
 async fn rig() -> (Rig, Value) {
-    let rig = Setup::new().rule("deal", "type = \"track\"", OPEN_DEAL).start().await;
+    let rig = Setup::new()
+        .rule("deal", "type = \"track\"", OPEN_DEAL)
+        .rule("beside", "type = \"page\"", "fn handle(event) { skip(\"it had a place\"); }")
+        .delivery("concurrency = 2\nretry_first = \"10ms\"\nretry_max = \"50ms\"\n")
+        .start()
+        .await;
     let org = rig.aside("/api/v2/organizations", json!({ "name": "Acme" }))["id"].clone();
     (rig, org)
 }
@@ -35,8 +40,11 @@ fn lists(rig: &Rig) -> usize {
     rig.queries("/api/v2/deals").iter().filter(|query| query.contains("org_id=")).count()
 }
 
+/// So many are under way, and all of them but the first wait for a list: the place beside it is free.
 async fn under_way(rig: &Rig, n: u64) {
     wait_until("all are under way", async || (rig.status().await.running == n).then_some(())).await;
+    let beside = rig.send(json!({ "type": "page", "userId": "beside", "name": "Home" })).await;
+    wait_until("there is a place", async || (rig.row(&beside).await.state == DeliveryState::Skipped).then_some(())).await;
 }
 
 #[tokio::test]
