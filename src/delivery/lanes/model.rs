@@ -73,7 +73,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(How::Park),
         1 => Just(How::GiveWay),
         1 => Just(How::NotStored),
-        1 => Just(How::WearOut),
+        3 => Just(How::WearOut),
     ];
     prop_oneof![
         4 => (0..24_u8, 1..8_u8, 0..KEYS).prop_map(|(name, rules, key)| Op::Append { name, rules, key }),
@@ -81,7 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (any::<usize>(), how).prop_map(|(which, how)| Op::Outcome { which, how }),
         1 => (0..3_usize, any::<bool>()).prop_map(|(rule, held)| Op::Hold { rule, held }),
         1 => (0..2_usize, any::<bool>()).prop_map(|(account, held)| Op::HoldAccount { account, held }),
-        1 => (0..2_usize, proptest::option::of((0..9_u8, any::<bool>()))).prop_map(|(account, lacks)| Op::Tokens { account, lacks }),
+        4 => (0..2_usize, proptest::option::of((0..9_u8, any::<bool>()))).prop_map(|(account, lacks)| Op::Tokens { account, lacks }),
         1 => any::<usize>().prop_map(|which| Op::Discard { which }),
         2 => (0..80_i64).prop_map(|by| Op::Tick { by }),
         1 => Just(Op::Crash),
