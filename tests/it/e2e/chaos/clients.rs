@@ -41,6 +41,11 @@ impl Clients {
         self.address.send_replace(at);
     }
 
+    /// Hears of it, too.
+    pub(super) fn where_to(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.address.subscribe()
+    }
+
     /// Whether everything is acknowledged.
     pub(super) fn done(&self) -> bool {
         self.open.load(Ordering::SeqCst) == 0

@@ -14,6 +14,7 @@ mod dice;
 mod faults;
 mod oracle;
 mod story;
+mod told;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use self::clients::Clients;
 pub(super) use self::clients::try_request;
 pub(super) use self::dice::Dice;
 use self::story::Story;
+use self::told::Told;
 use super::harness::{Daemon, Folder};
 use crate::support::account::Served;
 use crate::support::{get, wait_or};
@@ -35,6 +37,9 @@ const SEED: u64 = 1;
 
 /// Of so many rounds one is without a death.
 const CALM: u64 = 4;
+
+/// In the others of so many the account tells of changes by itself.
+const UNTOLD: u64 = 2;
 
 /// How a program comes to its end before it is done.
 #[derive(Debug, Clone)]
@@ -53,6 +58,8 @@ struct Seen {
     killed: u32,
     points: std::collections::BTreeMap<&'static str, u32>,
     faults: usize,
+    /// Webhooks that were taken, and that were not.
+    told: (usize, usize),
 }
 
 fn wished(variable: &str, default: u64) -> u64 {
@@ -79,14 +86,15 @@ async fn round(seed: u64, seen: &mut Seen) {
     let story = Story::write(&shared, &mut dice);
     account.mock.set_latency(Duration::from_millis(dice.below(6)));
     let folder = Folder::init().await;
-    story::furnish(&folder, account.at);
+    let clients = Clients::start(&story);
+    let told = if seed.is_multiple_of(UNTOLD) { None } else { Some(Told::start(&account.mock, clients.where_to()).await) };
+    story::furnish(&folder, account.at, told.as_ref().map(|told| told.at));
     let faults = faults::set(&account.mock, &mut dice);
     // A process that lives through a round has told of every request; one that dies takes some along.
     let calm = seed.is_multiple_of(CALM);
     let deaths: Vec<Death> = (0..if calm { 0 } else { 1 + dice.below(4) }).map(|_| death(&mut dice)).collect();
-    println!("lag {lag:?}, deaths {deaths:?}, faults {faults:?}");
+    println!("lag {lag:?}, deaths {deaths:?}, faults {faults:?}, told {}", told.is_some());
 
-    let clients = Clients::start(&story);
     for death in &deaths {
         let at_point = match death {
             Death::AtPoint { point, count } => Some(format!("{point}:{count}")),
@@ -141,6 +149,9 @@ async fn round(seed: u64, seen: &mut Seen) {
     seen.events += story.events();
     seen.requests += account.mock.requests();
     seen.faults += faults.len();
+    if let Some((taken, lost)) = told.map(|told| told.end(&account.mock)) {
+        seen.told = (seen.told.0 + taken, seen.told.1 + lost);
+    }
     daemon.process.kill().await;
     account.stop().await;
 }

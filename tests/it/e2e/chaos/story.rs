@@ -22,6 +22,7 @@ base_url = "http://ADDRESS"
 api_token = "env:PIPEDRIVE_API_TOKEN"
 plan = "ultimate"
 timeout = "700ms"
+WEBHOOKS
 
 [delivery]
 retry_first = "50ms"
@@ -162,9 +163,11 @@ pub(super) fn share(mock: &Mock) -> Value {
     }
 }
 
-/// Makes a folder of these rules, for an account at this address.
-pub(super) fn furnish(folder: &Folder, account: SocketAddr) {
-    folder.write("rules.toml", &RULES.replace("ADDRESS", &account.to_string()));
+/// Makes a folder of these rules, for an account at this address, which tells of changes by way of the other one.
+pub(super) fn furnish(folder: &Folder, account: SocketAddr, told: Option<SocketAddr>) {
+    let webhooks = |at| format!("webhooks = {{ url = \"http://{at}\", password = \"env:PIPEWRIGHT_WRITE_KEY\" }}");
+    let rules = RULES.replace("WEBHOOKS", &told.map(webhooks).unwrap_or_default());
+    folder.write("rules.toml", &rules.replace("ADDRESS", &account.to_string()));
     for (name, text) in SCRIPTS {
         folder.write(&format!("scripts/{name}.rhai"), text);
     }
