@@ -28,7 +28,7 @@ WRITES says whether anything is written to the account; OBSERVED counts deliveri
 writes were off (`events release` counts those that can be released, older ones too).
 
 Exits with 1 while something needs a person: the files on disk are refused, the live set fails its tests or is \
-pinned, or something is paused.")]
+pinned, something is paused, or Pipedrive's webhooks do not arrive.")]
 pub(super) struct Status {
     #[command(flatten)]
     daemon: Daemon,
@@ -49,7 +49,8 @@ pub(super) fn run(args: &Status) -> Outcome {
         status.delivery.accounts.iter().any(|a| a.paused.is_some()) || status.delivery.rules.iter().any(|r| r.paused.is_some());
     let reload = &status.reload;
     let refused = reload.refused.is_some() || reload.failing.is_some() || reload.pin.is_some();
-    if refused || status.store.refusing.is_some() || paused { Err(Failure::Code(FOUND)) } else { Ok(()) }
+    let unheard = status.delivery.accounts.iter().filter_map(|a| a.webhooks.as_ref()).any(|of| of.problem.is_some());
+    if refused || status.store.refusing.is_some() || paused || unheard { Err(Failure::Code(FOUND)) } else { Ok(()) }
 }
 
 fn render(status: &console::Status, now: jiff::Timestamp) -> String {

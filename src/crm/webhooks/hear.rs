@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::notice::{Happened, Notice};
 use super::shape;
 use crate::crm::{Account, Known, Sight, index};
-use crate::pipedrive::{Id, Kind};
+use crate::pipedrive::{Id, Kind, is_deleted};
 use crate::store::{StoreError, Write};
 
 /// What became of a notice.
@@ -45,14 +45,16 @@ impl Heard {
 pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, StoreError> {
     let metadata = account.metadata();
     let (me, ours) = (metadata.me.user_id, metadata.me.company_id);
-    if ours != 0 && ours != notice.company {
-        return Ok(Heard::Foreign { theirs: notice.company, ours });
+    if let Some(theirs) = notice.company.filter(|theirs| ours != 0 && *theirs != ours) {
+        return Ok(Heard::Foreign { theirs, ours });
     }
     let Some((kind, id)) = &notice.entity else { return Ok(Heard::Other) };
-    let is_own = notice.by_api && notice.user == me;
+    let is_own = notice.by_api && notice.user == Some(me);
     let writes = match (notice.happened, &notice.data) {
         (Happened::Deleted, _) if is_own => return Ok(Heard::Own),
         (Happened::Deleted, _) => gone(account, *kind, id, notice.merged_into.as_ref()),
+        // A list would have it as deleted, too.
+        (Happened::Created | Happened::Changed, Some(data)) if is_deleted(*kind, data) => gone(account, *kind, id, None),
         (Happened::Created | Happened::Changed, Some(data)) => {
             let mut entity = shape::entity(*kind, data, &metadata);
             entity.entry("id").or_insert_with(|| id.to_json());

@@ -84,6 +84,8 @@ impl Webhooks {
         account.metrics.webhook_heard(&account.name, heard.as_str());
         let mut state = self.state.lock();
         state.heard = Some(Timestamp::now());
+        // Whatever it was, they arrive.
+        state.problem = None;
         *state.counts.entry(heard.as_str()).or_default() += 1;
         Ok(heard)
     }

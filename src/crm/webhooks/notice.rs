@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::crm::time;
 use crate::pipedrive::{Id, Kind};
 
 /// What has happened.
@@ -25,11 +26,12 @@ pub struct Notice {
     pub(super) happened: Happened,
     /// None: it is about something else than what rules write.
     pub(super) entity: Option<(Kind, Id)>,
-    pub(super) company: i64,
+    pub(super) company: Option<i64>,
     /// Whose change it was.
-    pub(super) user: i64,
+    pub(super) user: Option<i64>,
     /// It came over the API.
     pub(super) by_api: bool,
+    /// By Pipedrive's clock; the time of arrival where it does not say.
     pub(super) at: Timestamp,
     /// From 1; later ones come up to minutes late.
     pub(super) attempt: u32,
@@ -69,13 +71,14 @@ struct Meta {
     // Pipedrive writes ids as texts here, and as numbers in the API.
     #[serde(deserialize_with = "text_or_number")]
     entity_id: String,
-    #[serde(deserialize_with = "number_or_text")]
-    company_id: i64,
-    #[serde(deserialize_with = "number_or_text")]
-    user_id: i64,
+    #[serde(default, deserialize_with = "number_or_text")]
+    company_id: Option<i64>,
+    #[serde(default, deserialize_with = "number_or_text")]
+    user_id: Option<i64>,
     #[serde(default)]
     change_source: String,
-    timestamp: Timestamp,
+    #[serde(default)]
+    timestamp: String,
     #[serde(default = "first")]
     attempt: u32,
     #[serde(default)]
@@ -93,9 +96,8 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     })
 }
 
-fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let text = text_or_number(deserializer)?;
-    text.parse().map_err(|_| serde::de::Error::custom(format!("`{text}` is no number")))
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(text_or_number(deserializer)?.parse().ok())
 }
 
 impl Notice {
@@ -141,7 +143,7 @@ impl Notice {
             company: meta.company_id,
             user: meta.user_id,
             by_api: meta.change_source == "api",
-            at: meta.timestamp,
+            at: time::read(&meta.timestamp).unwrap_or_else(Timestamp::now),
             attempt: meta.attempt,
             merged_into,
             data,

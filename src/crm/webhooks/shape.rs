@@ -17,8 +17,8 @@ pub(super) fn entity(kind: Kind, data: &Map<String, Value>, metadata: &Metadata)
     if !kind.is_v2() {
         return entity;
     }
-    for field in standard::fields(kind).iter().filter(|field| is_plain(field.ty)) {
-        if let Some(value) = data.get(field.key) {
+    for field in standard::fields(kind) {
+        if let Some(value) = data.get(field.key).filter(|value| is_plain(field.ty, value)) {
             entity.insert(field.key.to_owned(), value.clone());
         }
     }
@@ -33,23 +33,21 @@ pub(super) fn entity(kind: Kind, data: &Map<String, Value>, metadata: &Metadata)
     entity
 }
 
-/// Types whose values are the same in both.
-const fn is_plain(ty: StandardType) -> bool {
-    matches!(
-        ty,
+/// Whether a value is the same in both.
+fn is_plain(ty: StandardType, value: &Value) -> bool {
+    let has_shape = match ty {
+        StandardType::Text | StandardType::Currency | StandardType::Words(_) => Value::is_string,
+        StandardType::Emails | StandardType::Phones => Value::is_array,
         StandardType::Id
-            | StandardType::Text
-            | StandardType::Emails
-            | StandardType::Phones
-            | StandardType::Number
-            | StandardType::Integer
-            | StandardType::Currency
-            | StandardType::Words(_)
-            | StandardType::User
-            | StandardType::Pipeline
-            | StandardType::Stage
-            | StandardType::Link(_)
-    )
+        | StandardType::Number
+        | StandardType::Integer
+        | StandardType::User
+        | StandardType::Pipeline
+        | StandardType::Stage
+        | StandardType::Link(_) => Value::is_number,
+        _ => return false,
+    };
+    value.is_null() || has_shape(value)
 }
 
 /// `{"type": .., "value": ..}` and the like.
@@ -57,16 +55,16 @@ fn custom(ty: &FieldType, value: &Value) -> Option<Value> {
     if value.is_null() {
         return Some(Value::Null);
     }
-    let part = |name: &str| value.get(name).cloned();
+    let part = |name: &str, has_shape: fn(&Value) -> bool| value.get(name).filter(|part| has_shape(part)).cloned();
     match ty {
-        FieldType::Varchar
-        | FieldType::VarcharAuto
-        | FieldType::Text
-        | FieldType::Phone
-        | FieldType::Double
-        | FieldType::Date => part("value"),
-        FieldType::Monetary => Some(json!({ "value": part("value")?, "currency": part("currency")? })),
-        FieldType::Enum | FieldType::User | FieldType::Org | FieldType::People => part("id"),
+        FieldType::Varchar | FieldType::VarcharAuto | FieldType::Text | FieldType::Phone | FieldType::Date => {
+            part("value", Value::is_string)
+        }
+        FieldType::Double => part("value", Value::is_number),
+        FieldType::Monetary => {
+            Some(json!({ "value": part("value", Value::is_number)?, "currency": part("currency", Value::is_string)? }))
+        }
+        FieldType::Enum | FieldType::User | FieldType::Org | FieldType::People => part("id", Value::is_number),
         FieldType::Set => value.get("values")?.as_array()?.iter().map(|option| option.get("id").cloned()).collect(),
         FieldType::Address => {
             let mut parts = value.as_object()?.clone();

@@ -9,6 +9,7 @@ use pipewright::store::Write;
 use serde_json::{Value, json};
 
 use super::harness::{Rig, Setup, pipewright};
+use crate::support::receiver::{Receiver, Reply as Answer};
 use crate::support::{Reply, request};
 
 /// A day: search sees nothing of what a test writes.
@@ -146,6 +147,31 @@ async fn only_who_has_the_password_is_heard() {
 }
 
 #[tokio::test]
+async fn what_has_another_shape_than_expected_is_taken_for_not_known() {
+    let rig = rig().await;
+    let mut bare = told(
+        &rig,
+        "change",
+        &json!(1),
+        json!({ "name": ["x"], "emails": "y", "phones": { "a": 1 }, "custom_fields": 5, "update_time": 7 }),
+    );
+    tell(&rig, &bare).await;
+    bare["data"]["custom_fields"] =
+        json!({ rig.key("person", "Segment User ID"): { "type": "varchar", "value": { "a": [null] } }, "": null });
+    bare["previous"] = json!({ "emails": 7, "custom_fields": [] });
+    tell(&rig, &bare).await;
+    let meta = bare["meta"].as_object_mut().expect("a map");
+    meta.retain(|key, _| matches!(key.as_str(), "action" | "entity" | "entity_id"));
+    tell(&rig, &bare).await;
+    bare["meta"]["timestamp"] = json!("yesterday");
+    bare["meta"]["entity_id"] = json!(1);
+    tell(&rig, &bare).await;
+    assert_eq!(notices(&rig).await, json!({ "learned": 4 }));
+    rig.run("u9", json!({ "name": "Nine", "email": "y" })).await;
+    assert_ne!(rig.person("u9")["id"], json!(1));
+}
+
+#[tokio::test]
 async fn who_was_entered_by_hand_is_found_without_a_search() {
     let rig = rig().await;
     let bob = rig.aside("/api/v2/persons", json!({ "name": "Bob", "emails": [{ "value": "Bob@Acme.com" }] }))["id"].clone();
@@ -178,6 +204,13 @@ async fn who_was_deleted_or_merged_by_hand_is_not_written_to_in_vain() {
     rig.mock.clear_log();
     rig.run("u1", json!({ "name": "Ada, merged" })).await;
     assert_eq!(calls(&rig), [format!("PATCH /api/v2/persons/{stays}")], "what led to the one leads to the other");
+
+    // Told of as a change, that somebody is deleted is the same.
+    rig.delete_aside(&format!("/api/v2/persons/{stays}"));
+    tell(&rig, &told(&rig, "change", &stays, json!({ "name": "Twin", "is_deleted": true }))).await;
+    rig.mock.clear_log();
+    rig.run("u1", json!({ "name": "Ada, anew" })).await;
+    assert_eq!(calls(&rig), ["GET /api/v2/itemSearch/field", "POST /api/v2/persons"]);
 }
 
 #[tokio::test]
@@ -297,6 +330,32 @@ async fn a_command_registers_checks_and_ends_them() {
     assert_eq!(rig.account_status().await.webhooks.expect("webhooks").subscription, None);
     let said = command(&rig, &["register", "--account", "nobody"]).await;
     assert!(said.starts_with("error: there is no account `nobody`"), "{said}");
+}
+
+#[tokio::test]
+async fn webhooks_that_do_not_arrive_are_seen_by_the_check() {
+    let elsewhere = Receiver::start().await;
+    elsewhere.always(Answer::Status(404));
+    let hooks = format!("webhooks = {{ url = \"{}\", password = \"env:PIPEWRIGHT_TEST_UNSET\" }}", elsewhere.url("/"));
+    let rig = Setup::person(TWO).account(&hooks).own_mirror().start().await;
+    rig.run("u1", json!({ "name": "Ada", "email": "ada@acme.com" })).await;
+    command(&rig, &["register"]).await;
+    rig.aside("/api/v2/persons", json!({ "name": "Told in vain" }));
+    rig.mock.webhooks_settled().await;
+    rig.mock.clear_log();
+    let said = command(&rig, &["check"]).await;
+    assert!(
+        said.starts_with("main: Pipedrive has them, but what it last sent was answered 404: look whether the address"),
+        "{said}"
+    );
+    assert!(rig.queries("/api/v2/persons")[0].contains("updated_since="), "{:?}", rig.queries("/api/v2/persons"));
+    let status = pipewright(&rig, &["status"]).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert_eq!(status.status.code(), Some(1), "{said}");
+    assert!(said.contains("what Pipedrive last sent was answered 404: is the address right"), "{said}");
+    // One that arrives shows that all is well.
+    tell(&rig, &told(&rig, "change", &json!(1), json!({ "name": "Ada" }))).await;
+    assert_eq!(rig.account_status().await.webhooks.expect("webhooks").problem, None);
 }
 
 #[tokio::test]

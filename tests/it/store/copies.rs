@@ -9,7 +9,7 @@ use pipewright::store::sqlite::{Replaced, SqliteStore, backup, restore};
 use pipewright::store::{COPIES, COPY_OF, CopyError, CopyOf, Held, Seq, Store};
 use tempfile::TempDir;
 
-use super::support::{add, all_pending, event, open, options};
+use super::support::{add, all_pending, event, open, options, take_back_to};
 
 fn on(_: u64, _: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -253,10 +253,7 @@ async fn a_copy_says_of_which_moment_it_is_and_a_copy_of_it_says_the_same() {
 #[tokio::test]
 async fn a_backup_of_an_older_version_is_restored_and_brought_up_to_date_at_the_start() {
     let (_opened, _elsewhere, file) = backed_up(100).await;
-    rusqlite::Connection::open(&file)
-        .expect("opens")
-        .execute_batch("ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; PRAGMA user_version = 6;")
-        .expect("writes");
+    take_back_to(6, &rusqlite::Connection::open(&file).expect("opens"));
     let dir = TempDir::new().expect("a directory");
     assert_eq!(put_back(&file, &dir).expect("restores").held.schema, 6);
     let (store, _feed) = SqliteStore::open(options(&dir)).expect("opens");

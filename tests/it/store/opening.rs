@@ -4,7 +4,7 @@ use pipewright::store::sqlite::{OpenOptions, SqliteStore};
 use pipewright::store::{Alias, AsOf, DeliveryState, Erase, NewEvent, Seq, Store, StoreError, TO_FORGET, ToForget, Write};
 use tempfile::TempDir;
 
-use super::support::{add, all_pending, at, event, finish, id, open, options};
+use super::support::{SCHEMA, add, all_pending, at, event, finish, id, open, options, take_back_to};
 
 fn refusal(dir: &TempDir) -> String {
     match SqliteStore::open(options(dir)) {
@@ -92,14 +92,9 @@ async fn a_file_from_before_aliases_is_brought_up_to_date_and_goes_on() {
     opened.store.close().await;
     drop(opened.store);
     // As the version before left it.
-    raw(&opened.dir)
-        .execute_batch(
-            "ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; DROP TABLE aliases; DROP TABLE joined; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
-             ALTER TABLE unmatched DROP COLUMN note; PRAGMA user_version = 4;",
-        )
-        .expect("writes");
+    take_back_to(4, &raw(&opened.dir));
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
-    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), 11);
+    assert_eq!(raw(&opened.dir).pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).expect("reads"), SCHEMA);
     let pending = all_pending(&store, 10).await;
     assert_eq!(pending.iter().map(|p| (p.id.to_string(), p.behind.len())).collect::<Vec<_>>(), [("1/person".to_owned(), 0)]);
     assert_eq!(store.event(Seq(2)).await.expect("reads").expect("is there").note, None);
@@ -121,9 +116,7 @@ async fn a_file_from_before_outcomes_were_counted_counts_what_it_holds() {
     assert_eq!(counted.iter().map(|c| c.deliveries).sum::<u64>(), 3);
     opened.store.close().await;
     drop(opened.store);
-    raw(&opened.dir)
-        .execute_batch("ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; PRAGMA user_version = 6;")
-        .expect("writes");
+    take_back_to(6, &raw(&opened.dir));
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
     assert_eq!(store.outcomes().await.expect("reads"), counted);
 }
@@ -147,7 +140,7 @@ async fn a_file_from_before_erasures_were_as_of_an_event_keeps_its_classes_and_i
     opened.store.commit(vec![old("p"), old("z")]).await.expect("writes");
     opened.store.close().await;
     drop(opened.store);
-    raw(&opened.dir).execute_batch("ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause; DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options; DROP TABLE shadow_counts; DROP TABLE shadow_differences; DROP TABLE outcomes; DROP TABLE joined; PRAGMA user_version = 5;").expect("writes");
+    take_back_to(5, &raw(&opened.dir));
     let (store, _feed) = SqliteStore::open(options(&opened.dir)).expect("opens");
     let noted = store.kv_list(TO_FORGET).await.expect("reads");
     let noted: Vec<ToForget> = noted.iter().map(|(_, wish)| serde_json::from_slice(wish).expect("a note")).collect();

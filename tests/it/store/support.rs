@@ -14,6 +14,33 @@ use tempfile::TempDir;
 /// How long unmatched events are kept.
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// The schema that this version has.
+pub(crate) const SCHEMA: i64 = 11;
+
+/// What takes a schema back to the one before it, newest first.
+const UNDO: &[(i64, &str)] = &[
+    (10, "ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version;"),
+    (9, "DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause;"),
+    (
+        8,
+        "DROP INDEX events_replays; ALTER TABLE events DROP COLUMN replay_options; ALTER TABLE unmatched DROP COLUMN replay_options;",
+    ),
+    (7, "DROP TABLE shadow_counts; DROP TABLE shadow_differences;"),
+    (6, "DROP TABLE outcomes;"),
+    (5, "DROP TABLE joined;"),
+    (
+        4,
+        "DROP TABLE aliases; ALTER TABLE pending DROP COLUMN behind; ALTER TABLE events DROP COLUMN note;
+         ALTER TABLE unmatched DROP COLUMN note;",
+    ),
+];
+
+/// Leaves a file as an earlier version would have.
+pub(crate) fn take_back_to(schema: i64, file: &rusqlite::Connection) {
+    let steps = UNDO.iter().filter(|(to, _)| *to >= schema).map(|(_, step)| *step).collect::<String>();
+    file.execute_batch(&format!("{steps} PRAGMA user_version = {schema};")).expect("writes");
+}
+
 /// A store in a directory of its own.
 pub(crate) struct Opened {
     pub(crate) store: SqliteStore,
