@@ -1,4 +1,4 @@
-//! What a page of a list, or a webhook, tells the match index and the known values.
+//! What a page of a list tells the match index and the known values, and what is news of a webhook.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -68,23 +68,15 @@ impl OfKind {
         learned
     }
 
-    /// What a webhook tells of an entity, for the index; none when something newer was told before.
-    pub(super) fn told(
-        &self,
-        account: &str,
-        kind: Kind,
-        id: &Id,
-        fields: &BTreeSet<Address>,
-        metadata: &Metadata,
-        sight: &Sight,
-    ) -> Option<Vec<Write>> {
+    /// Whether what a webhook tells of an entity is the newest that was told; then the next sweep looks at it again.
+    pub(super) fn is_news(&self, id: &Id, sight: &Sight) -> bool {
         let mut state = self.state.lock();
         if state.newest.is_newer(id, sight.version) {
-            return None;
+            return false;
         }
         state.newest.note(id, sight.version);
         state.seen.remove(id);
-        Some(held(account, kind, id, fields, metadata, &sight.entity).collect())
+        true
     }
 }
 

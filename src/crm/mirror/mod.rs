@@ -209,7 +209,7 @@ impl Mirror {
     }
 
     /// What a webhook tells of an entity, for the match index: what the fields held that hold something else now, and what it holds. None when
-    /// something newer was told before.
+    /// something newer was told before. Other entries stay: we may be writing one just now.
     pub(super) fn told(
         &self,
         account: &Account,
@@ -219,12 +219,13 @@ impl Mirror {
         metadata: &Metadata,
     ) -> Option<Vec<Write>> {
         let Some(mirror) = self.of(kind) else { return Some(Vec::new()) };
+        if !mirror.is_news(id, now) {
+            return None;
+        }
         let mut fields = usual(account, kind, metadata);
         fields.extend(mirror.state.lock().kept.iter().flat_map(|kept| kept.fields.clone()));
-        let mut writes = mirror.told(&account.name, kind, id, &fields, metadata, now)?;
         let fields: Vec<Address> = fields.into_iter().collect();
-        writes.extend(index::follow(&account.name, kind, id, &fields, Some(before), &now.entity, metadata));
-        Some(writes)
+        Some(index::follow(&account.name, kind, id, &fields, Some(before), &now.entity, metadata))
     }
 
     /// Whether a sweep began within this time that has ended: what was seen of entities of the kind and is still known is what they held
