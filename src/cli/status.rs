@@ -154,7 +154,8 @@ fn standing(delivery: &DeliveryStatus) -> String {
 /// What Pipedrive tells of an account by itself.
 fn webhooks(account: &str, of: &WebhooksStatus) -> String {
     let Some(checked) = of.checked_at.filter(|_| of.subscription.is_some()) else {
-        return format!("Webhooks of {account}: not registered yet; run `pipewright webhooks register`\n");
+        let why = of.problem.as_deref().unwrap_or("not registered yet; run `pipewright webhooks register`");
+        return format!("Webhooks of {account}: {}\n", output::printable(why));
     };
     let told = match of.heard_at {
         Some(at) => {

@@ -95,6 +95,9 @@ fn checked(done: &Checked) -> String {
             "Pipedrive has them, but what it last sent was answered {status}: look whether the address in rules.toml leads here. What was \
              missed was asked for"
         ),
+        Checked::Changed { registered: made } => {
+            format!("they were made with other settings; {}. What was missed was asked for", registered(made))
+        }
         Checked::Renewed { registered: made, reason } => {
             let why = reason.as_ref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
             format!("Pipedrive had ended them{why}; {}. What was missed was asked for", registered(made))

@@ -273,8 +273,8 @@ fn webhooks(name: &str, webhooks: &WebhooksConfig, findings: &mut Findings) {
             }
         }
         None => {
-            let d = Diagnostic::error(format!("`{}` is no base URL", webhooks.url));
-            let help = "write the address at which Pipedrive reaches server.listen, such as \"https://events.acme.com\"";
+            let d = Diagnostic::error(format!("`{}` is no base URL", without_user(&webhooks.url)));
+            let help = "write the address at which Pipedrive reaches server.listen, such as \"https://events.acme.com\", without user, query and fragment";
             findings.add(&path("url"), d.help(help));
         }
     }
@@ -282,6 +282,14 @@ fn webhooks(name: &str, webhooks: &WebhooksConfig, findings: &mut Findings) {
         findings.error(&path("user"), "the user name of Basic authorization is not empty and has no colon");
     }
     findings.range(&path("check_every"), webhooks.check_every, Span::secs(10 * MINUTE), Span::secs(3 * DAY));
+}
+
+/// A URL as it may be shown.
+fn without_user(url: &str) -> String {
+    match (url.split_once("//"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}//..@{rest}"),
+        _ => url.to_owned(),
+    }
 }
 
 fn is_local(host: &str) -> bool {
@@ -308,7 +316,7 @@ fn base_url(name: &str, url: &str, findings: &mut Findings) {
             }
         }
         None => {
-            let d = Diagnostic::error(format!("`{url}` is no base URL"));
+            let d = Diagnostic::error(format!("`{}` is no base URL", without_user(url)));
             findings.add(&path, d.help("write scheme and host, such as \"http://127.0.0.1:9000\", without query"));
         }
     }
@@ -316,7 +324,10 @@ fn base_url(name: &str, url: &str, findings: &mut Findings) {
 
 /// Whether a URL is https, and its host; none when it cannot be a base.
 fn scheme_and_host(url: &str) -> Option<(bool, String)> {
-    let uri: http::Uri = url.parse().ok()?;
+    let uri: http::Uri = url.parse().ok().filter(|_| !url.contains('#'))?;
+    // One that is none of 16 bits is part of no address.
+    uri.authority()
+        .filter(|authority| !authority.as_str().contains(':') || uri.port_u16().is_some() || authority.as_str().ends_with(']'))?;
     let https = match uri.scheme_str()? {
         "https" => true,
         "http" => false,

@@ -12,6 +12,9 @@ use super::time;
 use crate::pipedrive::{Entity, Id, Kind};
 use crate::store::Write;
 
+/// Seconds that Pipedrive's clock may be ahead of ours.
+const AHEAD: i64 = 60;
+
 /// What somebody has told of an entity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sight {
@@ -40,9 +43,11 @@ impl Sight {
 
     /// What a webhook of this time tells in the API's shape.
     #[must_use]
-    pub fn part(entity: Entity, sent: Timestamp, at: Timestamp, own: bool) -> Self {
-        let version = changed_at(&entity).unwrap_or_else(|| sent.as_second());
-        Self { version, at: at.as_second(), entity, whole: false, own }
+    pub fn part(entity: Entity, sent: Timestamp, own: bool) -> Self {
+        // Whatever a webhook says, nothing is newer than what Pipedrive answers in a minute.
+        let soon = Timestamp::now().as_second() + AHEAD;
+        let version = changed_at(&entity).unwrap_or_else(|| sent.as_second()).min(soon);
+        Self { version, at: sent.as_second().min(soon), entity, whole: false, own }
     }
 
     /// As the store has it; none of what another version wrote.
@@ -58,8 +63,14 @@ impl Sight {
             kind: kind.as_str().to_owned(),
             id: id.to_string(),
             version: self.version,
-            seen: serde_json::to_vec(self).expect("maps of texts serialise"),
+            seen: self.to_bytes(),
+            // A list is asked for after what it replaces was told; of two webhooks nobody can tell which was last.
+            doubt: (!self.whole).then(|| Self { entity: Entity::new(), own: false, ..self.clone() }.to_bytes()),
         }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("maps of texts serialise")
     }
 
     /// What the entity holds in a field; none when that is not told.

@@ -87,7 +87,8 @@ pub enum Write {
         /// Pipedrive id.
         id: String,
     },
-    /// Makes these the values under which the match index has an entity in one field, and takes its other ones out.
+    /// Makes these the values under which the match index has an entity in one field, and takes its other ones out; those stay that it has
+    /// from an entity that went into it.
     IndexReplace {
         /// Account.
         account: String,
@@ -149,6 +150,8 @@ pub enum Write {
         version: i64,
         /// What was seen (JSON).
         seen: Vec<u8>,
+        /// What is kept instead where something else of the same version was seen before; none: this takes its place.
+        doubt: Option<Vec<u8>>,
     },
     /// Sets a small named value.
     KvPut {

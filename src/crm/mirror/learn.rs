@@ -54,10 +54,13 @@ impl OfKind {
             if state.seen.get(&id) != Some(&digest) {
                 learned.writes.extend(sight.as_ref().map(|sight| sight.write(account, kind, &id)));
             }
-            if let Some(sight) = sight {
-                state.newest.note(&id, sight.version);
+            let sight_version = sight.map(|sight| sight.version);
+            if let Some(version) = sight_version {
+                state.newest.note(&id, version);
             }
-            if state.has_written(&id, asked) {
+            // A webhook may have told of a change while the page was on its way.
+            let is_old = sight_version.is_some_and(|version| state.newest.is_newer(&id, version));
+            if state.has_written(&id, asked) || is_old {
                 continue;
             }
             if state.seen.get(&id) != Some(&digest) {
@@ -68,16 +71,27 @@ impl OfKind {
         learned
     }
 
-    /// Whether what a webhook tells of an entity is the newest that was told; then the next sweep looks at it again.
-    pub(super) fn is_news(&self, id: &Id, sight: &Sight) -> bool {
+    /// Whether what a webhook tells of an entity is the newest that was told; the next sweep looks at it again in any case.
+    pub(super) fn age(&self, id: &Id, version: i64) -> Age {
         let mut state = self.state.lock();
-        if state.newest.is_newer(id, sight.version) {
-            return false;
-        }
-        state.newest.note(id, sight.version);
         state.seen.remove(id);
-        true
+        let age = state.newest.age(id, version);
+        if age == Age::New {
+            state.newest.note(id, version);
+        }
+        age
     }
+}
+
+/// How old news are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Nothing newer was told.
+    New,
+    /// Something newer was told.
+    Old,
+    /// Something newer may have been told, and be forgotten.
+    Unknown,
 }
 
 /// What it holds in these fields. One in which it holds nothing may be known here before it is there, by an import of ids.
@@ -102,15 +116,33 @@ fn digest(entity: &Entity) -> u64 {
 }
 
 /// The newest changes that were told of late, so that what comes late, out of order, is known to be old.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Newest {
+    /// When it began to be noted.
+    began: i64,
     of: HashMap<Id, i64>,
     newest: i64,
     /// How many were left when it was last tidied.
     kept: usize,
 }
 
+impl Default for Newest {
+    fn default() -> Self {
+        Self { began: Timestamp::now().as_second(), of: HashMap::new(), newest: 0, kept: 0 }
+    }
+}
+
 impl Newest {
+    fn age(&self, id: &Id, version: i64) -> Age {
+        if self.is_newer(id, version) {
+            Age::Old
+        } else if version < self.began || version + LATE < self.newest {
+            Age::Unknown
+        } else {
+            Age::New
+        }
+    }
+
     fn note(&mut self, id: &Id, version: i64) {
         self.newest = self.newest.max(version);
         if version + LATE < self.newest {

@@ -36,7 +36,7 @@ use crate::config::MirrorMode;
 use crate::pipedrive::{Entity, Id, Kind, Session};
 use crate::store::{StoreError, Write};
 
-use learn::Newest;
+use learn::{Age, Newest};
 use state::Kept;
 pub use state::{Standing, forget_all, forget_list};
 
@@ -60,6 +60,17 @@ pub const MIRRORED: [Kind; 3] = [Kind::Person, Kind::Organization, Kind::Deal];
 #[derive(Debug, Default)]
 pub struct Mirror {
     kinds: [OfKind; MIRRORED.len()],
+}
+
+/// What a webhook tells the match index.
+#[derive(Debug)]
+pub(super) enum News {
+    /// This.
+    New(Vec<Write>),
+    /// Something newer was told before.
+    Old,
+    /// Something newer may have been told before: a sweep tells what is true now.
+    Late,
 }
 
 /// The mirror of one kind.
@@ -208,8 +219,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// What a webhook tells of an entity, for the match index: what the fields held that hold something else now, and what it holds. None when
-    /// something newer was told before. Other entries stay: we may be writing one just now.
+    /// What a webhook tells of an entity, for the match index: what the fields held that hold something else now, and what it holds. Other
+    /// entries stay: we may be writing one just now.
     pub(super) fn told(
         &self,
         account: &Account,
@@ -217,15 +228,29 @@ impl Mirror {
         id: &Id,
         (before, now): (&Entity, &Sight),
         metadata: &Metadata,
-    ) -> Option<Vec<Write>> {
-        let Some(mirror) = self.of(kind) else { return Some(Vec::new()) };
-        if !mirror.is_news(id, now) {
-            return None;
+    ) -> News {
+        let Some(mirror) = self.of(kind) else { return News::New(Vec::new()) };
+        match mirror.age(id, now.version) {
+            Age::Old => return News::Old,
+            Age::Unknown => return News::Late,
+            Age::New => {}
         }
         let mut fields = usual(account, kind, metadata);
         fields.extend(mirror.state.lock().kept.iter().flat_map(|kept| kept.fields.clone()));
         let fields: Vec<Address> = fields.into_iter().collect();
-        Some(index::follow(&account.name, kind, id, &fields, Some(before), &now.entity, metadata))
+        News::New(index::follow(&account.name, kind, id, &fields, Some(before), &now.entity, metadata))
+    }
+
+    /// Whether a webhook's deletion of an entity is the newest that was told of it.
+    pub(super) fn told_gone(&self, kind: Kind, id: &Id, at: i64) -> bool {
+        self.of(kind).is_none_or(|mirror| mirror.age(id, at) != Age::Old)
+    }
+
+    /// The next sweep looks at an entity again.
+    pub(super) fn look_again(&self, kind: Kind, id: &Id) {
+        if let Some(mirror) = self.of(kind) {
+            mirror.state.lock().seen.remove(id);
+        }
     }
 
     /// Whether a sweep began within this time that has ended: what was seen of entities of the kind and is still known is what they held

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::notice::{Happened, Notice};
 use super::shape;
+use crate::crm::mirror::News;
 use crate::crm::{Account, Known, Sight, index};
 use crate::pipedrive::{Id, Kind, is_deleted};
 use crate::store::{StoreError, Write};
@@ -50,49 +51,78 @@ pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, St
     }
     let Some((kind, id)) = &notice.entity else { return Ok(Heard::Other) };
     let is_own = notice.by_api && notice.user == Some(me);
+    let known = Known::load(&*account.store, &account.name, *kind, id).await?;
     let writes = match (notice.happened, &notice.data) {
         (Happened::Deleted, _) if is_own => return Ok(Heard::Own),
-        (Happened::Deleted, _) => gone(account, *kind, id, notice.merged_into.as_ref()),
+        (Happened::Deleted, _) => match gone(account, &known, *kind, id, notice) {
+            Some(writes) => writes,
+            None => return Ok(Heard::Old),
+        },
         // A list would have it as deleted, too.
-        (Happened::Created | Happened::Changed, Some(data)) if is_deleted(*kind, data) => gone(account, *kind, id, None),
+        (Happened::Created | Happened::Changed, Some(data)) if is_deleted(*kind, data) => {
+            match gone(account, &known, *kind, id, notice) {
+                Some(writes) => writes,
+                None => return Ok(Heard::Old),
+            }
+        }
         (Happened::Created | Happened::Changed, Some(data)) => {
             let mut entity = shape::entity(*kind, data, &metadata);
             entity.entry("id").or_insert_with(|| id.to_json());
-            let at = Timestamp::now();
-            let sight = Sight::part(entity, notice.at, at, is_own);
-            let known = Known::load(&*account.store, &account.name, *kind, id).await?;
-            match known.version() {
-                Some(version) if version > sight.version => return Ok(Heard::Old),
-                Some(version) if version == sight.version && is_own => return Ok(Heard::Own),
-                _ => {}
+            let sight = Sight::part(entity, notice.at, is_own);
+            if known.version().is_some_and(|version| version > sight.version) {
+                return Ok(Heard::Old);
             }
-            let mut writes = vec![sight.write(&account.name, *kind, id)];
-            if notice.attempt > 1 {
-                // It comes minutes late, and what was told meanwhile a restart may have forgotten: a sweep tells what is true now.
-                account.webhooks.missed_since(Timestamp::from_second(sight.version).unwrap_or(notice.at));
-            } else {
-                let before = notice.previous.as_ref().map(|before| shape::entity(*kind, before, &metadata)).unwrap_or_default();
-                let told = account.mirror.told(account, *kind, id, (&before, &sight), &metadata);
-                let Some(index) = told else { return Ok(Heard::Old) };
-                writes.extend(index);
+            let known_already = is_own && known.version() == Some(sight.version);
+            let mut writes: Vec<Write> = (!known_already).then(|| sight.write(&account.name, *kind, id)).into_iter().collect();
+            let before = notice.previous.as_ref().map(|before| shape::entity(*kind, before, &metadata)).unwrap_or_default();
+            let news = match notice.attempt {
+                0 | 1 => account.mirror.told(account, *kind, id, (&before, &sight), &metadata),
+                // It comes minutes late, and what was told meanwhile a restart may have forgotten.
+                _ => News::Late,
+            };
+            match news {
+                News::New(index) => writes.extend(index),
+                News::Old => return Ok(Heard::Old),
+                News::Late => {
+                    account.mirror.look_again(*kind, id);
+                    account.webhooks.missed_since(Timestamp::from_second(sight.version).unwrap_or(notice.at));
+                }
+            }
+            if known_already {
+                // What it holds in match fields that the request did not name, somebody else may have changed shortly before.
+                commit(account, writes).await?;
+                return Ok(Heard::Own);
             }
             writes
         }
         // Only what is gone has no values.
         (Happened::Created | Happened::Changed, None) => return Ok(Heard::Other),
     };
+    commit(account, writes).await?;
+    Ok(Heard::Learned)
+}
+
+async fn commit(account: &Account, writes: Vec<Write>) -> Result<(), StoreError> {
     if !writes.is_empty() {
         account.store.commit(writes.clone()).await?;
         account.learned(&writes);
     }
-    Ok(Heard::Learned)
+    Ok(())
 }
 
-/// A lead that is gone may have become a deal, which is found by what is known of the lead: that is forgotten once it was looked for.
-fn gone(account: &Account, kind: Kind, id: &Id, merged_into: Option<&Id>) -> Vec<Write> {
-    match (kind, merged_into) {
-        (Kind::Lead, _) => Vec::new(),
-        (_, Some(into)) => vec![index::remap(&account.name, kind, id, into)],
-        (_, None) => vec![index::forget(&account.name, kind, id)],
+/// What is forgotten of one that is gone; none when it may be there again. A deletion that comes late tells nothing that a refused write will
+/// not: it may have been taken back. A lead that is gone may have become a deal, which is found by what is known of the lead: that is
+/// forgotten once it was looked for.
+fn gone(account: &Account, known: &Known, kind: Kind, id: &Id, notice: &Notice) -> Option<Vec<Write>> {
+    let at = notice.at.as_second();
+    if notice.attempt > 1 || known.version().is_some_and(|version| version > at) || !account.mirror.told_gone(kind, id, at) {
+        return None;
     }
+    let into = notice.merged_into.as_ref().map(|into| account.webhooks.merged(kind, id, into));
+    Some(match (kind, into) {
+        (Kind::Lead, _) => Vec::new(),
+        (_, Some(into)) if into == *id => Vec::new(),
+        (_, Some(into)) => vec![index::remap(&account.name, kind, id, &into)],
+        (_, None) => vec![index::forget(&account.name, kind, id)],
+    })
 }

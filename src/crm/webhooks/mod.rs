@@ -12,13 +12,14 @@ mod notice;
 mod shape;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::Account;
+use crate::pipedrive::{Id, Kind};
 use crate::store::StoreError;
 
 pub use hear::Heard;
@@ -47,7 +48,12 @@ struct State {
     missed_since: Option<Timestamp>,
     /// What is wrong with the subscription.
     problem: Option<String>,
+    /// What went into what, of late: merges may be told in another order than that in which they were made.
+    merged: HashMap<(Kind, Id), Id>,
 }
+
+/// Merges that are remembered.
+const MERGES: usize = 10_000;
 
 /// How the webhooks of an account stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +81,20 @@ impl Webhooks {
         state.missed_since = Some(earliest);
     }
 
+    /// Notes that one went into another; answers where that is now.
+    fn merged(&self, kind: Kind, id: &Id, into: &Id) -> Id {
+        let mut state = self.state.lock();
+        let (mut last, mut steps) = (into.clone(), 0);
+        while let Some(next) = state.merged.get(&(kind, last.clone())).filter(|next| *next != id && steps < MERGES) {
+            (last, steps) = (next.clone(), steps + 1);
+        }
+        if state.merged.len() >= MERGES {
+            state.merged.clear();
+        }
+        state.merged.insert((kind, id.clone()), last.clone());
+        last
+    }
+
     /// Takes in what Pipedrive tells of an account.
     ///
     /// # Errors
@@ -83,9 +103,11 @@ impl Webhooks {
         let heard = hear::hear(account, notice).await?;
         account.metrics.webhook_heard(&account.name, heard.as_str());
         let mut state = self.state.lock();
-        state.heard = Some(Timestamp::now());
-        // Whatever it was, they arrive.
-        state.problem = None;
+        if !matches!(heard, Heard::Foreign { .. }) {
+            state.heard = Some(Timestamp::now());
+            // Whatever it was, they arrive.
+            state.problem = None;
+        }
         *state.counts.entry(heard.as_str()).or_default() += 1;
         Ok(heard)
     }

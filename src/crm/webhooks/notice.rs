@@ -1,4 +1,6 @@
 //! What Pipedrive sends: version 2 of its webhooks.
+//!
+//! Invariant: what is said of a body that is not taken repeats nothing of it, since it goes to the log.
 
 use std::fmt;
 
@@ -78,15 +80,11 @@ struct Meta {
     #[serde(default)]
     change_source: String,
     #[serde(default)]
-    timestamp: String,
-    #[serde(default = "first")]
-    attempt: u32,
+    timestamp: Value,
+    #[serde(default, deserialize_with = "number_or_text")]
+    attempt: Option<i64>,
     #[serde(default)]
     merged_to_id: Value,
-}
-
-const fn first() -> u32 {
-    1
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -108,17 +106,21 @@ impl Notice {
     pub fn read(bytes: &[u8]) -> Result<Self, NotANotice> {
         let wrong = |what: String| NotANotice(what);
         // Version 1.0 has another `meta`: what it lacks would be complained about first.
-        let body: Value = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
+        let body: Value = serde_json::from_slice(bytes)
+            .map_err(|e| wrong(format!("it is not JSON at line {}, column {}", e.line(), e.column())))?;
         let version = body.pointer("/meta/version").and_then(Value::as_str).unwrap_or("2.0");
         if !version.starts_with("2.") {
-            return Err(wrong(format!("`meta.version` is {version}; `pipewright webhooks register` makes one of version 2.0")));
+            let help = "`meta.version` is another one; `pipewright webhooks register` makes one of version 2.0";
+            return Err(wrong(help.to_owned()));
         }
-        let Body { meta, data, previous } = Body::deserialize(body).map_err(|e| wrong(e.to_string()))?;
+        let Body { meta, data, previous } = Body::deserialize(body).map_err(|_| {
+            wrong("`meta` with `action`, `entity` and `entity_id`, `data` and `previous` have another shape".to_owned())
+        })?;
         let happened = match meta.action.as_str() {
             "create" => Happened::Created,
             "change" => Happened::Changed,
             "delete" => Happened::Deleted,
-            other => return Err(wrong(format!("`meta.action` is `{other}`"))),
+            _ => return Err(wrong("`meta.action` is none of create, change and delete".to_owned())),
         };
         let entity = match Kind::parse(&meta.entity) {
             Some(kind) => {
@@ -143,8 +145,8 @@ impl Notice {
             company: meta.company_id,
             user: meta.user_id,
             by_api: meta.change_source == "api",
-            at: time::read(&meta.timestamp).unwrap_or_else(Timestamp::now),
-            attempt: meta.attempt,
+            at: meta.timestamp.as_str().and_then(time::read).unwrap_or_else(Timestamp::now),
+            attempt: meta.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
             merged_into,
             data,
             previous,

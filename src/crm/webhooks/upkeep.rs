@@ -61,6 +61,11 @@ pub enum Checked {
         /// What was answered.
         status: u16,
     },
+    /// Address, user or password are others in `rules.toml` than it was made with: it was made anew, and what was missed is asked for.
+    Changed {
+        /// The new one.
+        registered: Registered,
+    },
     /// Pipedrive did not have it any more: it was made anew, and what was missed is asked for.
     Renewed {
         /// The new one.
@@ -212,7 +217,7 @@ impl Webhooks {
                 }
                 let registered = self.register_among(account, session, config, password, &listed).await?;
                 self.missed_since(kept.checked_at);
-                Ok(Checked::Renewed { registered, reason })
+                Ok(if as_configured { Checked::Renewed { registered, reason } } else { Checked::Changed { registered } })
             }
         }
     }
@@ -279,6 +284,12 @@ pub async fn keep(account: &Account, password: &Secret) {
     let webhooks = &account.webhooks;
     let Ok(config) = configured(account) else { return };
     let between = SignedDuration::try_from(config.check_every.get()).unwrap_or(SignedDuration::MAX);
+    if let Some(kept) = webhooks.kept()
+        && (kept.url != config.address(&account.name) || kept.auth != auth(config, password))
+    {
+        let problem = "its url, user or password were changed in rules.toml: run `pipewright webhooks register`";
+        webhooks.state.lock().problem = Some(problem.to_owned());
+    }
     // Pipedrive sends again after 3 seconds, so that a short stop misses nothing.
     if let Some(kept) = webhooks.kept()
         && Timestamp::now().duration_since(kept.alive_at).unsigned_abs() > 2 * BEAT

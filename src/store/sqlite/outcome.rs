@@ -160,7 +160,7 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
         Write::IndexReplace { account, kind, id, field, values } => {
             let (account, kind, field) = (names.id(conn, account)?, names.id(conn, kind)?, names.id(conn, field)?);
             let held: Vec<String> = conn
-                .prepare_cached("SELECT value FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3 AND field = ?4")?
+                .prepare_cached("SELECT value FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3 AND field = ?4 AND merged IS NULL")?
                 .query_map(params![account, kind, id, field], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for gone in held.iter().filter(|value| !values.contains(value)) {
@@ -185,8 +185,8 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
         Write::Remap { account, kind, from, to } => {
             let (account, kind) = (names.id(conn, account)?, names.id(conn, kind)?);
             run(
-                "INSERT INTO match_index (account, kind, field, value, id)
-                 SELECT account, kind, field, value, ?4 FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3
+                "INSERT INTO match_index (account, kind, field, value, id, merged)
+                 SELECT account, kind, field, value, ?4, 1 FROM match_index WHERE account = ?1 AND kind = ?2 AND id = ?3
                  ON CONFLICT DO NOTHING",
                 params![account, kind, from, to],
             )?;
@@ -203,10 +203,10 @@ fn one(conn: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<
              ON CONFLICT (account, kind, id) DO UPDATE SET known = excluded.known",
             params![names.id(conn, account)?, names.id(conn, kind)?, id, values],
         ),
-        Write::KnownSee { account, kind, id, version, seen } => run(
-            "UPDATE known SET seen = ?5, seen_version = ?4
+        Write::KnownSee { account, kind, id, version, seen, doubt } => run(
+            "UPDATE known SET seen = CASE WHEN ?6 IS NOT NULL AND seen_version = ?4 AND seen != ?5 THEN ?6 ELSE ?5 END, seen_version = ?4
              WHERE account = ?1 AND kind = ?2 AND id = ?3 AND (seen_version IS NULL OR seen_version <= ?4)",
-            params![names.id(conn, account)?, names.id(conn, kind)?, id, version, seen],
+            params![names.id(conn, account)?, names.id(conn, kind)?, id, version, seen, doubt],
         ),
         Write::KvPut { space, key, value } => run(
             "INSERT INTO kv (space, key, value) VALUES (?1, ?2, ?3)

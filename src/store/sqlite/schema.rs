@@ -79,10 +79,12 @@ CREATE TABLE causes (id TEXT PRIMARY KEY, class TEXT NOT NULL, what TEXT NOT NUL
 ALTER TABLE runs ADD COLUMN cause TEXT;
 ";
 
-/// What lists and webhooks have told of an entity since its known values were written, and the time of that change in seconds.
+/// What lists and webhooks have told of an entity since its known values were written, and the time of that change in seconds; entries of the
+/// match index that an entity has from one that went into it.
 const SEEN: &str = "
 ALTER TABLE known ADD COLUMN seen BLOB;
 ALTER TABLE known ADD COLUMN seen_version INTEGER;
+ALTER TABLE match_index ADD COLUMN merged INTEGER;
 ";
 
 const INITIAL: &str = "

@@ -5,12 +5,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use jiff::Timestamp;
 use pipewright::pipedrive::{Body, Method, Request};
-use pipewright::store::Write;
+use pipewright::store::{DeliveryState, Write};
 use serde_json::{Value, json};
 
 use super::harness::{Rig, Setup, pipewright};
 use crate::support::receiver::{Receiver, Reply as Answer};
-use crate::support::{Reply, request};
+use crate::support::{Reply, request, write};
 
 /// A day: search sees nothing of what a test writes.
 const BLIND: Duration = Duration::from_secs(86_400);
@@ -131,10 +131,10 @@ async fn only_who_has_the_password_is_heard() {
         (
             first.to_string(),
             "not_a_pipedrive_webhook",
-            "`meta.version` is 1.0; `pipewright webhooks register` makes one of version 2.0",
+            "`meta.version` is another one; `pipewright webhooks register` makes one of version 2.0",
         ),
-        (unknown.to_string(), "not_a_pipedrive_webhook", "`meta.action` is `explode`"),
-        ("{".to_owned(), "not_a_pipedrive_webhook", "EOF"),
+        (unknown.to_string(), "not_a_pipedrive_webhook", "`meta.action` is none of create, change and delete"),
+        ("{".to_owned(), "not_a_pipedrive_webhook", "it is not JSON at line 1, column 1"),
         (told(&rig, "change", &json!(0), json!({})).to_string(), "not_a_pipedrive_webhook", "`meta.entity_id` is no id"),
     ] {
         let reply = post_as(&rig, "pipewright:mock", "main", &body).await;
@@ -355,6 +355,104 @@ async fn webhooks_that_do_not_arrive_are_seen_by_the_check() {
     assert!(said.contains("what Pipedrive last sent was answered 404: is the address right"), "{said}");
     // One that arrives shows that all is well.
     tell(&rig, &told(&rig, "change", &json!(1), json!({ "name": "Ada" }))).await;
+    assert_eq!(rig.account_status().await.webhooks.expect("webhooks").problem, None);
+}
+
+#[tokio::test]
+async fn a_deletion_that_comes_late_takes_nothing_away() {
+    let rig = rig().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    let ada = rig.person("u1")["id"].clone();
+    // It was restored since, and changed.
+    let mut late = notice(&rig, "delete", "person", &ada, Value::Null);
+    late["meta"]["timestamp"] = json!(later(-600));
+    tell(&rig, &late).await;
+    late["meta"]["timestamp"] = json!(later(0));
+    late["meta"]["attempt"] = json!("2");
+    tell(&rig, &late).await;
+    assert_eq!(notices(&rig).await, json!({ "old": 2 }));
+    rig.mock.clear_log();
+    rig.run("u1", json!({ "name": "Ada L." })).await;
+    assert_eq!((calls(&rig), rig.persons("u1")), (vec![format!("PATCH /api/v2/persons/{ada}")], 1));
+}
+
+#[tokio::test]
+async fn two_webhooks_of_one_second_are_not_put_in_an_order() {
+    let more = "write = \"differs\"\nreread_after = \"1h\"";
+    let rig = Setup::new().rule_with("person", "type = \"identify\"", TWO, more).account(HOOKS).start().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    let ada = rig.person("u1")["id"].clone();
+    age(&rig, &ada, 100).await;
+    let at = later(-50);
+    for name in ["Second", "Ada"] {
+        tell(&rig, &told(&rig, "change", &ada, json!({ "name": name, "update_time": at, "custom_fields": {} }))).await;
+    }
+    rig.by_hand("person", &ada, json!({ "name": "Second" }));
+    rig.mock.clear_log();
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    assert_eq!(calls(&rig), [format!("GET /api/v2/persons/{ada}"), format!("PATCH /api/v2/persons/{ada}")]);
+}
+
+#[tokio::test]
+async fn what_was_told_before_the_start_takes_nothing_out_of_the_index() {
+    let rig = rig().await;
+    let mail = |value: &str| json!([{ "label": "work", "value": value, "primary": true }]);
+    let bob = rig.aside("/api/v2/persons", json!({ "name": "Bob", "emails": [{ "value": "bob@acme.com" }] }))["id"].clone();
+    tell(&rig, &told(&rig, "create", &bob, json!({ "name": "Bob", "emails": mail("bob@acme.com"), "update_time": later(0) })))
+        .await;
+    // He had another address for a moment, long ago.
+    let mut old =
+        told(&rig, "change", &bob, json!({ "name": "Bob", "emails": mail("other@acme.com"), "update_time": later(-900) }));
+    old["previous"] = json!({ "emails": mail("bob@acme.com") });
+    tell(&rig, &old).await;
+    rig.run("u1", json!({ "name": "Bob", "email": "bob@acme.com" })).await;
+    assert_eq!(rig.person("u1")["id"], bob);
+    rig.run("u2", json!({ "name": "Other", "email": "other@acme.com" })).await;
+    assert_ne!(rig.person("u2")["id"], bob);
+}
+
+#[tokio::test]
+async fn merges_lead_to_the_last_in_whatever_order_they_are_told_and_lists_leave_that_alone() {
+    let rig = Setup::person(TWO).account(HOOKS).own_mirror().start().await;
+    rig.mock.set_search_lag(BLIND);
+    let mut ids = Vec::new();
+    for user in ["a", "b", "c"] {
+        rig.run(user, json!({ "name": user, "email": format!("{user}@acme.com") })).await;
+        ids.push(rig.person(user)["id"].clone());
+    }
+    // As in Pipedrive: b went into c after a had gone into b.
+    for (gone, into) in [(1, 2), (0, 1), (2, 2)] {
+        let mut merged = notice(&rig, "delete", "person", &ids[gone], Value::Null);
+        merged["meta"]["merged_to_id"] = json!(ids[into].to_string());
+        tell(&rig, &merged).await;
+    }
+    for gone in &ids[..2] {
+        rig.delete_aside(&format!("/api/v2/persons/{gone}"));
+    }
+    rig.by_hand("person", &ids[2], json!({ "job_title": "CEO" }));
+    // Somebody new makes for a sweep, which lists the one that stays with what it holds itself.
+    rig.run("d", json!({ "name": "D", "email": "d@acme.com" })).await;
+    for user in ["a", "b", "c"] {
+        rig.mock.clear_log();
+        let row = rig.run(user, json!({ "name": format!("{user} again") })).await;
+        let last = &ids[2];
+        assert_eq!((row.state, calls(&rig)), (DeliveryState::Done, vec![format!("PATCH /api/v2/persons/{last}")]), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_were_changed_since_are_told() {
+    let rig = Setup::person(TWO).account(HOOKS).start().await;
+    rig.run("u1", json!({ "name": "Ada" })).await;
+    command(&rig, &["register"]).await;
+    let rules = std::fs::read_to_string(rig.dir.path().join("rules.toml")).expect("reads");
+    write(rig.dir.path(), "rules.toml", &rules.replace("webhooks = { url", "webhooks = { user = \"other\", url"));
+    let outcome = rig.daemon().reload().reload().await;
+    assert!(matches!(outcome, pipewright::reload::ReloadOutcome::Swapped { .. }), "{outcome:?}");
+    crate::support::wait_until("it is told", async || rig.account_status().await.webhooks.expect("webhooks").problem).await;
+    let said = command(&rig, &["check"]).await;
+    assert!(said.starts_with("main: they were made with other settings; registered: Pipedrive tells "), "{said}");
+    assert!(said.contains("(subscription 2); ended an earlier one: 1."), "{said}");
     assert_eq!(rig.account_status().await.webhooks.expect("webhooks").problem, None);
 }
 

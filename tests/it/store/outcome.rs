@@ -260,7 +260,7 @@ async fn what_was_seen_stands_beside_known_values_and_the_newer_stays() {
     };
     let see = |id: &str, version: i64, seen: &[u8]| {
         let [account, kind, id] = names(id);
-        Write::KnownSee { account, kind, id, version, seen: seen.to_vec() }
+        Write::KnownSee { account, kind, id, version, seen: seen.to_vec(), doubt: None }
     };
     let row = async || opened.store.known_get("main", "person", "1").await.expect("reads").expect("a row");
     opened.store.commit(vec![known(b"a"), see("1", 7, b"seven"), see("2", 7, b"nobody's")]).await.expect("commits");

@@ -19,7 +19,10 @@ pub(crate) const SCHEMA: i64 = 11;
 
 /// What takes a schema back to the one before it, newest first.
 const UNDO: &[(i64, &str)] = &[
-    (10, "ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version;"),
+    (
+        10,
+        "ALTER TABLE known DROP COLUMN seen; ALTER TABLE known DROP COLUMN seen_version; ALTER TABLE match_index DROP COLUMN merged;",
+    ),
     (9, "DROP TABLE causes; ALTER TABLE runs DROP COLUMN cause;"),
     (
         8,
