@@ -97,7 +97,7 @@ impl From<WebhooksError> for Failed {
     fn from(error: WebhooksError) -> Self {
         let status = match &error {
             WebhooksError::NotConfigured(_) | WebhooksError::NotRegistered(_) => StatusCode::CONFLICT,
-            WebhooksError::Api(_) | WebhooksError::Sweep(_) => StatusCode::BAD_GATEWAY,
+            WebhooksError::NotAdmin(_) | WebhooksError::Api(_) | WebhooksError::Sweep(_) => StatusCode::BAD_GATEWAY,
             WebhooksError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())

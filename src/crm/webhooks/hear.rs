@@ -51,21 +51,16 @@ pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, St
     }
     let Some((kind, id)) = &notice.entity else { return Ok(Heard::Other) };
     let is_own = notice.by_api && notice.user == Some(me);
+    // Told of as a change, too, as lists have it.
+    let is_gone = notice.happened == Happened::Deleted || notice.data.as_ref().is_some_and(|data| is_deleted(*kind, data));
     let known = Known::load(&*account.store, &account.name, *kind, id).await?;
     let writes = match (notice.happened, &notice.data) {
         (Happened::Deleted, _) if is_own => return Ok(Heard::Own),
-        (Happened::Deleted, _) => match gone(account, &known, *kind, id, notice) {
+        _ if is_gone => match gone(account, &known, *kind, id, notice) {
             Some(writes) => writes,
             None => return Ok(Heard::Old),
         },
-        // A list would have it as deleted, too.
-        (Happened::Created | Happened::Changed, Some(data)) if is_deleted(*kind, data) => {
-            match gone(account, &known, *kind, id, notice) {
-                Some(writes) => writes,
-                None => return Ok(Heard::Old),
-            }
-        }
-        (Happened::Created | Happened::Changed, Some(data)) => {
+        (_, Some(data)) => {
             let mut entity = shape::entity(*kind, data, &metadata);
             entity.entry("id").or_insert_with(|| id.to_json());
             let sight = Sight::part(entity, notice.at, is_own);
@@ -96,7 +91,7 @@ pub(super) async fn hear(account: &Account, notice: &Notice) -> Result<Heard, St
             writes
         }
         // Only what is gone has no values.
-        (Happened::Created | Happened::Changed, None) => return Ok(Heard::Other),
+        (_, None) => return Ok(Heard::Other),
     };
     commit(account, writes).await?;
     Ok(Heard::Learned)
@@ -111,11 +106,13 @@ async fn commit(account: &Account, writes: Vec<Write>) -> Result<(), StoreError>
 }
 
 /// What is forgotten of one that is gone; none when it may be there again. A deletion that comes late tells nothing that a refused write will
-/// not: it may have been taken back. A lead that is gone may have become a deal, which is found by what is known of the lead: that is
+/// not: it may have been taken back; that a merge was made stays true. A lead that is gone may have become a deal, which is found by what is known of the lead: that is
 /// forgotten once it was looked for.
 fn gone(account: &Account, known: &Known, kind: Kind, id: &Id, notice: &Notice) -> Option<Vec<Write>> {
     let at = notice.at.as_second();
-    if notice.attempt > 1 || known.version().is_some_and(|version| version > at) || !account.mirror.told_gone(kind, id, at) {
+    let may_be_back = notice.attempt > 1 || known.version().is_some_and(|version| version > at);
+    // Nobody takes a merge back.
+    if notice.merged_into.is_none() && (may_be_back || !account.mirror.told_gone(kind, id, at)) {
         return None;
     }
     let into = notice.merged_into.as_ref().map(|into| account.webhooks.merged(kind, id, into));

@@ -10,7 +10,7 @@ use super::Webhooks;
 use crate::config::{Secret, WebhooksConfig};
 use crate::crm::{Account, FindError};
 use crate::failure::FailureClass;
-use crate::pipedrive::{ApiError, Caller, NewWebhook, Session, Trace, Webhook};
+use crate::pipedrive::{ApiError, Caller, ErrorKind, NewWebhook, Session, Trace, Webhook};
 use crate::store::{StoreError, Write};
 
 /// Where the store keeps it; the key is the account's name.
@@ -86,9 +86,14 @@ pub enum WebhooksError {
     /// There is none to check.
     #[error("no webhooks were registered for account `{0}`: run `pipewright webhooks register`")]
     NotRegistered(String),
+    /// The token's user may not have webhooks.
+    #[error(
+        "{0}: webhooks need the token of an admin; give one to `api_token` of the account, or make its user an admin in Pipedrive"
+    )]
+    NotAdmin(#[source] ApiError),
     /// Pipedrive did not do it.
     #[error(transparent)]
-    Api(#[from] ApiError),
+    Api(ApiError),
     /// The store did not.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,13 +102,22 @@ pub enum WebhooksError {
     Sweep(#[from] FindError),
 }
 
+impl From<ApiError> for WebhooksError {
+    fn from(error: ApiError) -> Self {
+        match error.kind {
+            ErrorKind::Account { status: 403, .. } => Self::NotAdmin(error),
+            _ => Self::Api(error),
+        }
+    }
+}
+
 impl WebhooksError {
     /// The failure class.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
             Self::NotConfigured(_) | Self::NotRegistered(_) => FailureClass::Misconfigured,
-            Self::Api(error) => error.class(),
+            Self::NotAdmin(error) | Self::Api(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Sweep(error) => error.class(),
         }
@@ -232,11 +246,12 @@ impl Webhooks {
         let kept = self.kept().map(|kept| kept.id);
         let mut ended = Vec::new();
         let listed = session.webhooks().await?;
+        // First, or a check would make anew what was ended just before the daemon died. What is still there then, the command finds again.
+        self.store(account, None).await?;
         for webhook in listed.iter().filter(|webhook| webhook.subscription_url == url || Some(webhook.id) == kept) {
             session.delete_webhook(webhook.id).await?;
             ended.push(webhook.id);
         }
-        self.store(account, None).await?;
         self.state.lock().problem = None;
         Ok(ended)
     }
@@ -255,7 +270,7 @@ impl Webhooks {
         Ok(done?)
     }
 
-    /// Notes that the daemon runs.
+    /// Notes that the daemon runs, where there is a subscription.
     async fn beat(&self, account: &Account) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         match self.kept() {
@@ -299,19 +314,20 @@ pub async fn keep(account: &Account, password: &Secret) {
     let mut not_before = Timestamp::MIN;
     loop {
         let now = Timestamp::now();
-        if let Some(kept) = webhooks.kept() {
-            let session = account.client.session(Trace::default()).on_behalf_of(Caller::background());
-            let is_due = now.duration_since(kept.checked_at) >= between && now >= not_before;
-            if is_due && let Err(error) = webhooks.check(account, &session, password).await {
-                tracing::warn!(account = %account.name, %error, "whether Pipedrive has the webhooks still could not be looked at; it is tried again");
-                not_before = now.checked_add(AGAIN).unwrap_or(Timestamp::MAX);
-            }
-            if let Err(error) = webhooks.catch_up(account, &session).await {
-                tracing::warn!(account = %account.name, %error, "what webhooks may have missed could not be asked for; it is tried again");
-            }
-            if let Err(error) = webhooks.beat(account).await {
-                tracing::warn!(account = %account.name, %error, "that the daemon runs could not be noted");
-            }
+        let session = account.client.session(Trace::default()).on_behalf_of(Caller::background());
+        let is_due = |kept: Kept| now.duration_since(kept.checked_at) >= between && now >= not_before;
+        if webhooks.kept().is_some_and(is_due)
+            && let Err(error) = webhooks.check(account, &session, password).await
+        {
+            tracing::warn!(account = %account.name, %error, "whether Pipedrive has the webhooks still could not be looked at; it is tried again");
+            not_before = now.checked_add(AGAIN).unwrap_or(Timestamp::MAX);
+        }
+        // Also of webhooks that a person has made in Pipedrive.
+        if let Err(error) = webhooks.catch_up(account, &session).await {
+            tracing::warn!(account = %account.name, %error, "what webhooks may have missed could not be asked for; it is tried again");
+        }
+        if let Err(error) = webhooks.beat(account).await {
+            tracing::warn!(account = %account.name, %error, "that the daemon runs could not be noted");
         }
         tokio::time::sleep(BEAT).await;
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use jiff::Timestamp;
+use pipewright::mock::{Fault, FaultMatch};
 use pipewright::pipedrive::{Body, Method, Request};
 use pipewright::store::{DeliveryState, Write};
 use serde_json::{Value, json};
@@ -304,6 +305,11 @@ async fn a_command_registers_checks_and_ends_them() {
         command(&rig, &["check"]).await,
         "error: account main: no webhooks were registered for account `main`: run `pipewright webhooks register`\n"
     );
+    let forbidden = Fault::Status { status: 403, body: json!({ "success": false, "error": "Forbidden" }) };
+    rig.mock.fail_matching(FaultMatch::next(Method::Get, "/webhooks"), forbidden);
+    let said = command(&rig, &["register"]).await;
+    assert!(said.starts_with("error: account main: GET /api/v1/webhooks: "), "{said}");
+    assert!(said.contains("webhooks need the token of an admin; give one to `api_token`"), "{said}");
     rig.mock.clear_log();
     assert_eq!(
         command(&rig, &["register"]).await,
@@ -425,6 +431,9 @@ async fn merges_lead_to_the_last_in_whatever_order_they_are_told_and_lists_leave
     // As in Pipedrive: b went into c after a had gone into b.
     for (gone, into) in [(1, 2), (0, 1), (2, 2)] {
         let mut merged = notice(&rig, "delete", "person", &ids[gone], Value::Null);
+        // Late, too: a merge stays true.
+        merged["meta"]["attempt"] = json!(3);
+        merged["meta"]["timestamp"] = json!(later(-100));
         merged["meta"]["merged_to_id"] = json!(ids[into].to_string());
         tell(&rig, &merged).await;
     }
